@@ -1,0 +1,34 @@
+# Everything happens in .venv; PYTHON chooses the interpreter that makes it (3.11 or later).
+PYTHON ?= python3
+BIN := .venv/bin
+# Touched when .venv is complete: nothing is installed again until what it was made from changes.
+READY := .venv/ready
+CLIPS = $(sort $(wildcard tests/data/*.wav tests/data/*.flac tests/data/*.ogg tests/data/*.opus))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything in it, torch as its CPU build
+
+$(READY): pyproject.toml deploy/make-venv.sh deploy/install-torch.sh
+	@deploy/make-venv.sh "$(PYTHON)" .venv train,dev
+	@touch $@
+
+demo: setup ## transcribe the recorded speech in tests/data
+	$(BIN)/rtstream replay $(CLIPS)
+
+test: setup ## run the tests
+	$(BIN)/pytest
+
+check: setup ## lint, formatting, types, import order
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove caches and build products; .venv, models and training runs stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find rtstream tests -name __pycache__ -type d -prune -exec rm -rf {} +

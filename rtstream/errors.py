@@ -1,0 +1,21 @@
+"""Errors that a user can act on: each message is one line, names what is wrong and says what to do."""
+
+
+class RtstreamError(Exception):
+    """Base of every error that is reported to the user as one line, without a traceback."""
+
+
+class AudioError(RtstreamError):
+    """An audio source cannot be read: missing, not audio, empty, truncated, or holding no finite samples."""
+
+
+class BundleError(RtstreamError):
+    """A model bundle is missing, corrupt, truncated, of another version, or not a bundle at all."""
+
+
+class ConfigError(RtstreamError):
+    """A setting is unknown or has a value that is not allowed."""
+
+
+class TrainingError(RtstreamError):
+    """A recipe, data set or checkpoint cannot be used for training."""

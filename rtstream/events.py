@@ -1,0 +1,82 @@
+"""Every type that crosses a stage of the pipeline.
+
+Times are counted in samples of the 16 kHz mono stream that the source delivers, from its first sample; nothing here
+uses the wall clock, so the same audio always gives the same events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+"""Samples per second of all audio inside rtstream, in Hz."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """A run of consecutive samples from a source.
+
+    ``samples`` is float32 of shape (n,), mono, 16 kHz, nominally in [-1, 1]; ``position`` is the index of its first
+    sample in the source. Blocks of one source are contiguous unless audio was lost.
+    """
+
+    samples: NDArray[np.float32]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAudio:
+    """Audio of one speech segment, in order; a new ``segment`` number begins a segment.
+
+    ``segment`` counts from 0. ``position`` is the index in the source of the first of ``samples`` (float32, shape
+    (n,), n may be 0 when ``last``). ``last`` closes the segment: nothing more comes for it.
+    """
+
+    segment: int
+    position: int
+    samples: NDArray[np.float32]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its place in the source, in samples, and its confidence in [0, 1]."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The text of an open segment so far. Within a segment each partial's text extends the one before it."""
+
+    segment: int
+    start: int
+    end: int
+    text: str
+    words: tuple[Word, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The text of a closed segment. It replaces the segment's partials, once, and never changes.
+
+    ``source`` says which pass wrote it: the attention decoder, or CTC when the decoder's text was rejected.
+    """
+
+    segment: int
+    start: int
+    end: int
+    text: str
+    words: tuple[Word, ...] = field(default=())
+    source: Literal["decoder", "ctc"] = "decoder"
+
+
+Event = Partial | Final

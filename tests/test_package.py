@@ -1,0 +1,63 @@
+"""The package as a whole: what importing it costs, and that it declares what it uses."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import rtstream
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "rtstream"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("module", ["rtstream", "rtstream.events", "rtstream.errors", "rtstream.cli.main"])
+def test_import_needs_neither_torch_nor_numpy(module):
+    program = f"import sys, {module}; sys.exit(', '.join({{'torch', 'numpy'}} & sys.modules.keys()) or 0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_package_is_marked_as_typed():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_changelog_knows_the_version():
+    assert f"## [{rtstream.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_imported_package_is_a_declared_dependency(path):
+    declared = _names(PROJECT["dependencies"])
+    if PACKAGE / "training" in path.parents:
+        declared |= _names(PROJECT["optional-dependencies"]["train"])
+    distributions = packages_distributions()
+    for name in _imported(path) - set(sys.stdlib_module_names) - {"rtstream"}:
+        if name == "__future__":
+            continue
+        providers = {_canonical(provider) for provider in distributions.get(name, [name])}
+        assert providers & declared, f"{path} imports {name}, which pyproject.toml does not declare"
+
+
+def _imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {_canonical(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
