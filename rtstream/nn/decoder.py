@@ -1,0 +1,160 @@
+"""The attention decoder: Whisper's, over a vocabulary cut to the tokens that our texts use.
+
+``forward`` scores whole texts, for training. ``extend`` and ``step`` decode with an explicit state: cross-attention
+keys of the frames that have come so far, self-attention keys of the tokens so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """Sizes of a decoder. ``alignment_heads``: (layer, head) pairs whose cross-attention follows the speech."""
+
+    vocabulary: int
+    d_model: int = 512
+    heads: int = 8
+    ffn: int = 2048
+    layers: int = 6
+    max_tokens: int = 448
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderState:
+    """Keys and values of each layer, (heads, n, d_head): of the tokens read, and of the frames attended to."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    cross_keys: tuple[Tensor, ...]
+    cross_values: tuple[Tensor, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens read so far."""
+        return self.keys[0].shape[1]
+
+    @property
+    def frames(self) -> int:
+        """Number of encoder frames that can be attended to."""
+        return self.cross_keys[0].shape[1]
+
+    def rewound(self, tokens: int) -> DecoderState:
+        """The state after the first ``tokens`` tokens, with all frames that have come since."""
+        return replace(
+            self, keys=tuple(k[:, :tokens] for k in self.keys), values=tuple(v[:, :tokens] for v in self.values)
+        )
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm self-attention, cross-attention and feed-forward."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        d = config.d_model
+        self.heads = config.heads
+        self.self_norm = nn.LayerNorm(d)
+        self.qkv = nn.Linear(d, 3 * d)
+        self.out = nn.Linear(d, d)
+        self.cross_norm = nn.LayerNorm(d)
+        self.cross_q = nn.Linear(d, d)
+        self.cross_kv = nn.Linear(d, 2 * d)
+        self.cross_out = nn.Linear(d, d)
+        self.ffn_norm = nn.LayerNorm(d)
+        self.ff1 = nn.Linear(d, config.ffn)
+        self.ff2 = nn.Linear(config.ffn, d)
+
+    def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(..., n, parts * d) to ``parts`` tensors (..., heads, n, d_head)."""
+        return tuple(part.transpose(-3, -2) for part in x.unflatten(-1, (parts, self.heads, -1)).unbind(-3))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The residual stream after the feed-forward branch."""
+        return x + self.ff2(F.gelu(self.ff1(self.ffn_norm(x))))
+
+
+class Decoder(nn.Module):
+    """Tokens and encoder states to the logits of the next token; input and output embeddings are one table."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.d_model)
+        self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.d_model)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores of each token, (..., vocabulary), from the last layer's output."""
+        return F.linear(self.norm(x), self.embedding.weight)
+
+    def forward(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, n, vocabulary) of the token after each of ``tokens`` (batch, n).
+
+        ``states`` (batch, frames, d_model); ``mask`` (batch, frames), true where a frame counts.
+        """
+        x = self.embedding(tokens) + self.positions[: tokens.shape[1]]
+        frames_mask = None if mask is None else mask[:, None, None, :]
+        for layer in self.layers:
+            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
+            (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
+            k, v = layer.split(layer.cross_kv(states), 2)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=frames_mask)
+            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
+            x = layer.feed_forward(x)
+        return self.logits(x)
+
+    def initial_state(self) -> DecoderState:
+        """No tokens, no frames."""
+        c = self.config
+        empty = tuple(self.positions.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
+        return DecoderState(empty, empty, empty, empty)
+
+    def extend(self, states: Tensor, state: DecoderState) -> DecoderState:
+        """The state with (frames, d_model) further encoder states to attend to."""
+        keys, values = [], []
+        for index, layer in enumerate(self.layers):
+            k, v = layer.split(layer.cross_kv(states), 2)
+            keys.append(torch.cat([state.cross_keys[index], k], dim=1))
+            values.append(torch.cat([state.cross_values[index], v], dim=1))
+        return replace(state, cross_keys=tuple(keys), cross_values=tuple(values))
+
+    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+        """Read (n,) further tokens.
+
+        Returns logits (n, vocabulary), the mean cross-attention of the alignment heads (n, frames), which is zero
+        where there are none, and the next state. Raises ValueError past ``max_tokens``.
+        """
+        start, n = state.tokens, tokens.shape[0]
+        if start + n > self.config.max_tokens:
+            msg = f"{start + n} tokens are more than the {self.config.max_tokens} of the decoder"
+            raise ValueError(msg)
+        x = self.embedding(tokens) + self.positions[start : start + n]
+        causal = None if n == 1 else torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start)
+        alignment = x.new_zeros(n, state.frames)
+        keys, values = [], []
+        for index, layer in enumerate(self.layers):
+            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
+            k = torch.cat([state.keys[index], k], dim=1)
+            v = torch.cat([state.values[index], v], dim=1)
+            keys.append(k)
+            values.append(v)
+            attended = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=causal)[0]
+            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
+            (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
+            scores = q @ state.cross_keys[index].transpose(-2, -1) / (q.shape[-1] ** 0.5)
+            weights = scores.softmax(dim=-1)
+            for layer_index, head in self.config.alignment_heads:
+                if layer_index == index:
+                    alignment = alignment + weights[head] / len(self.config.alignment_heads)
+            x = x + layer.cross_out((weights @ state.cross_values[index]).transpose(-3, -2).flatten(-2))
+            x = layer.feed_forward(x)
+        return self.logits(x), alignment, replace(state, keys=tuple(keys), values=tuple(values))

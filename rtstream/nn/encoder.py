@@ -1,0 +1,242 @@
+"""The streaming ResidualTransformer encoder.
+
+Whisper's shape (two convolutions, 50 frames a second, pre-norm layers, GELU) with attention by chunk: a frame sees its
+own chunk and ``left_context`` frames before it, never a later chunk. ``forward`` computes whole segments under that
+mask, for training; ``step`` computes the same function chunk by chunk, its state an explicit value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
+
+FRAMES_PER_SECOND = 50
+POSITIONS = ("qkv", "out", "ff1", "ff2")
+"""Matrix positions of a layer; q, k and v read the same input and are held as one matrix of three parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """Sizes of an encoder.
+
+    ``share`` (K of the paper): adjacent layers that share their full-rank matrices; 1 is the plain Transformer.
+    ``rank`` (R): of the private low-rank part, 0 for none. ``layer_scale``: a learned scale on each branch, which lets
+    a grown layer start at zero. ``left_context``: frames (20 ms) before its chunk that a frame attends to.
+    """
+
+    n_mels: int = 80
+    d_model: int = 512
+    heads: int = 8
+    ffn: int = 2048
+    layers: int = 6
+    share: int = 1
+    full_rank: bool = True
+    rank: int = 0
+    diagonal: bool = False
+    layer_scale: bool = False
+    left_context: int = 512
+    max_frames: int = 1500
+
+    def __post_init__(self) -> None:
+        if self.layers % self.share:
+            msg = f"layers ({self.layers}) must be a multiple of share ({self.share})"
+            raise ValueError(msg)
+        if self.d_model % self.heads:
+            msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
+            raise ValueError(msg)
+        if not self.full_rank and not self.rank and not self.diagonal:
+            msg = "at least one of full_rank, rank and diagonal must be on"
+            raise ValueError(msg)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of layers that share their full-rank matrices."""
+        return self.layers // self.share
+
+    def shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(parts, outputs of a part, inputs) of each matrix position."""
+        d, f = self.d_model, self.ffn
+        return {"qkv": (3, d, d), "out": (1, d, d), "ff1": (1, f, d), "ff2": (1, d, f)}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderState:
+    """What one stream carries from chunk to chunk; never written to in place.
+
+    ``mel``: frames (n, n_mels) not yet used by the first convolution, ``conv``: (1, d) its last output; ``keys`` and
+    ``values``: (layers, heads, n, d_head) of the last ``left_context`` frames; ``frames``: encoder frames given so far.
+    """
+
+    mel: Tensor
+    conv: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    frames: int
+
+
+def sinusoids(length: int, channels: int) -> Tensor:
+    """Whisper's fixed position encodings, (length, channels): sines, then cosines, of geometric wavelengths."""
+    step = math.log(10_000) / (channels // 2 - 1)
+    angles = torch.arange(length)[:, None] * torch.exp(-step * torch.arange(channels // 2))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device | None = None) -> Tensor:
+    """Boolean (frames, frames), true where a query (row) may see a key (column)."""
+    index = torch.arange(frames, device=device)
+    start = index // chunk * chunk
+    return (index[None] < start[:, None] + chunk) & (index[None] >= start[:, None] - left_context)
+
+
+class SharedGroup(nn.Module):
+    """The full-rank matrices of one group of layers."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        for name, (parts, outputs, inputs) in config.shapes().items():
+            self.add_module(name, SharedLinear(inputs, parts * outputs) if config.full_rank else None)
+
+
+class EncoderLayer(nn.Module):
+    """The private part of one pre-norm layer; its full-rank matrices come with each call."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.ffn_norm = nn.LayerNorm(config.d_model)
+        for name, (parts, outputs, inputs) in config.shapes().items():
+            linear = ResidualLinear(inputs, outputs, parts=parts, rank=config.rank, diagonal=config.diagonal)
+            self.add_module(name, linear)
+        scale = config.layer_scale
+        self.attention_scale = nn.Parameter(torch.ones(config.d_model)) if scale else None
+        self.ffn_scale = nn.Parameter(torch.ones(config.d_model)) if scale else None
+
+    def project(self, x: Tensor, group: SharedGroup) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (..., heads, frames, d_head)."""
+        qkv = self.qkv(self.attention_norm(x), group.qkv)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
+
+    def merge(self, x: Tensor, attended: Tensor, group: SharedGroup) -> Tensor:
+        """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
+        branch = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
+        x = x + (branch if self.attention_scale is None else branch * self.attention_scale)
+        branch = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
+        return x + (branch if self.ffn_scale is None else branch * self.ffn_scale)
+
+
+class Encoder(nn.Module):
+    """Log-mel frames (100 a second) to states (50 a second). Holds weights only, so all streams share one."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv1 = nn.Conv1d(config.n_mels, config.d_model, 3, padding=1)
+        self.conv2 = nn.Conv1d(config.d_model, config.d_model, 3, stride=2, padding=1)
+        self.groups = nn.ModuleList(SharedGroup(config) for _ in range(config.groups))
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.d_model)
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoids(config.max_frames, config.d_model), persistent=False)
+
+    def group_of(self, layer: int) -> SharedGroup:
+        """The shared matrices of a layer: the same object for each layer of its group."""
+        return self.groups[layer // self.config.share]  # type: ignore[return-value]
+
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, chunk: int | None = None) -> Tensor:
+        """States of whole segments.
+
+        ``mel`` (batch, mel frames, n_mels); ``lengths`` (batch,) mel frames that count, all by default; ``chunk``
+        encoder frames a chunk, None for full context. Returns (batch, ceil(mel frames / 2), d_model).
+        Raises ValueError for more frames than there are positions.
+        """
+        x = F.gelu(self.conv1(mel.transpose(1, 2)))
+        if lengths is not None:  # what lies past the end must be the convolution's own zero padding, as in a stream
+            inside = torch.arange(mel.shape[1], device=mel.device) < lengths[:, None]
+            x = x * inside[:, None]
+        x = F.gelu(self.conv2(x)).transpose(1, 2)
+        frames = x.shape[1]
+        if frames > self.config.max_frames:
+            msg = f"{frames} frames are more than the {self.config.max_frames} positions of the encoder"
+            raise ValueError(msg)
+        x = x + self.positions[:frames]
+
+        mask = None if chunk is None else chunk_mask(frames, chunk, self.config.left_context, mel.device)
+        if lengths is not None:
+            keys = torch.arange(frames, device=mel.device) < ((lengths + 1) // 2)[:, None]
+            padding = keys[:, None, None, :]
+            mask = padding.expand(-1, 1, frames, -1) if mask is None else mask & padding
+            # A padded query must see something, or its softmax is undefined and poisons the gradient.
+            mask = mask | (~keys[:, None, :, None] & (torch.arange(frames, device=mel.device) == 0))
+        for index, layer in enumerate(self.layers):
+            group = self.group_of(index)
+            q, k, v = layer.project(x, group)
+            x = layer.merge(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), group)
+        return self.norm(x)
+
+    def initial_state(self) -> EncoderState:
+        """The state at the start of a segment."""
+        c = self.config
+        weight = self.conv1.weight
+        empty = tuple(weight.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
+        return EncoderState(weight.new_zeros(1, c.n_mels), weight.new_zeros(1, c.d_model), empty, empty, 0)
+
+    def step(self, mel: Tensor, state: EncoderState, chunk: int, *, last: bool = False) -> tuple[Tensor, EncoderState]:
+        """States of the chunks that (n, n_mels) further mel frames complete, (frames, d_model), and the next state.
+
+        A chunk of C encoder frames needs 2 C + 1 mel frames: the convolutions look one frame ahead. ``last`` ends
+        the segment: the remaining frames make a shorter chunk. The result equals ``forward``'s with the same chunk.
+        """
+        state = replace(state, mel=torch.cat([state.mel, mel]))
+        outputs = []
+        # state.mel starts one frame before the next chunk's first, so whole chunks need 2 * chunk + 2 frames of it.
+        while state.mel.shape[0] >= 2 * chunk + 2:
+            x, state = self._convolve(state, chunk)
+            x, state = self._attend(x, state)
+            outputs.append(x)
+        if last and state.mel.shape[0] > 1:
+            x, state = self._convolve_last(state)
+            x, state = self._attend(x, state)
+            outputs.append(x)
+        if not outputs:
+            return mel.new_zeros(0, self.config.d_model), state
+        return torch.cat(outputs), state
+
+    def _convolve(self, state: EncoderState, chunk: int) -> tuple[Tensor, EncoderState]:
+        used = state.mel[: 2 * chunk + 2]
+        hidden = F.gelu(F.conv1d(used.T[None], self.conv1.weight, self.conv1.bias))[0].T
+        x = self._stride(torch.cat([state.conv, hidden]))
+        return x, replace(state, mel=state.mel[2 * chunk :], conv=hidden[-1:])
+
+    def _convolve_last(self, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        padded = F.pad(state.mel, (0, 0, 0, 1))
+        hidden = F.gelu(F.conv1d(padded.T[None], self.conv1.weight, self.conv1.bias))[0].T
+        x = self._stride(F.pad(torch.cat([state.conv, hidden]), (0, 0, 0, hidden.shape[0] % 2)))
+        return x, replace(state, mel=state.mel[:0], conv=hidden[-1:])
+
+    def _stride(self, hidden: Tensor) -> Tensor:
+        return F.gelu(F.conv1d(hidden.T[None], self.conv2.weight, self.conv2.bias, stride=2))[0].T
+
+    def _attend(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+        end = state.frames + x.shape[0]
+        if end > self.config.max_frames:
+            msg = f"a segment of more than {self.config.max_frames} frames: cut it sooner"
+            raise ValueError(msg)
+        x = x + self.positions[state.frames : end]
+        keys, values = [], []
+        for index, layer in enumerate(self.layers):
+            group = self.group_of(index)
+            q, k, v = layer.project(x, group)
+            k = torch.cat([state.keys[index], k], dim=1)
+            v = torch.cat([state.values[index], v], dim=1)
+            x = layer.merge(x, F.scaled_dot_product_attention(q[None], k[None], v[None])[0], group)
+            keys.append(k[:, -self.config.left_context :])
+            values.append(v[:, -self.config.left_context :])
+        return self.norm(x), replace(state, keys=tuple(keys), values=tuple(values), frames=end)

@@ -1,0 +1,34 @@
+"""The whole recognition network: encoder, CTC head and decoder over the same states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from rtstream.nn.ctc import CTCHead
+from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.nn.encoder import Encoder, EncoderConfig
+
+LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
+"""What CTC writes; its symbol i + 1 is LETTERS[i], symbol 0 the blank."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes of the three parts."""
+
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    letters: str = field(default=LETTERS)
+
+
+class SpeechModel(nn.Module):
+    """Encoder, CTC head, decoder. Features come from ``rtstream.features``; no stream state is held here."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder)
+        self.ctc = CTCHead(config.encoder.d_model, 1 + len(config.letters))
+        self.decoder = Decoder(config.decoder)

@@ -1,0 +1,240 @@
+"""Int8 inference: weights per output channel, activations quantized as they come. The one module that knows how.
+
+A shared matrix is packed once and the same packed object serves all layers of its group. Torch's engines differ in
+speed and, without dot-product instructions, in accuracy (fbgemm on AVX2 saturates at 16 bits unless the range is
+reduced), so ``choose_engine`` tries each on this machine.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rtstream.nn.decoder import Decoder
+from rtstream.nn.encoder import Encoder, sinusoids
+from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
+
+ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
+SCALE = ".scale"
+"""What a tensor's name ends in when it holds the per-channel scales of the int8 tensor of the same name."""
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A torch quantized engine; ``reduce_range`` keeps activations to 7 bits where 8 would overflow."""
+
+    name: str
+    reduce_range: bool = False
+
+
+def choose_engine(name: str = "auto") -> Engine:
+    """The fastest engine of this machine that computes correctly, or the named one with the range that suits it.
+
+    Raises ValueError where no engine, or not this one, works here; the message says which do.
+    """
+    present = [e for e in ENGINES if e in torch.backends.quantized.supported_engines]
+    wanted = present if name == "auto" else [e for e in present if e == name]
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(512, 512, generator=generator)
+    x = torch.randn(32, 512, generator=generator)
+    reference = x @ weight.T
+    found: list[tuple[float, Engine]] = []
+    for engine_name in wanted:
+        for reduce_range in (False, True):
+            engine = Engine(engine_name, reduce_range)
+            try:
+                packed = PackedLinear(*quantize(weight), None, engine)
+                error = float((packed(x) - reference).norm() / reference.norm())
+                if error > 0.03:  # noqa: PLR2004 8 bits give 0.012, 7 bits 0.02; saturation far more
+                    continue
+                start = time.perf_counter()
+                for _ in range(10):
+                    packed(x)
+                found.append((time.perf_counter() - start, engine))
+            except RuntimeError:
+                continue
+            break  # the full range works: no need of the reduced one
+    if not found:
+        msg = f"engine {name!r} does not work on this machine; choose float or auto (present: {', '.join(present)})"
+        raise ValueError(msg)
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(outputs, inputs) to int8 of the same shape and float32 scales (outputs,), symmetric, per output channel."""
+    flat = weight.float()
+    scale = flat.abs().amax(dim=1).clamp(min=1e-8) / 127.0
+    return (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale
+
+
+def dequantize(weight: Tensor, scale: Tensor) -> Tensor:
+    """Float32 of the shape of ``weight``; its first axis is the channel."""
+    return weight.float() * scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+class PackedLinear(nn.Module):
+    """A matrix packed for one engine; called like a linear layer."""
+
+    def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None, engine: Engine) -> None:
+        super().__init__()
+        self.bytes = weight.numel() + 4 * scale.numel()
+        self.reduce_range = engine.reduce_range
+        previous = torch.backends.quantized.engine
+        torch.backends.quantized.engine = engine.name
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                zeros = torch.zeros(len(scale), dtype=torch.long)
+                quantized = torch._make_per_channel_quantized_tensor(weight.contiguous(), scale.double(), zeros, 0)  # noqa: SLF001
+                self.packed: Any = torch.ops.quantized.linear_prepack(quantized, bias)
+        finally:
+            torch.backends.quantized.engine = previous
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) float32 to (..., outputs) float32."""
+        y: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, self.reduce_range)
+        return y
+
+
+class PackedResidualLinear(nn.Module):
+    """ResidualLinear with B packed; A and the diagonal are small and stay float. The shared part comes packed."""
+
+    def __init__(self, source: ResidualLinear, b: tuple[Tensor, Tensor] | None, engine: Engine) -> None:
+        super().__init__()
+        self.parts, self.rank, self.outputs = source.parts, source.rank, source.outputs
+        self.bias, self.d = source.bias, source.d
+        self.b = None if b is None else PackedLinear(*b, None, engine)
+        self.a = None if source.a is None else nn.Parameter(source.a.transpose(1, 2).contiguous(), requires_grad=False)
+
+    def forward(self, x: Tensor, shared: PackedLinear | None) -> Tensor:
+        """(..., inputs) to (..., parts * outputs)."""
+        y = self.bias if shared is None else shared(x) + self.bias
+        y = y.expand(*x.shape[:-1], -1).unflatten(-1, (self.parts, self.outputs))
+        if self.a is not None and self.b is not None:
+            low = self.b(x).unflatten(-1, (self.parts, self.rank))
+            y = y + (low[..., None, :] @ self.a).squeeze(-2) if self.parts > 1 else y + low @ self.a[0]
+        if self.d is not None:
+            width = self.d.shape[1]
+            scaled = x[..., None, :width] * self.d
+            y = y + (scaled if width == self.outputs else F.pad(scaled, (0, self.outputs - width)))
+        return y.flatten(-2)
+
+
+class PackedEmbedding(nn.Module):
+    """A token table: int8 rows, dequantized as they are looked up."""
+
+    def __init__(self, weight: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.rows: Tensor
+        self.scale: Tensor
+        self.register_buffer("rows", weight)
+        self.register_buffer("scale", scale)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(...,) ids to (..., d_model) float32."""
+        return self.rows[tokens].float() * self.scale[tokens][..., None]
+
+
+class PackedDecoder(Decoder):
+    """The decoder whose output table is packed too."""
+
+    output: PackedLinear
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores of each token, (..., vocabulary)."""
+        return self.output(self.norm(x))
+
+
+def quantized_names(config: ModelConfig) -> set[str]:
+    """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
+    with torch.device("meta"):
+        model = SpeechModel(config)
+    names = {"decoder.embedding.weight"}
+    for name, module in model.named_modules():
+        if isinstance(module, (SharedLinear, nn.Linear)):
+            names.add(f"{name}.weight")
+        elif isinstance(module, ResidualLinear) and module.rank:
+            names |= {f"{name}.a", f"{name}.b"}
+    return names
+
+
+def quantize_state(state: State, config: ModelConfig) -> State:
+    """A state dict with its matrices as int8 and their scales beside them, all else as it was."""
+    out: State = {}
+    names = quantized_names(config)
+    for name, tensor in state.items():
+        if name in names:
+            # A is (parts, outputs, rank): its channels are the outputs of every part.
+            weight, scale = quantize(tensor.reshape(-1, tensor.shape[-1]))
+            out[name], out[name + SCALE] = weight.view(tensor.shape), scale
+        else:
+            out[name] = tensor
+    return out
+
+
+def dequantize_state(state: State) -> State:
+    """The float32 state dict of what ``quantize_state`` gave; float tensors of any width become float32."""
+    out: State = {}
+    for name, tensor in state.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in state:
+            continue
+        scale = state.get(name + SCALE)
+        flat = tensor.float() if scale is None else dequantize(tensor.reshape(-1, tensor.shape[-1]), scale)
+        out[name] = flat.view(tensor.shape)
+    return out
+
+
+def float_model(config: ModelConfig, state: State) -> SpeechModel:
+    """A float32 model of a float or quantized state dict."""
+    return _load(config, dequantize_state(state)).eval().requires_grad_(requires_grad=False)
+
+
+def packed_model(config: ModelConfig, state: State, engine: Engine) -> SpeechModel:
+    """An int8 model of a quantized state dict; no matrix is ever made float."""
+    names = quantized_names(config)
+    small = dequantize_state({name: t for name, t in state.items() if name.removesuffix(SCALE) not in names})
+    small |= {name: _low(state, name) for name in names if name.endswith(".a")}
+    model = _load(config, small)
+    model.decoder.__class__ = PackedDecoder
+    for name, module in list(model.named_modules()):
+        parent = model.get_submodule(name.rpartition(".")[0])
+        key = name.rpartition(".")[2]
+        if isinstance(module, (SharedLinear, nn.Linear)):
+            bias = getattr(module, "bias", None)
+            pair = state[f"{name}.weight"], state[f"{name}.weight{SCALE}"]
+            setattr(parent, key, PackedLinear(*pair, None if bias is None else bias.detach(), engine))
+        elif isinstance(module, ResidualLinear):
+            b = (state[f"{name}.b"], state[f"{name}.b{SCALE}"]) if module.rank else None
+            setattr(parent, key, PackedResidualLinear(module, b, engine))
+    table = "decoder.embedding.weight"
+    model.decoder.output = PackedLinear(state[table], state[table + SCALE], None, engine)
+    model.decoder.embedding = PackedEmbedding(state[table], state[table + SCALE])
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def packed_buffers(encoder: Encoder) -> dict[str, int]:
+    """Bytes of each distinct packed matrix of an encoder, by name; a shared one is counted once."""
+    return {name: module.bytes for name, module in encoder.named_modules() if isinstance(module, PackedLinear)}
+
+
+def _low(state: State, name: str) -> Tensor:
+    tensor = state[name]
+    return dequantize(tensor.reshape(-1, tensor.shape[-1]), state[name + SCALE]).view(tensor.shape)
+
+
+def _load(config: ModelConfig, state: State) -> SpeechModel:
+    """A model of the given tensors; those not given stay without storage, to be replaced."""
+    with torch.device("meta"):
+        model = SpeechModel(config)
+    model.load_state_dict(state, strict=False, assign=True)
+    model.encoder.positions = sinusoids(config.encoder.max_frames, config.encoder.d_model)
+    return model
