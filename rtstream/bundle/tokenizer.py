@@ -1,0 +1,144 @@
+"""Byte-level BPE over a cut vocabulary.
+
+The tokenizer is Whisper's (GPT-2's algorithm: Sennrich et al. 2016 over bytes), reduced to the tokens that our texts
+use. ``cut`` keeps every token's ancestors, so a text whose tokens are all kept is encoded as the full tokenizer
+encodes it; any other text is spelt with smaller pieces, down to single bytes, and still comes back exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from rtstream.errors import BundleError
+
+# GPT-2's pre-tokenizer; [^\W\d_] and \d stand for its \p{L} and \p{N}.
+WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
+
+
+@lru_cache(maxsize=1)
+def byte_characters() -> dict[int, str]:
+    """GPT-2's printable stand-in for each byte."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {byte: chr(byte) for byte in printable}
+    hidden = (byte for byte in range(256) if byte not in table)
+    return table | {byte: chr(256 + index) for index, byte in enumerate(hidden)}
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """``pieces`` by id, byte-level strings; ``merges`` in order of priority; ``special`` names to ids."""
+
+    pieces: tuple[str, ...]
+    merges: tuple[tuple[str, str], ...]
+    special: dict[str, int]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        special = set(self.special.values())
+        return {piece: index for index, piece in enumerate(self.pieces) if index not in special}
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[str, str], int]:
+        return {pair: rank for rank, pair in enumerate(self.merges)}
+
+    @cached_property
+    def _bytes(self) -> dict[str, int]:
+        return {character: byte for byte, character in byte_characters().items()}
+
+    @cached_property
+    def _cache(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def end(self) -> int:
+        """Id of the token that ends a text."""
+        return self.special["<|endoftext|>"]
+
+    def prompt(self, language: str = "en") -> list[int]:
+        """The tokens before a text: start, language, task, no timestamps."""
+        names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
+        return [self.special[name] for name in names]
+
+    def begins_word(self, token: int) -> bool:
+        """Whether a token starts a new word: it begins with a space, or is special."""
+        return self.pieces[token].startswith(byte_characters()[ord(" ")]) or token in self.special.values()
+
+    def _split(self, word: str) -> list[str]:
+        parts = [byte_characters()[byte] for byte in word.encode()]
+        while len(parts) > 1:
+            ranked = [(self._ranks.get(pair, len(self.merges)), i) for i, pair in enumerate(zip(parts, parts[1:], strict=False))]
+            rank, index = min(ranked)
+            if rank == len(self.merges):
+                break
+            parts[index : index + 2] = [parts[index] + parts[index + 1]]
+        return parts
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; no special tokens."""
+        tokens: list[int] = []
+        for word in WORDS.findall(text):
+            if word not in self._cache:
+                if len(self._cache) > 100_000:  # bounded: a daemon lives for months
+                    self._cache.clear()
+                self._cache[word] = tuple(self._ids[part] for part in self._split(word))
+            tokens.extend(self._cache[word])
+        return tokens
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of token ids, special tokens left out; bytes that are no UTF-8 become U+FFFD."""
+        special = set(self.special.values())
+        joined = "".join(self.pieces[token] for token in tokens if token not in special)
+        return bytes(self._bytes[character] for character in joined).decode(errors="replace")
+
+    def cut(self, keep: Iterable[int]) -> tuple[Tokenizer, list[int]]:
+        """A tokenizer of the tokens ``keep``, their ancestors, all bytes and all special tokens kept so far.
+
+        Returns it and the old id of each new one, which cuts an embedding table to match.
+        """
+        pairs = {left + right: (left, right) for left, right in self.merges}
+        wanted = set(byte_characters().values())
+        stack = [self.pieces[token] for token in keep if token not in set(self.special.values())]
+        while stack:
+            piece = stack.pop()
+            if piece not in wanted:
+                wanted.add(piece)
+                stack.extend(pairs[piece])
+        old = sorted(self._ids[piece] for piece in wanted) + sorted(self.special.values())
+        new = {index: position for position, index in enumerate(old)}
+        merges = tuple(pair for pair in self.merges if pair[0] + pair[1] in wanted)
+        special = {name: new[index] for name, index in self.special.items()}
+        return Tokenizer(tuple(self.pieces[index] for index in old), merges, special), old
+
+    def select_special(self, names: Sequence[str]) -> Tokenizer:
+        """The same tokenizer with only these special tokens; the others become unreachable until ``cut``."""
+        return Tokenizer(self.pieces, self.merges, {name: self.special[name] for name in names})
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        data = {"pieces": self.pieces, "merges": [" ".join(pair) for pair in self.merges], "special": self.special}
+        path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read what ``save`` wrote. Raises BundleError naming the file where it is not that."""
+        try:
+            data = json.loads(path.read_text())
+            merges = tuple(tuple(merge.split(" ")) for merge in data["merges"])
+            tokenizer = cls(tuple(data["pieces"]), merges, dict(data["special"]))
+            complete = all(character in tokenizer._ids for character in byte_characters().values())
+            known = all(left + right in tokenizer._ids for left, right in merges)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            msg = f"{path}: not a tokenizer ({type(error).__name__}): copy the bundle again"
+            raise BundleError(msg) from error
+        if not complete or not known:
+            msg = f"{path}: the tokenizer lacks pieces that its merges need: copy the bundle again"
+            raise BundleError(msg)
+        return tokenizer

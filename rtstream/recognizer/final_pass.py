@@ -1,0 +1,114 @@
+"""Greedy decoding with the attention decoder: whole texts for finals, growing prefixes for partials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.nn.decoder import Decoder, DecoderState
+from rtstream.nn.encoder import FRAMES_PER_SECOND
+
+TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
+SPARE_TOKENS = 6
+MAX_PERIOD = 24
+REPEATS = 3
+
+
+def token_limit(frames: int) -> int:
+    """The most tokens that a text over this many encoder frames may have."""
+    return SPARE_TOKENS + int(frames / FRAMES_PER_SECOND * TOKENS_A_SECOND)
+
+
+def repeats(tokens: list[int]) -> bool:
+    """Whether the end of ``tokens`` says the same thing over and over: a period of n tokens, REPEATS times or more.
+
+    Short periods must repeat more often, since "no no no" is speech.
+    """
+    for period in range(1, min(MAX_PERIOD, len(tokens) // REPEATS) + 1):
+        times = REPEATS + (3 if period < 3 else 0)  # noqa: PLR2004 a word or two
+        tail = tokens[-period * times :]
+        if len(tail) == period * times and tail == tail[:period] * times:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Tokens of a text without special ones; ``ended``: the decoder stopped by itself, within all limits."""
+
+    tokens: list[int]
+    ended: bool
+
+
+class GreedyDecoder:
+    """Greedy search over one decoder's weights."""
+
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, language: str = "en") -> None:
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+        self.prompt = tokenizer.prompt(language)
+        never = [token for token in tokenizer.special.values() if token != tokenizer.end]
+        self.allowed = torch.zeros(len(tokenizer))
+        self.allowed[never] = -torch.inf
+
+    def _read(self, tokens: list[int], state: DecoderState) -> tuple[list[int], Tensor, DecoderState]:
+        logits, attention, state = self.decoder.step(torch.tensor(tokens), state)
+        best: list[int] = (logits + self.allowed).argmax(dim=-1).tolist()
+        return best, attention, state
+
+    def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
+        """The text of all frames of ``state``.
+
+        ``draft`` is a guess at its beginning, checked in one pass: as far as greedy search agrees with it, its steps
+        are saved; the result is the same as without it.
+        """
+        state = state.rewound(0)
+        if not state.frames:
+            return Decoded([], ended=True)
+        limit = min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+        draft = draft[:limit]
+        best, _, state = self._read([*self.prompt, *draft], state)
+        best = best[len(self.prompt) - 1 :]
+        agreed = 0
+        while agreed < len(draft) and best[agreed] == draft[agreed]:
+            agreed += 1
+        tokens, following = draft[:agreed], best[agreed]
+        state = state.rewound(len(self.prompt) + agreed)
+        while following != self.tokenizer.end:
+            tokens.append(following)
+            if len(tokens) >= limit or repeats(tokens):
+                return Decoded(tokens, ended=False)
+            (following,), _, state = self._read([following], state)
+        return Decoded(tokens, ended=True)
+
+    def extend(self, state: DecoderState, committed: list[int], stop_frames: int) -> list[int]:
+        """Tokens to add to a committed text now that ``state`` has more frames; whole words only.
+
+        Decoding goes on from the committed tokens until a token's cross-attention rests within ``stop_frames`` of the
+        newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end.
+        """
+        state = state.rewound(0)
+        limit = min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+        best, attention, state = self._read([*self.prompt, *committed], state)
+        following = best[-1]
+        added: list[int] = []
+        while following != self.tokenizer.end and len(committed) + len(added) < limit:
+            # The attention of the step that chose a token is where that token was heard.
+            if int(attention[-1].argmax()) >= state.frames - stop_frames:
+                return self._whole_words(added, following)
+            added.append(following)
+            if repeats([*committed, *added]):
+                return []
+            (following,), attention, state = self._read([following], state)
+        return added if following == self.tokenizer.end else self._whole_words(added, following)
+
+    def _whole_words(self, tokens: list[int], following: int) -> list[int]:
+        """Tokens without the last word, unless ``following`` begins another one."""
+        if self.tokenizer.begins_word(following):
+            return tokens
+        while tokens and not self.tokenizer.begins_word(tokens[-1]):
+            tokens = tokens[:-1]
+        return tokens[:-1]

@@ -1,0 +1,50 @@
+"""One set of weights, from which any number of sessions recognise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rtstream.bundle.bundle import Bundle
+from rtstream.errors import ConfigError
+from rtstream.features.log_mel import LogMel
+from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.final_pass import GreedyDecoder
+from rtstream.recognizer.guard import GuardConfig
+
+CHUNKS_MS = (320, 640, 1280)
+"""Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerConfig:
+    """How to recognise.
+
+    ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end.
+    ``partials``: what writes them, or ``none``. ``stop_ms``: how far behind the newest audio the decoder's partials
+    stay. ``words``: whether events carry words with times and confidence.
+    """
+
+    chunk_ms: int = 640
+    partials: Literal["decoder", "ctc", "none"] = "decoder"
+    stop_ms: int = 200
+    words: bool = False
+    guard: GuardConfig = field(default_factory=GuardConfig)
+
+
+class Recognizer:
+    """Weights and settings; safe to use from several threads, since all that changes lives in the sessions."""
+
+    def __init__(self, bundle: Bundle, config: RecognizerConfig) -> None:
+        if config.chunk_ms not in (0, *CHUNKS_MS):
+            msg = f"chunk_ms: {config.chunk_ms} is not allowed; choose one of {', '.join(map(str, CHUNKS_MS))} or 0"
+            raise ConfigError(msg)
+        self.bundle = bundle
+        self.config = config
+        self.encoder = bundle.model.encoder
+        self.ctc = bundle.model.ctc
+        self.letters = bundle.config.letters
+        self.features = LogMel(bundle.config.encoder.n_mels)
+        self.decoder = GreedyDecoder(bundle.model.decoder, bundle.tokenizer)
+        whole = bundle.config.encoder.max_frames
+        self.chunk_frames = config.chunk_ms * FRAMES_PER_SECOND // 1000 or whole
