@@ -1,0 +1,190 @@
+"""Training data: tar shards of encoded clips with a JSONL index, read in place, sampled by source.
+
+Which clips make up a step is a function of the seed and the step alone, so a run that resumes, or that is spread over
+processes, sees exactly what it would have seen otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.errors import TrainingError
+from rtstream.events import SAMPLE_RATE
+from rtstream.training.augment import Augment, Augmenter
+from rtstream.training.text import letter_ids, normalize
+
+BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
+IGNORED = -100
+MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording inside a shard; ``text`` is None where there is none to learn from."""
+
+    shard: Path
+    offset: int
+    size: int
+    seconds: float
+    text: str | None
+
+    def read(self) -> NDArray[np.float32]:
+        """Samples, float32 mono at 16 kHz."""
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        if rate != SAMPLE_RATE:
+            msg = f"{self.shard}: a clip at {rate} Hz; shards hold {SAMPLE_RATE} Hz"
+            raise TrainingError(msg)
+        return np.ascontiguousarray(samples.mean(axis=1))
+
+
+def load_shard(path: Path) -> list[Clip]:
+    """The usable clips of ``path``.tar by ``path``.jsonl. Raises TrainingError where either is missing or broken."""
+    tar, index = path.with_suffix(".tar"), path.with_suffix(".jsonl")
+    try:
+        rows = [json.loads(line) for line in index.read_text().splitlines()]
+        with tarfile.open(tar) as archive:
+            places = {Path(member.name).name: (member.offset_data, member.size) for member in archive if member.isfile()}
+    except (OSError, ValueError, tarfile.TarError) as error:
+        msg = f"{path}: no shard (needs .tar and .jsonl): {error}"
+        raise TrainingError(msg) from error
+    clips = []
+    for row in rows:
+        if row.get("agree", 1.0) < MIN_AGREEMENT or row["file"] not in places:
+            continue
+        english = row.get("lang", "en") in {"en", "zxx"}
+        text = normalize(row["text"]) if english else None
+        clips.append(Clip(tar, *places[row["file"]], row["dur"], text))
+    if not clips:
+        msg = f"{path}: no usable clip in the shard"
+        raise TrainingError(msg)
+    return clips
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips of about one length, padded.
+
+    ``audio`` (batch, samples) after augmentation, ``clean`` the same before noise and rooms; ``samples`` (batch,) that
+    count. ``tokens`` (batch, n) decoder input, ``targets`` (batch, n) with IGNORED where nothing is learnt; ``letters``
+    all CTC targets one after another, ``letter_counts`` (batch,), -1 for clips without a text.
+    """
+
+    audio: Tensor
+    clean: Tensor
+    samples: Tensor
+    tokens: Tensor
+    targets: Tensor
+    letters: Tensor
+    letter_counts: Tensor
+
+
+class Batches(IterableDataset[Batch]):
+    """An endless stream of batches of about ``seconds`` of audio from sources by weight (a share of the audio).
+
+    ``rank`` of ``world`` processes gets every ``world``-th batch. ``start`` skips to a step at no cost.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, tuple[Sequence[Clip], float]],
+        tokenizer: Tokenizer,
+        augment: Augment,
+        noise: Sequence[Clip],
+        *,
+        seconds: float,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        max_clip: float = 20.0,
+    ) -> None:
+        super().__init__()
+        self.sources = [([c for c in clips if 0.1 < c.seconds <= max_clip], weight) for clips, weight in sources.values()]
+        self.tokenizer = tokenizer
+        self.augment = augment
+        self.noise = noise
+        self.seconds, self.seed, self.start, self.rank, self.world = seconds, seed, start, rank, world
+        means = [np.mean([clip.seconds for clip in clips]) for clips, _ in self.sources]
+        odds = np.array([weight / mean for (_, weight), mean in zip(self.sources, means, strict=True)])
+        self._odds = odds / odds.sum()
+
+    def pool(self, index: int) -> list[list[Clip]]:
+        """The batches of one pool, a function of seed and index."""
+        rng = np.random.default_rng([self.seed, index])
+        clips: list[Clip] = []
+        total = 0.0
+        while total < self.seconds * BATCHES_A_POOL:
+            choices, _ = self.sources[rng.choice(len(self.sources), p=self._odds)]
+            clips.append(choices[int(rng.integers(len(choices)))])
+            total += clips[-1].seconds
+        clips.sort(key=lambda clip: clip.seconds)
+        bounds = np.searchsorted(np.cumsum([clip.seconds for clip in clips]), np.arange(1, BATCHES_A_POOL) * self.seconds)
+        batches = [clips[a:b] for a, b in zip([0, *bounds], [*bounds, len(clips)], strict=True)]
+        return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
+
+    def collate(self, clips: Sequence[Clip], rng: np.random.Generator) -> Batch:
+        """Read, augment and pad."""
+        augmenter = Augmenter(self.augment, [clip for clip in self.noise], rng)
+        pairs = [augmenter(clip.read()) for clip in clips]
+        longest = max(len(clean) for clean, _ in pairs)
+        clean = torch.zeros(len(clips), longest)
+        audio = torch.zeros(len(clips), longest)
+        for row, (before, after) in enumerate(pairs):
+            clean[row, : len(before)] = torch.from_numpy(before)
+            audio[row, : len(after)] = torch.from_numpy(after)
+
+        prompt = self.tokenizer.prompt()
+        texts = [[*self.tokenizer.encode(f" {clip.text}" if clip.text else ""), self.tokenizer.end] for clip in clips]
+        width = len(prompt) + max(map(len, texts)) - 1
+        tokens = torch.full((len(clips), width), self.tokenizer.end)
+        targets = torch.full((len(clips), width), IGNORED)
+        letters: list[int] = []
+        counts = []
+        for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
+            tokens[row, : len(prompt) + len(text) - 1] = torch.tensor([*prompt, *text[:-1]])
+            if clip.text is None:
+                counts.append(-1)
+                continue
+            targets[row, len(prompt) - 1 : len(prompt) - 1 + len(text)] = torch.tensor(text)
+            letters.extend(letter_ids(clip.text))
+            counts.append(len(clip.text))
+        samples = torch.tensor([len(clean) for clean, _ in pairs])
+        return Batch(audio, clean, samples, tokens, targets, torch.tensor(letters, dtype=torch.long), torch.tensor(counts))
+
+    def __iter__(self) -> Iterator[Batch]:
+        step, index, seen = self.start, 0, 0
+        pools: list[list[Clip]] = []
+        while True:
+            wanted = step * self.world + self.rank
+            while wanted >= seen + len(pools):
+                seen += len(pools)
+                pools = self.pool(index)
+                index += 1
+            yield self.collate(pools[wanted - seen], np.random.default_rng([self.seed, 1, wanted]))
+            step += 1
+
+
+def describe(sources: Mapping[str, tuple[Sequence[Clip], float]]) -> list[dict[str, Any]]:
+    """Clips, hours and share of each source, for the log."""
+    total = sum(weight for _, weight in sources.values())
+    return [
+        {"source": name, "clips": len(clips), "hours": round(sum(c.seconds for c in clips) / 3600, 2), "share": weight / total}
+        for name, (clips, weight) in sources.items()
+    ]

@@ -1,0 +1,177 @@
+"""Where a student starts: a teacher's weights, or another checkpoint's, brought to the student's structure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.errors import TrainingError
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import POSITIONS, Encoder, EncoderConfig
+from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.nn.residual_linear import ResidualLinear
+from rtstream.training.whisper import WhisperCheckpoint
+
+Method = Literal["mean", "diagonal", "svd"]
+
+
+def teacher_encoder(teacher: WhisperCheckpoint) -> Encoder:
+    """The teacher's encoder as one of ours, nothing shared: the same function on whole, padded recordings."""
+    w = teacher.weights
+    config = EncoderConfig(
+        d_model=teacher.d_model, heads=teacher.heads, ffn=4 * teacher.d_model, layers=teacher.layers("encoder")
+    )
+    state = {name: w[f"encoder.{name}"] for name in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")}
+    state |= {"norm.weight": w["encoder.layer_norm.weight"], "norm.bias": w["encoder.layer_norm.bias"]}
+    for index in range(config.layers):
+        old = f"encoder.layers.{index}."
+        weights, biases = _qkv(w, old + "self_attn.")
+        state |= {f"groups.{index}.qkv.weight": weights, f"layers.{index}.qkv.bias": biases}
+        for name, source in (("out", "self_attn.out_proj"), ("ff1", "fc1"), ("ff2", "fc2")):
+            state[f"groups.{index}.{name}.weight"] = w[f"{old}{source}.weight"]
+            state[f"layers.{index}.{name}.bias"] = w[f"{old}{source}.bias"]
+        for name, source in (("attention_norm", "self_attn_layer_norm"), ("ffn_norm", "final_layer_norm")):
+            state |= {f"layers.{index}.{name}.{kind}": w[f"{old}{source}.{kind}"] for kind in ("weight", "bias")}
+    encoder = Encoder(config)
+    encoder.load_state_dict(state)
+    return encoder
+
+
+def from_teacher(teacher: WhisperCheckpoint, tokenizer: Tokenizer, kept: list[int], seed: int) -> SpeechModel:
+    """An unshared student with the teacher's encoder and decoder, the token table cut to ``kept`` old ids."""
+    w = teacher.weights
+    encoder = teacher_encoder(teacher)
+    decoder_config = DecoderConfig(
+        vocabulary=len(tokenizer),
+        d_model=teacher.d_model,
+        heads=teacher.heads,
+        ffn=4 * teacher.d_model,
+        layers=teacher.layers("decoder"),
+        max_tokens=w["decoder.embed_positions.weight"].shape[0],
+        alignment_heads=teacher.alignment_heads,
+    )
+    torch.manual_seed(seed)  # the CTC head has no teacher
+    model = SpeechModel(ModelConfig(encoder.config, decoder_config))
+    model.encoder = encoder
+    state = {
+        "embedding.weight": w["decoder.embed_tokens.weight"][kept],
+        "positions": w["decoder.embed_positions.weight"],
+        "norm.weight": w["decoder.layer_norm.weight"],
+        "norm.bias": w["decoder.layer_norm.bias"],
+    }
+    for index in range(decoder_config.layers):
+        old, new = f"decoder.layers.{index}.", f"layers.{index}."
+        state[new + "qkv.weight"], state[new + "qkv.bias"] = _qkv(w, old + "self_attn.")
+        state[new + "cross_kv.weight"], state[new + "cross_kv.bias"] = _qkv(w, old + "encoder_attn.", "kv")
+        names = {
+            "out": "self_attn.out_proj",
+            "cross_q": "encoder_attn.q_proj",
+            "cross_out": "encoder_attn.out_proj",
+            "ff1": "fc1",
+            "ff2": "fc2",
+            "self_norm": "self_attn_layer_norm",
+            "cross_norm": "encoder_attn_layer_norm",
+            "ffn_norm": "final_layer_norm",
+        }
+        state |= {f"{new}{n}.{k}": w[f"{old}{source}.{k}"] for n, source in names.items() for k in ("weight", "bias")}
+    model.decoder.load_state_dict(state)
+    return model
+
+
+def _qkv(w: dict[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tensor, Tensor]:
+    weights = [w[f"{prefix}{part}_proj.weight"] for part in parts]
+    biases = [w.get(f"{prefix}{part}_proj.bias", torch.zeros(len(weights[0]))) for part in parts]
+    return torch.cat(weights), torch.cat(biases)
+
+
+def restructure(model: SpeechModel, target: EncoderConfig, *, method: Method = "svd", fading: bool = False) -> SpeechModel:
+    """The model with its encoder brought to ``target``: grown, shared, or both.
+
+    The source must be unshared. Each of its layers is used ``target.layers / source.layers`` times; the further copies
+    start as nothing (their branches' scales at zero), so growing alone keeps the function. Where different matrices
+    come to share one, U is their mean, and what is left of each goes to its diagonal and to the truncated SVD, as far
+    as ``method`` and the target allow; with ``fading`` the rest is kept aside to be faded out in training.
+    Raises TrainingError where the sizes do not fit.
+    """
+    source = model.encoder
+    grow, remainder = divmod(target.layers, source.config.layers)
+    if source.config.share != 1 or source.config.rank or source.config.diagonal or remainder or grow < 1:
+        msg = f"an encoder of {source.config} cannot become one of {target}: start from an unshared one"
+        raise TrainingError(msg)
+    if grow > 1 and not target.layer_scale:
+        msg = "a grown encoder needs layer_scale, or its new layers cannot start as nothing"
+        raise TrainingError(msg)
+    encoder = Encoder(target)
+    for name in ("conv1", "conv2", "norm"):
+        getattr(encoder, name).load_state_dict(getattr(source, name).state_dict())
+
+    with torch.no_grad():
+        for index, layer in enumerate(encoder.layers):
+            origin = index // grow
+            for norm in ("attention_norm", "ffn_norm"):
+                getattr(layer, norm).load_state_dict(getattr(source.layers[origin], norm).state_dict())
+            if index % grow:
+                layer.attention_scale.zero_()
+                layer.ffn_scale.zero_()
+            for name in POSITIONS:
+                getattr(layer, name).bias.copy_(getattr(source.layers[origin], name).bias)
+        for group in range(target.groups):
+            members = range(group * target.share, (group + 1) * target.share)
+            for name in POSITIONS:
+                matrices = [getattr(source.groups[i // grow], name).weight for i in members]
+                mean = torch.stack(matrices).mean(dim=0)
+                if target.full_rank:
+                    getattr(encoder.groups[group], name).weight.copy_(mean)
+                shared = getattr(encoder.groups[group], name)
+                for index, matrix in zip(members, matrices, strict=True):
+                    private: ResidualLinear = getattr(encoder.layers[index], name)
+                    base = mean if target.full_rank else torch.zeros_like(mean)
+                    fit_residual(private, matrix - base, method)
+                    if fading:
+                        private.fading = matrix - private.weight(shared)
+    student = SpeechModel(replace(model.config, encoder=target))
+    student.encoder, student.ctc, student.decoder = encoder, model.ctc, model.decoder
+    return student
+
+
+def fit_residual(private: ResidualLinear, residual: Tensor, method: Method) -> None:
+    """Set d to the residual's diagonal and A B to the truncated SVD of what is then left, each if it exists.
+
+    ``mean`` sets neither, ``diagonal`` only d. An exactly zero residual leaves B zero and A as it was drawn, so that
+    both can be learnt.
+    """
+    parts = residual.view(private.parts, private.outputs, private.inputs).clone()
+    if private.d is not None and method != "mean":
+        diagonal = torch.diagonal(parts, dim1=1, dim2=2)
+        private.d.copy_(diagonal)
+        diagonal.zero_()
+    if private.a is not None and private.b is not None and method == "svd" and bool(parts.any()):
+        u, s, v = torch.linalg.svd(parts, full_matrices=False)
+        root = s[:, : private.rank].sqrt()
+        private.a.copy_(u[:, :, : private.rank] * root[:, None])
+        private.b.copy_((root[:, :, None] * v[:, : private.rank]).reshape(-1, private.inputs))
+
+
+def missing_share(model: SpeechModel, shared: SpeechModel) -> float:
+    """Energy of the unshared encoder's matrices that the shared one misses, as a share of all of it."""
+    missed = total = 0.0
+    grow = shared.config.encoder.layers // model.config.encoder.layers
+    with torch.no_grad():
+        for index, layer in enumerate(shared.encoder.layers):
+            for name in POSITIONS:
+                matrix = getattr(model.encoder.groups[index // grow], name).weight
+                got = getattr(layer, name).weight(getattr(shared.encoder.group_of(index), name))
+                missed += float((matrix - got).square().sum())
+                total += float(matrix.square().sum())
+    return missed / total
+
+
+def set_fade(encoder: nn.Module, fade: float) -> None:
+    """How much of what sharing leaves out is still added, from 1 to 0."""
+    for module in encoder.modules():
+        if isinstance(module, ResidualLinear):
+            module.fade = fade

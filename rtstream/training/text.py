@@ -1,0 +1,30 @@
+"""Training texts: lower case, letters and apostrophes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from rtstream.nn.model import LETTERS
+
+SPOKEN = {"&": " and ", "’": "'", "‘": "'", "-": " ", "–": " ", "—": " ", "/": " "}  # noqa: RUF001 typographic on purpose
+
+
+def normalize(text: str) -> str | None:
+    """Lower case, accents and punctuation dropped, apostrophes only inside words.
+
+    None where the text holds digits or letters of another script, which have no one spelling in these letters.
+    """
+    for mark, spoken in SPOKEN.items():
+        text = text.replace(mark, spoken)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    if any(c.isalnum() and c not in LETTERS for c in plain):
+        return None
+    kept = "".join(c if c in LETTERS else " " for c in plain)
+    kept = re.sub(r"(?<![a-z])'|'(?![a-z])", " ", kept)
+    return " ".join(kept.split())
+
+
+def letter_ids(text: str) -> list[int]:
+    """CTC symbols of a normalized text; 0 is the blank."""
+    return [LETTERS.index(c) + 1 for c in text]

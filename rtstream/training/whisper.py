@@ -1,0 +1,159 @@
+"""Whisper checkpoints as teachers: Hugging Face safetensors or CTranslate2, read into one form."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.errors import TrainingError
+
+CT2_DTYPES: dict[int, type[np.generic]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+@dataclass(frozen=True)
+class WhisperCheckpoint:
+    """Weights by their Hugging Face names without the ``model.`` prefix, float32; sizes; the full tokenizer."""
+
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    alignment_heads: tuple[tuple[int, int], ...]
+
+    @property
+    def d_model(self) -> int:
+        """Width of the model."""
+        return self.weights["encoder.layer_norm.weight"].shape[0]
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of a layer; every Whisper has 64 channels a head."""
+        return self.d_model // 64
+
+    def layers(self, side: str) -> int:
+        """Number of layers of ``encoder`` or ``decoder``."""
+        prefix = f"{side}.layers."
+        return 1 + max(int(name[len(prefix) :].split(".")[0]) for name in self.weights if name.startswith(prefix))
+
+
+def load_whisper(directory: Path) -> WhisperCheckpoint:
+    """Read a checkpoint directory: ``model.safetensors`` (Hugging Face) or ``model.bin`` (CTranslate2).
+
+    Both need ``tokenizer.json`` beside them. Raises TrainingError naming what is missing or not understood.
+    """
+    try:
+        if (directory / "model.safetensors").exists():
+            raw = load_file(directory / "model.safetensors")
+            weights = {name.removeprefix("model."): tensor.float() for name, tensor in raw.items()}
+        elif (directory / "model.bin").exists():
+            weights = _from_ctranslate2(_read_ctranslate2(directory / "model.bin"))
+        else:
+            msg = f"{directory}: no Whisper checkpoint: it needs model.safetensors or a CTranslate2 model.bin"
+            raise TrainingError(msg)
+        tokenizer = _read_tokenizer(directory / "tokenizer.json")
+        config = json.loads((directory / "config.json").read_text()) if (directory / "config.json").exists() else {}
+        heads = tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ())
+        return WhisperCheckpoint(weights, tokenizer, heads)
+    except (OSError, SafetensorError, KeyError, ValueError, struct.error) as error:
+        msg = f"{directory}: the Whisper checkpoint cannot be read: {error!r}"
+        raise TrainingError(msg) from error
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    data: dict[str, Any] = json.loads(path.read_text())
+    vocabulary: dict[str, int] = data["model"]["vocab"]
+    special = {token["content"]: int(token["id"]) for token in data["added_tokens"]}
+    pieces = [""] * (1 + max([*vocabulary.values(), *special.values()]))
+    for piece, index in (vocabulary | special).items():
+        pieces[index] = piece
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in data["model"]["merges"]]
+    return Tokenizer(tuple(pieces), tuple((left, right) for left, right in merges), special)
+
+
+def _read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:
+    """Variables of a CTranslate2 binary (its model_spec.py: counted strings, shapes, raw little-endian data)."""
+    data = path.read_bytes()
+    offset = 0
+
+    def read(layout: str) -> tuple[Any, ...]:
+        nonlocal offset
+        values = struct.unpack_from("<" + layout, data, offset)
+        offset += struct.calcsize("<" + layout)
+        return values
+
+    def string() -> str:
+        (length,) = read("H")
+        (raw,) = read(f"{length}s")
+        return bytes(raw[:-1]).decode()
+
+    read("I")
+    kind = string()
+    if kind != "WhisperSpec":
+        msg = f"a CTranslate2 {kind} is not a Whisper"
+        raise ValueError(msg)
+    _, count = read("II")
+    variables: dict[str, NDArray[Any]] = {}
+    for _ in range(count):
+        name = string()
+        (rank,) = read("B")
+        shape = read(f"{rank}I")
+        code, size = read("BI")
+        dtype = np.dtype(CT2_DTYPES[code])
+        variables[name] = np.frombuffer(data, dtype, size // dtype.itemsize, offset).reshape(shape)
+        offset += size
+    (aliases,) = read("I")
+    for _ in range(aliases):
+        alias = string()
+        variables[alias] = variables[string()]
+    return variables
+
+
+def _from_ctranslate2(variables: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+
+    def get(name: str) -> Tensor:
+        value = torch.from_numpy(np.array(variables[name], dtype=np.float32))
+        scale = variables.get(name + "_scale")
+        return value if scale is None else value / torch.from_numpy(np.float32(scale)).reshape(-1, 1)
+
+    def linear(name: str, source: str, parts: tuple[str, ...] = ("",)) -> None:
+        weight, bias = get(source + "/weight").chunk(len(parts)), get(source + "/bias").chunk(len(parts))
+        for part, w, b in zip(parts, weight, bias, strict=True):
+            weights[f"{name}{part}.weight"] = w
+            weights[f"{name}{part}.bias"] = b
+
+    def norm(name: str, source: str) -> None:
+        weights[name + ".weight"], weights[name + ".bias"] = get(source + "/gamma"), get(source + "/beta")
+
+    for index in (1, 2):
+        weights[f"encoder.conv{index}.weight"] = get(f"encoder/conv{index}/weight")
+        weights[f"encoder.conv{index}.bias"] = get(f"encoder/conv{index}/bias")
+    weights["decoder.embed_tokens.weight"] = get("decoder/embeddings/weight")
+    weights["decoder.embed_positions.weight"] = get("decoder/position_encodings/encodings")
+    for side in ("encoder", "decoder"):
+        norm(f"{side}.layer_norm", f"{side}/layer_norm")
+        index = 0
+        while f"{side}/layer_{index}/ffn/linear_0/weight" in variables:
+            source, name = f"{side}/layer_{index}", f"{side}.layers.{index}"
+            linear(f"{name}.self_attn", f"{source}/self_attention/linear_0", (".q_proj", ".k_proj", ".v_proj"))
+            linear(f"{name}.self_attn.out_proj", f"{source}/self_attention/linear_1")
+            norm(f"{name}.self_attn_layer_norm", f"{source}/self_attention/layer_norm")
+            if side == "decoder":
+                linear(f"{name}.encoder_attn.q_proj", f"{source}/attention/linear_0")
+                linear(f"{name}.encoder_attn", f"{source}/attention/linear_1", (".k_proj", ".v_proj"))
+                linear(f"{name}.encoder_attn.out_proj", f"{source}/attention/linear_2")
+                norm(f"{name}.encoder_attn_layer_norm", f"{source}/attention/layer_norm")
+            linear(f"{name}.fc1", f"{source}/ffn/linear_0")
+            linear(f"{name}.fc2", f"{source}/ffn/linear_1")
+            norm(f"{name}.final_layer_norm", f"{source}/ffn/layer_norm")
+            index += 1
+    return weights
