@@ -1,0 +1,104 @@
+"""Every other format, through libsndfile: FLAC, Ogg, MP3, AIFF, compressed WAV and so on."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+
+from rtstream.audio.frames import cut_short, hms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_UNKNOWN = 1 << 62  # libsndfile gives 2^63 - 1 where a header leaves the length open
+_SHORTER = re.compile(r"(\d+) \(should be (\d+)\)")
+_OGG_PAGE_LIMIT = 65_307
+
+
+class NotAudioError(Exception):
+    """libsndfile knows no such format, or its header is damaged; the message is libsndfile's."""
+
+
+class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read front to back.
+
+    soundfile seeks after each read where it can. In MP3 and damaged Ogg that lands on other samples, so that the audio
+    would depend on the size of the reads; in FLAC it is slow and fails where the length is unknown.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class SndfileReader:
+    """Reads an open file descriptor of a regular file; a :class:`~rtstream.audio.frames.FrameReader`.
+
+    The caller keeps the descriptor open until after :meth:`close`. Raises NotAudioError.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            self._file = _ForwardOnly(descriptor, closefd=False)
+        except soundfile.SoundFileError as error:
+            reason = str(getattr(error, "error_string", error))
+            raise NotAudioError(" ".join(reason.split()).rstrip(".")) from error
+        self.rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.frames: int | None = self._file.frames if self._file.frames < _UNKNOWN else None
+        self.fault: str | None = None
+        self._done = 0
+        self._cut = _is_cut(self._file.extra_info) or (self._file.format == "OGG" and not _ogg_ends(descriptor))
+
+    def read(self, count: int) -> NDArray[np.float32]:
+        """Give the next frames as float32 of shape (n, channels), n <= ``count``; n is 0 only at the end."""
+        buffer = np.full((count, self.channels), np.nan, np.float32)
+        try:
+            frames: NDArray[np.float32] = self._file.read(out=buffer)
+        except soundfile.SoundFileError as error:
+            # What was decoded before the fault is in the buffer, its length is not told. The decoders that give errors
+            # (FLAC's) make no NaN of their own.
+            frames = buffer[: int(np.argmax(np.append(np.isnan(buffer[:, 0]), True)))]
+            self._done += len(frames)
+            if self.frames is not None:
+                self.fault = self._damage(str(getattr(error, "error_string", error)))
+            return frames
+        self._done += len(frames)
+        if len(frames) < count:
+            self.fault = self._damage()
+        return frames
+
+    def close(self) -> None:
+        """Close libsndfile's handle; the descriptor stays the caller's."""
+        self._file.close()
+
+    def _damage(self, reason: str = "") -> str | None:
+        if self.frames is not None and self._done < self.frames:
+            return cut_short(self._done, self.frames, self.rate).replace("truncated", "truncated or damaged")
+        if self._cut or reason:
+            return f"it is truncated: only {hms(self._done / self.rate)} of its audio are left, all of which was read"
+        return None
+
+
+def _is_cut(log: str) -> bool:
+    """Tell from libsndfile's log of the header whether the file is shorter than its header says.
+
+    For uncompressed formats libsndfile corrects the length by itself and says so nowhere else.
+    """
+    return any(int(claim) > int(actual) for claim, actual in _SHORTER.findall(log)) or "> file length" in log
+
+
+def _ogg_ends(descriptor: int) -> bool:
+    """Tell whether the last page of an Ogg file is marked as the end of its stream and is complete."""
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - _OGG_PAGE_LIMIT)
+    tail = os.pread(descriptor, size - start, start)
+    page = tail.rfind(b"OggS")
+    if page < 0 or len(tail) < page + 27:
+        return False
+    lacing = tail[page + 27 : page + 27 + tail[page + 26]]
+    return bool(tail[page + 5] & 4) and len(tail) >= page + 27 + tail[page + 26] + sum(lacing)

@@ -1,0 +1,176 @@
+"""The real detector on recorded speech and noise."""
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtstream.audio.wav import open_audio
+from rtstream.events import AudioBlock
+from rtstream.vad.segmenter import Segmenter, SegmenterConfig
+from rtstream.vad.webrtc import GateMissingError, WebRtcGate
+
+DATA = Path(__file__).parent.parent / "data"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "audio"
+ROWS = [json.loads(line) for line in (DATA / "clips.jsonl").read_text().splitlines()]
+SPEECH = [row["file"] for row in ROWS if row["text"]]
+NOISE = [row["file"] for row in ROWS if not row["text"]]
+
+
+def load(path) -> np.ndarray:
+    with open_audio(path) as audio:
+        return np.concatenate([block.samples for block in audio])
+
+
+def pause(seconds: float, level_db: float = -70) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal(round(16_000 * seconds))
+    return (noise * 10 ** (level_db / 20)).astype(np.float32)
+
+
+def segment(source: np.ndarray, block: int = 1_600, gate: WebRtcGate | None = None) -> list[tuple[int, int]]:
+    """Begin and end of each segment in samples."""
+    segmenter = Segmenter(gate or WebRtcGate())
+    given = []
+    for start in range(0, len(source), block):
+        given += segmenter.push(AudioBlock(source[start : start + block], start))
+    given += segmenter.finish()
+    spans: dict[int, tuple[int, int]] = {}
+    for piece in given:
+        begin, _ = spans.get(piece.segment, (piece.position, 0))
+        spans[piece.segment] = (begin, piece.position + len(piece.samples))
+    return list(spans.values())
+
+
+def covered(source: np.ndarray, spans: list[tuple[int, int]], padding: int = 0) -> float:
+    """The share of the energy between the first and last loud frame that lies inside segments."""
+    frames = source[: len(source) // 320 * 320].reshape(-1, 320)
+    energy = (frames.astype(np.float64) ** 2).sum(axis=1)
+    loud = np.flatnonzero(energy > energy.max() * 10**-3.5)
+    inside = np.zeros(len(source) + 2 * padding, bool)
+    for begin, end in spans:
+        inside[begin:end] = True
+    kept = inside[padding:][: frames.size].reshape(-1, 320)
+    speech = slice(loud[0], loud[-1] + 1)
+    return float((frames[speech].astype(np.float64) ** 2 * kept[speech]).sum() / energy[speech].sum())
+
+
+@pytest.mark.parametrize("name", SPEECH)
+@pytest.mark.parametrize("gain_db", [0, -20])
+def test_speech_is_inside_segments(name, gain_db):
+    source = load(DATA / name) * np.float32(10 ** (gain_db / 20))
+    spans = segment(np.concatenate((pause(1, -90), source, pause(1.5, -90))))
+    assert covered(source, spans, padding=16_000) > 0.98
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_speech_from_the_very_first_sample_is_inside_segments(name):
+    source = load(DATA / name)
+    loud = np.flatnonzero(np.abs(source) > 0.05 * np.abs(source).max())
+    source = source[loud[0] :]
+    assert covered(source, segment(source)) > 0.98
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_segments_end_after_speech_and_do_not_depend_on_the_blocks(name):
+    source = np.concatenate((load(DATA / name), pause(2)))
+    spans = segment(source)
+    assert spans[-1][1] < len(source) - 8_000
+    assert spans == segment(source, block=37) == segment(source, block=len(source))
+
+
+def test_sentences_are_cut_at_pauses_longer_than_the_hang_over():
+    source = load(DATA / "libri-669-long.flac")
+    spans = segment(source)
+    assert 4 <= len(spans) <= 8
+    assert covered(source, spans) > 0.99
+
+
+def test_speech_in_noise_is_inside_segments():
+    speech = load(DATA / "cv-utica.flac")
+    for name in NOISE:
+        noise = np.resize(load(DATA / name), len(speech))
+        noise *= np.sqrt((speech**2).mean() / (noise**2).mean()) * 10**-0.5  # 10 dB below
+        spans = segment(speech + noise)
+        assert covered(speech, spans) > 0.98
+
+
+@pytest.mark.parametrize("level_db", [-90, -60, -40])
+def test_steady_noise_opens_nothing_after_the_first_moment(level_db):
+    assert all(end < 24_000 for _, end in segment(pause(20, level_db)))
+
+
+def test_digital_silence_opens_nothing():
+    assert segment(np.zeros(160_000, np.float32)) == []
+
+
+def test_aggressiveness_rejects_more():
+    noise = np.concatenate([load(DATA / name) for name in NOISE])
+
+    def seconds(aggressiveness: int) -> float:
+        return sum(end - begin for begin, end in segment(noise, gate=WebRtcGate(aggressiveness))) / 16_000
+
+    assert seconds(3) < seconds(0)
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 30])
+def test_every_frame_length_hears_speech(frame_ms):
+    gate = WebRtcGate(frame_ms=frame_ms)
+    assert gate.frame_samples == 16 * frame_ms
+    source = load(DATA / "cv-telephone.wav")
+    assert covered(source, segment(source, gate=gate)) > 0.98
+
+
+def verdicts(gate: WebRtcGate, source: np.ndarray) -> list[bool]:
+    step = gate.frame_samples
+    return [gate.is_speech(source[i : i + step]) for i in range(0, len(source) - step, step)]
+
+
+def test_a_gate_that_was_reset_is_as_new_and_gates_do_not_share_state():
+    speech, noise = load(DATA / "cv-laundry.wav"), load(DATA / "noise-dishes.flac")
+    expected = verdicts(WebRtcGate(), speech)
+    gate, other = WebRtcGate(), WebRtcGate()
+    verdicts(gate, noise)
+    assert verdicts(gate, speech) != expected, "what came before matters"
+    gate.reset()
+    assert verdicts(gate, speech) == expected
+    assert verdicts(other, speech) == expected
+
+
+def test_samples_beyond_full_scale_are_clipped():
+    tone = np.sin(np.arange(16_000) / 9).astype(np.float32)
+    assert verdicts(WebRtcGate(), tone * 50) == verdicts(WebRtcGate(), np.clip(tone * 50, -1, 1))
+
+
+@pytest.mark.parametrize("options", [{"aggressiveness": 4}, {"aggressiveness": -1}, {"frame_ms": 15}])
+def test_other_settings_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        WebRtcGate(**options)
+
+
+def test_a_missing_library_is_an_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "webrtcvad", None)
+    with pytest.raises(GateMissingError, match="pip install webrtcvad-wheels"):
+        WebRtcGate()
+
+
+@pytest.mark.parametrize("name", ["dev-cv", "dev-librispeech", "dev-digits"])
+def test_nearly_all_speech_of_the_dev_sets_is_inside_segments(name, tmp_path):
+    if not SHARED.is_dir():
+        pytest.skip(f"needs {SHARED}")
+    shares = []
+    with tarfile.open(SHARED / f"{name}.tar") as tar:
+        for member in tar.getmembers()[:60]:
+            tar.extract(member, tmp_path, filter="data")
+            source = load(tmp_path / member.name)
+            spans = segment(np.concatenate((pause(1), source, pause(1.5))))
+            shares.append(covered(source, spans, padding=16_000))
+    assert np.mean(shares) > 0.999
+    assert np.min(shares) > 0.98
+
+
+def test_the_defaults_are_what_was_measured():
+    assert SegmenterConfig() == SegmenterConfig(400, 200, 120, 700, 1_000, 8_000, 30_000)
+    assert WebRtcGate().frame_samples == 320
