@@ -80,3 +80,38 @@ class Final:
 
 
 Event = Partial | Final
+"""What recognition gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLost:
+    """Audio of the source that was never recognised: ``samples`` of it from ``position`` on, and why."""
+
+    position: int
+    samples: int
+    reason: Literal["overflow", "behind", "device"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What the audio source is doing. ``device`` is its name, ``detail`` a line for people."""
+
+    device: str
+    state: Literal["starting", "capturing", "stalled", "lost", "ended"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that failed, or with ``recovered`` that works again.
+
+    ``code`` is stable, upper case (``DISK_FULL``); ``message`` is one line that says what is wrong and what to do.
+    """
+
+    code: str
+    message: str
+    recovered: bool = False
+
+
+ServiceEvent = Event | AudioLost | DeviceState | Fault
+"""Everything that the daemon publishes."""
