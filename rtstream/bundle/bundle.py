@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +28,9 @@ from rtstream.nn.quantized import (
     quantize_state,
     quantized_names,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT = "rtstream-bundle"
 VERSION = 1
@@ -52,7 +54,9 @@ class Bundle:
         return (self.path / WEIGHTS).stat().st_size
 
 
-def save_bundle(path: Path, name: str, model: SpeechModel, tokenizer: Tokenizer, card: str, *, int8: bool = True) -> None:
+def save_bundle(
+    path: Path, name: str, model: SpeechModel, tokenizer: Tokenizer, card: str, *, int8: bool = True
+) -> None:
     """Write a bundle, int8 with float16 for the small tensors, or all float16. An old one there is replaced."""
     path.mkdir(parents=True, exist_ok=True)
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
@@ -83,7 +87,9 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
     name, config, int8 = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
     if len(tokenizer) != config.decoder.vocabulary:
-        msg = f"{path}: the tokenizer has {len(tokenizer)} tokens, the decoder {config.decoder.vocabulary}: copy it again"
+        msg = (
+            f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
+        )
         raise BundleError(msg)
     try:
         state = load_file(path / WEIGHTS)

@@ -16,27 +16,33 @@ def to_dict(config: ModelConfig) -> dict[str, Any]:
     return asdict(config)
 
 
-def from_dict(data: Any) -> ModelConfig:
+def from_dict(data: object) -> ModelConfig:
     """The configuration that ``to_dict`` wrote. Raises BundleError naming the key that is missing, unknown or wrong."""
-    _check_keys("model", data, {"encoder", "decoder", "letters"})
-    decoder = dict(_section(DecoderConfig, "decoder", data["decoder"]))
-    heads = decoder["alignment_heads"]
-    if not isinstance(heads, (list, tuple)) or not all(isinstance(h, (list, tuple)) and len(h) == 2 for h in heads):  # noqa: PLR2004 a pair
-        msg = f"model.decoder.alignment_heads: must be a list of [layer, head] pairs (got {heads!r})"
-        raise BundleError(msg)
-    decoder["alignment_heads"] = tuple((int(layer), int(head)) for layer, head in heads)
-    if not isinstance(data["letters"], str):
-        msg = f"model.letters: must be a string (got {data['letters']!r})"
+    model = _table("model", data, {"encoder", "decoder", "letters"})
+    encoder = _section(EncoderConfig, "encoder", model["encoder"])
+    decoder = _section(DecoderConfig, "decoder", model["decoder"])
+    decoder["alignment_heads"] = _pairs("model.decoder.alignment_heads", decoder["alignment_heads"])
+    if not isinstance(model["letters"], str):
+        msg = f"model.letters: must be a string (got {model['letters']!r})"
         raise BundleError(msg)
     try:
-        encoder = EncoderConfig(**_section(EncoderConfig, "encoder", data["encoder"]))
+        return ModelConfig(EncoderConfig(**encoder), DecoderConfig(**decoder), model["letters"])
     except ValueError as error:
-        msg = f"model.encoder: {error}"
+        msg = f"model: {error}"
         raise BundleError(msg) from error
-    return ModelConfig(encoder, DecoderConfig(**decoder), data["letters"])
 
 
-def _check_keys(where: str, data: Any, allowed: set[str]) -> None:
+def _pairs(where: str, data: object) -> tuple[tuple[int, int], ...]:
+    pairs: list[tuple[int, int]] = []
+    for row in data if isinstance(data, (list, tuple)) else [None]:
+        if not isinstance(row, (list, tuple)) or [type(n) for n in row] != [int, int]:
+            msg = f"{where}: must be a list of [layer, head] pairs (got {data!r})"
+            raise BundleError(msg)
+        pairs.append((row[0], row[1]))
+    return tuple(pairs)
+
+
+def _table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
     if not isinstance(data, dict):
         msg = f"{where}: must be a table of keys (got {type(data).__name__})"
         raise BundleError(msg)
@@ -44,16 +50,17 @@ def _check_keys(where: str, data: Any, allowed: set[str]) -> None:
         what = "is missing" if key in allowed else f"is unknown; allowed are {', '.join(sorted(allowed))}"
         msg = f"{where}.{key}: {what}"
         raise BundleError(msg)
-
-
-def _section(cls: type, name: str, data: Any) -> dict[str, Any]:
-    _check_keys(f"model.{name}", data, {field.name for field in fields(cls)})
-    for field in fields(cls):
-        value = data[field.name]
-        kind = {"int": int, "bool": bool}.get(str(field.type))
-        if kind is None:
-            continue
-        if type(value) is not kind or (kind is int and value < 0):
-            msg = f"model.{name}.{field.name}: must be a {'count' if kind is int else 'true or false'} (got {value!r})"
-            raise BundleError(msg)
     return dict(data)
+
+
+def _section(cls: type[EncoderConfig | DecoderConfig], name: str, data: object) -> dict[str, Any]:
+    section = _table(f"model.{name}", data, {field.name for field in fields(cls)})
+    for field in fields(cls):
+        value = section[field.name]
+        if field.type == "int" and (type(value) is not int or value < 0):
+            msg = f"model.{name}.{field.name}: must be a count (got {value!r})"
+            raise BundleError(msg)
+        if field.type == "bool" and type(value) is not bool:
+            msg = f"model.{name}.{field.name}: must be true or false (got {value!r})"
+            raise BundleError(msg)
+    return section

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from rtstream.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 # GPT-2's pre-tokenizer; [^\W\d_] and \d stand for its \p{L} and \p{N}.
 WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
@@ -74,8 +78,7 @@ class Tokenizer:
     def _split(self, word: str) -> list[str]:
         parts = [byte_characters()[byte] for byte in word.encode()]
         while len(parts) > 1:
-            ranked = [(self._ranks.get(pair, len(self.merges)), i) for i, pair in enumerate(zip(parts, parts[1:], strict=False))]
-            rank, index = min(ranked)
+            rank, index = min((self._ranks.get(pair, len(self.merges)), i) for i, pair in enumerate(pairwise(parts)))
             if rank == len(self.merges):
                 break
             parts[index : index + 2] = [parts[index] + parts[index + 1]]
@@ -122,23 +125,26 @@ class Tokenizer:
         return Tokenizer(self.pieces, self.merges, {name: self.special[name] for name in names})
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
+        """Write as JSON, whole or not at all."""
         data = {"pieces": self.pieces, "merges": [" ".join(pair) for pair in self.merges], "special": self.special}
-        path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+        temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Read what ``save`` wrote. Raises BundleError naming the file where it is not that."""
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
             merges = tuple(tuple(merge.split(" ")) for merge in data["merges"])
-            tokenizer = cls(tuple(data["pieces"]), merges, dict(data["special"]))
+            tokenizer = cls(tuple(data["pieces"]), merges, {str(k): int(v) for k, v in data["special"].items()})
             complete = all(character in tokenizer._ids for character in byte_characters().values())
             known = all(left + right in tokenizer._ids for left, right in merges)
+            named = all(0 <= index < len(tokenizer) for index in (*tokenizer.special.values(), tokenizer.end))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             msg = f"{path}: not a tokenizer ({type(error).__name__}): copy the bundle again"
             raise BundleError(msg) from error
-        if not complete or not known:
-            msg = f"{path}: the tokenizer lacks pieces that its merges need: copy the bundle again"
+        if not complete or not known or not named:
+            msg = f"{path}: the tokenizer lacks pieces that it needs itself: copy the bundle again"
             raise BundleError(msg)
         return tokenizer

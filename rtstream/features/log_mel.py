@@ -76,8 +76,10 @@ class LogMel(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """Features of whole recordings: (..., samples) to (..., ceil(samples / 160), n_mels)."""
         frames = -(-audio.shape[-1] // HOP)
+        if frames == 0:
+            return audio.new_zeros(*audio.shape[:-1], 0, self.n_mels)
         right = (frames - 1) * HOP + N_FFT // 2 - audio.shape[-1]
-        return self.scale(self.energies(F.pad(audio, (N_FFT // 2, max(right, 0)))))
+        return self.scale(self.energies(F.pad(audio, (N_FFT // 2, right))))
 
     def initial_state(self) -> LogMelState:
         """The state before the first sample."""

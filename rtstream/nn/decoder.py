@@ -7,10 +7,14 @@ keys of the frames that have come so far, self-attention keys of the tokens so f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,19 @@ class DecoderConfig:
     layers: int = 6
     max_tokens: int = 448
     alignment_heads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "d_model", "heads", "ffn", "layers", "max_tokens"):
+            if getattr(self, name) < 1:
+                msg = f"{name} ({getattr(self, name)}) must be at least 1"
+                raise ValueError(msg)
+        if self.d_model % self.heads:
+            msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
+            raise ValueError(msg)
+        for layer, head in self.alignment_heads:
+            if not (0 <= layer < self.layers and 0 <= head < self.heads):
+                msg = f"alignment_heads: there is no head {head} in layer {layer}"
+                raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,8 @@ class DecoderLayer(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The residual stream after the feed-forward branch."""
-        return x + self.ff2(F.gelu(self.ff1(self.ffn_norm(x))))
+        y: Tensor = x + self.ff2(F.gelu(self.ff1(self.ffn_norm(x))))
+        return y
 
 
 class Decoder(nn.Module):
@@ -87,12 +105,16 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.d_model)
         self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        # A module list, seen as what it holds.
+        self.layers = cast("Sequence[DecoderLayer]", nn.ModuleList(DecoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.d_model)
+        self.output: nn.Module | None = None  # the embedding packed, in int8 inference
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores of each token, (..., vocabulary), from the last layer's output."""
-        return F.linear(self.norm(x), self.embedding.weight)
+        x = self.norm(x)
+        scores: Tensor = F.linear(x, self.embedding.weight) if self.output is None else self.output(x)
+        return scores
 
     def forward(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocabulary) of the token after each of ``tokens`` (batch, n).

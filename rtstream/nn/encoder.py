@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FRAMES_PER_SECOND = 50
 POSITIONS = ("qkv", "out", "ff1", "ff2")
@@ -44,11 +48,21 @@ class EncoderConfig:
     max_frames: int = 1500
 
     def __post_init__(self) -> None:
+        for name in ("n_mels", "d_model", "heads", "ffn", "layers", "share", "max_frames"):
+            if getattr(self, name) < 1:
+                msg = f"{name} ({getattr(self, name)}) must be at least 1"
+                raise ValueError(msg)
+        if self.d_model < 4 or self.d_model % 2:
+            msg = f"d_model ({self.d_model}) must be even and at least 4: half of the positions' channels are cosines"
+            raise ValueError(msg)
         if self.layers % self.share:
             msg = f"layers ({self.layers}) must be a multiple of share ({self.share})"
             raise ValueError(msg)
         if self.d_model % self.heads:
             msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
+            raise ValueError(msg)
+        if not 0 <= self.rank <= min(self.d_model, self.ffn):
+            msg = f"rank ({self.rank}) must be from 0 to the lesser side of a matrix ({min(self.d_model, self.ffn)})"
             raise ValueError(msg)
         if not self.full_rank and not self.rank and not self.diagonal:
             msg = "at least one of full_rank, rank and diagonal must be on"
@@ -95,12 +109,22 @@ def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device 
 
 
 class SharedGroup(nn.Module):
-    """The full-rank matrices of one group of layers."""
+    """The full-rank matrices of one group of layers; each None where ``full_rank`` is off."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        for name, (parts, outputs, inputs) in config.shapes().items():
-            self.add_module(name, SharedLinear(inputs, parts * outputs) if config.full_rank else None)
+        shapes = config.shapes()
+
+        def make(name: str) -> SharedLinear | None:
+            parts, outputs, inputs = shapes[name]
+            return SharedLinear(inputs, parts * outputs) if config.full_rank else None
+
+        self.qkv, self.out, self.ff1, self.ff2 = make("qkv"), make("out"), make("ff1"), make("ff2")
+
+    def matrix(self, position: str) -> SharedLinear | None:
+        """The shared matrix of one of ``POSITIONS``."""
+        matrix: SharedLinear | None = getattr(self, position)
+        return matrix
 
 
 class EncoderLayer(nn.Module):
@@ -111,22 +135,31 @@ class EncoderLayer(nn.Module):
         self.heads = config.heads
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.ffn_norm = nn.LayerNorm(config.d_model)
-        for name, (parts, outputs, inputs) in config.shapes().items():
-            linear = ResidualLinear(inputs, outputs, parts=parts, rank=config.rank, diagonal=config.diagonal)
-            self.add_module(name, linear)
+        shapes = config.shapes()
+
+        def make(name: str) -> ResidualLinear:
+            parts, outputs, inputs = shapes[name]
+            return ResidualLinear(inputs, outputs, parts=parts, rank=config.rank, diagonal=config.diagonal)
+
+        self.qkv, self.out, self.ff1, self.ff2 = make("qkv"), make("out"), make("ff1"), make("ff2")
         scale = config.layer_scale
         self.attention_scale = nn.Parameter(torch.ones(config.d_model)) if scale else None
         self.ffn_scale = nn.Parameter(torch.ones(config.d_model)) if scale else None
 
+    def private(self, position: str) -> ResidualLinear:
+        """The private part at one of ``POSITIONS``."""
+        private: ResidualLinear = getattr(self, position)
+        return private
+
     def project(self, x: Tensor, group: SharedGroup) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (..., heads, frames, d_head)."""
-        qkv = self.qkv(self.attention_norm(x), group.qkv)
+        qkv: Tensor = self.qkv(self.attention_norm(x), group.qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).unbind(-3)
         return q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
 
     def merge(self, x: Tensor, attended: Tensor, group: SharedGroup) -> Tensor:
         """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
-        branch = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
+        branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
         x = x + (branch if self.attention_scale is None else branch * self.attention_scale)
         branch = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
         return x + (branch if self.ffn_scale is None else branch * self.ffn_scale)
@@ -140,15 +173,20 @@ class Encoder(nn.Module):
         self.config = config
         self.conv1 = nn.Conv1d(config.n_mels, config.d_model, 3, padding=1)
         self.conv2 = nn.Conv1d(config.d_model, config.d_model, 3, stride=2, padding=1)
-        self.groups = nn.ModuleList(SharedGroup(config) for _ in range(config.groups))
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+        # Module lists, seen as what they hold.
+        self.groups = cast("Sequence[SharedGroup]", nn.ModuleList(SharedGroup(config) for _ in range(config.groups)))
+        self.layers = cast("Sequence[EncoderLayer]", nn.ModuleList(EncoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.d_model)
         self.positions: Tensor
         self.register_buffer("positions", sinusoids(config.max_frames, config.d_model), persistent=False)
 
     def group_of(self, layer: int) -> SharedGroup:
         """The shared matrices of a layer: the same object for each layer of its group."""
-        return self.groups[layer // self.config.share]  # type: ignore[return-value]
+        return self.groups[layer // self.config.share]
+
+    def matrix(self, layer: int, position: str) -> Tensor:
+        """The whole matrix of a layer at one of ``POSITIONS``, shared and private parts added up."""
+        return self.layers[layer].private(position).weight(self.group_of(layer).matrix(position))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None, chunk: int | None = None) -> Tensor:
         """States of whole segments.
@@ -157,10 +195,13 @@ class Encoder(nn.Module):
         encoder frames a chunk, None for full context. Returns (batch, ceil(mel frames / 2), d_model).
         Raises ValueError for more frames than there are positions.
         """
-        x = F.gelu(self.conv1(mel.transpose(1, 2)))
-        if lengths is not None:  # what lies past the end must be the convolution's own zero padding, as in a stream
-            inside = torch.arange(mel.shape[1], device=mel.device) < lengths[:, None]
-            x = x * inside[:, None]
+        x = mel.transpose(1, 2)
+        if lengths is not None:  # what lies past the end must be the convolutions' own zero padding, as in a stream
+            inside = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None])[:, None]
+            x = x * inside
+        x = F.gelu(self.conv1(x))
+        if lengths is not None:
+            x = x * inside
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         frames = x.shape[1]
         if frames > self.config.max_frames:
@@ -179,7 +220,8 @@ class Encoder(nn.Module):
             group = self.group_of(index)
             q, k, v = layer.project(x, group)
             x = layer.merge(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), group)
-        return self.norm(x)
+        states: Tensor = self.norm(x)
+        return states
 
     def initial_state(self) -> EncoderState:
         """The state at the start of a segment."""
@@ -231,12 +273,13 @@ class Encoder(nn.Module):
             raise ValueError(msg)
         x = x + self.positions[state.frames : end]
         keys, values = [], []
+        context = self.config.left_context
         for index, layer in enumerate(self.layers):
             group = self.group_of(index)
             q, k, v = layer.project(x, group)
             k = torch.cat([state.keys[index], k], dim=1)
             v = torch.cat([state.values[index], v], dim=1)
             x = layer.merge(x, F.scaled_dot_product_attention(q[None], k[None], v[None])[0], group)
-            keys.append(k[:, -self.config.left_context :])
-            values.append(v[:, -self.config.left_context :])
+            keys.append(k[:, max(k.shape[1] - context, 0) :])
+            values.append(v[:, max(v.shape[1] - context, 0) :])
         return self.norm(x), replace(state, keys=tuple(keys), values=tuple(values), frames=end)

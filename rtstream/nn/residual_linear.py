@@ -41,19 +41,21 @@ class ResidualLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(parts * outputs))
         self.a = nn.Parameter(torch.randn(parts, outputs, rank) / math.sqrt(max(rank, 1))) if rank else None
         self.b = nn.Parameter(torch.zeros(parts * rank, inputs)) if rank else None
+        self.down: nn.Module | None = None  # B packed, in int8 inference; then b is None
         self.d = nn.Parameter(torch.zeros(parts, min(inputs, outputs))) if diagonal else None
         # Training only: what sharing leaves out, faded to nothing while the rest learns to do without it.
         self.fading: Tensor | None = None
         self.fade = 0.0
 
     def weight(self, shared: SharedLinear | None) -> Tensor:
-        """The whole matrix, (parts * outputs, inputs). One product per step is quicker in training, not in inference."""
+        """The whole matrix, (parts * outputs, inputs): quicker where a step has many frames, that is in training."""
         weight = self.bias.new_zeros(self.parts * self.outputs, self.inputs) if shared is None else shared.weight
         if self.a is not None and self.b is not None:
             low = torch.bmm(self.a, self.b.view(self.parts, self.rank, self.inputs))
             weight = weight + low.reshape(self.parts * self.outputs, self.inputs)
         if self.d is not None:
-            square = F.pad(torch.diag_embed(self.d), (0, self.inputs - self.d.shape[1], 0, self.outputs - self.d.shape[1]))
+            width = self.d.shape[1]
+            square = F.pad(torch.diag_embed(self.d), (0, self.inputs - width, 0, self.outputs - width))
             weight = weight + square.reshape(self.parts * self.outputs, self.inputs)
         if self.fading is not None and self.fade > 0.0:
             weight = weight + self.fade * self.fading
@@ -62,9 +64,9 @@ class ResidualLinear(nn.Module):
     def residual(self, x: Tensor) -> Tensor | None:
         """The low-rank and diagonal terms, (..., parts * outputs), or None when both are off. Never builds a matrix."""
         y: Tensor | None = None
-        if self.a is not None and self.b is not None:
-            h = F.linear(x, self.b).unflatten(-1, (self.parts, self.rank))
-            y = torch.einsum("...pr,por->...po", h, self.a)
+        if self.a is not None:
+            low: Tensor = F.linear(x, self.b) if self.down is None else self.down(x)  # type: ignore[arg-type]
+            y = torch.einsum("...pr,por->...po", low.unflatten(-1, (self.parts, self.rank)), self.a)
         if self.d is not None:
             width = self.d.shape[1]
             scaled = x[..., None, :width] * self.d

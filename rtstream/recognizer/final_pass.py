@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rtstream.bundle.tokenizer import Tokenizer
-from rtstream.nn.decoder import Decoder, DecoderState
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+
+if TYPE_CHECKING:
+    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.nn.decoder import Decoder, DecoderState
 
 TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
 SPARE_TOKENS = 6
 MAX_PERIOD = 24
 REPEATS = 3
+REWIND_FRAMES = 75  # attention that falls back by 1.5 s begins the text again
 
 
 def token_limit(frames: int) -> int:
@@ -28,7 +32,7 @@ def repeats(tokens: list[int]) -> bool:
     Short periods must repeat more often, since "no no no" is speech.
     """
     for period in range(1, min(MAX_PERIOD, len(tokens) // REPEATS) + 1):
-        times = REPEATS + (3 if period < 3 else 0)  # noqa: PLR2004 a word or two
+        times = REPEATS + (3 if period < 3 else 0)
         tail = tokens[-period * times :]
         if len(tail) == period * times and tail == tail[:period] * times:
             return True
@@ -88,17 +92,21 @@ class GreedyDecoder:
         """Tokens to add to a committed text now that ``state`` has more frames; whole words only.
 
         Decoding goes on from the committed tokens until a token's cross-attention rests within ``stop_frames`` of the
-        newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end.
+        newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end. It also ends where
+        the attention falls back, which is how a text begins to be said twice.
         """
         state = state.rewound(0)
         limit = min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
         best, attention, state = self._read([*self.prompt, *committed], state)
         following = best[-1]
+        # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
+        heard = max(attention[len(self.prompt) - 1 : -1].argmax(dim=-1).tolist(), default=0)
         added: list[int] = []
         while following != self.tokenizer.end and len(committed) + len(added) < limit:
-            # The attention of the step that chose a token is where that token was heard.
-            if int(attention[-1].argmax()) >= state.frames - stop_frames:
+            place = int(attention[-1].argmax())
+            if place >= state.frames - stop_frames or place < heard - REWIND_FRAMES:
                 return self._whole_words(added, following)
+            heard = max(heard, place)
             added.append(following)
             if repeats([*committed, *added]):
                 return []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rtstream.bundle.bundle import Bundle
 from rtstream.errors import ConfigError
 from rtstream.features.log_mel import LogMel
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.final_pass import GreedyDecoder
 from rtstream.recognizer.guard import GuardConfig
+
+if TYPE_CHECKING:
+    from rtstream.bundle.bundle import Bundle
 
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
@@ -22,12 +24,15 @@ class RecognizerConfig:
 
     ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end.
     ``partials``: what writes them, or ``none``. ``stop_ms``: how far behind the newest audio the decoder's partials
-    stay. ``words``: whether events carry words with times and confidence.
+    stay. ``reencode``: whether a segment that has ended is encoded once more, with full context, for its final: fewer
+    errors, for as much encoding again and a delay that grows with the segment. ``words``: whether events carry words
+    with times and confidence.
     """
 
     chunk_ms: int = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     stop_ms: int = 200
+    reencode: bool = True
     words: bool = False
     guard: GuardConfig = field(default_factory=GuardConfig)
 

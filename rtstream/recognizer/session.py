@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +13,14 @@ import torch
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.ctc_search import LogProbs, greedy_text
 from rtstream.recognizer.guard import borne_out
-from rtstream.recognizer.recognizer import Recognizer
 from rtstream.recognizer.words import time_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from rtstream.recognizer.recognizer import Recognizer
 
 
 class StageTimes:
@@ -39,6 +45,7 @@ class _OpenSegment:
         self.mel = recognizer.features.initial_state()
         self.encoder = recognizer.encoder.initial_state()
         self.decoder = recognizer.bundle.model.decoder.initial_state()
+        self.features: list[Tensor] = []
         self.posteriors: list[LogProbs] = []
         self.committed: list[int] = []
         self.text = ""
@@ -71,19 +78,31 @@ class RecognizerSession:
             mel, segment.mel = r.features.step(torch.from_numpy(audio.samples), segment.mel)
             if audio.last:
                 mel = torch.cat([mel, r.features.finish(segment.mel)])
+            if r.config.reencode:
+                segment.features.append(mel)
         with self.times.measure("encoder"):
             states, segment.encoder = r.encoder.step(mel, segment.encoder, r.chunk_frames, last=audio.last)
         if len(states):
-            with self.times.measure("ctc"):
-                segment.posteriors.append(r.ctc(states).numpy())
-            with self.times.measure("decoder"):
-                segment.decoder = r.bundle.model.decoder.extend(states, segment.decoder)
+            self._add(states, segment)
         if audio.last:
             self._open = None
             final = self._final(audio.segment, segment)
             return [final] if final is not None else []
         partial = self._partial(audio.segment, segment) if len(states) else None
         return [partial] if partial is not None else []
+
+    def _add(self, states: Tensor, segment: _OpenSegment) -> None:
+        with self.times.measure("ctc"):
+            segment.posteriors.append(self.recognizer.ctc(states).numpy())
+        with self.times.measure("decoder"):
+            segment.decoder = self.recognizer.bundle.model.decoder.extend(states, segment.decoder)
+
+    def _encode_again(self, segment: _OpenSegment) -> None:
+        with self.times.measure("second encoding"):
+            states = self.recognizer.encoder(torch.cat(segment.features)[None])[0]
+        segment.posteriors.clear()
+        segment.decoder = self.recognizer.bundle.model.decoder.initial_state()
+        self._add(states, segment)
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
@@ -109,6 +128,8 @@ class RecognizerSession:
         r = self.recognizer
         if not segment.posteriors:
             return None
+        if r.config.reencode and r.config.chunk_ms:
+            self._encode_again(segment)
         with self.times.measure("finals"):
             decoded = r.decoder.transcribe(segment.decoder, segment.committed)
             text = r.bundle.tokenizer.decode(decoded.tokens).strip()
@@ -119,8 +140,8 @@ class RecognizerSession:
             text = text if len(text) >= r.config.guard.min_letters else ""
         if not text:
             return None
-        source = "decoder" if trusted else "ctc"
-        return Final(number, segment.start, segment.end, text, self._words(text, segment), source)
+        words = self._words(text, segment)
+        return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         if not self.recognizer.config.words:

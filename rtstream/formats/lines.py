@@ -1,0 +1,63 @@
+"""Events as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rtstream.events import SAMPLE_RATE, Event, Partial
+
+if TYPE_CHECKING:
+    from rtstream.events import Final, Word
+
+
+def clean(text: str) -> str:
+    """One printable line: single spaces, no control characters, which a terminal or a player would obey."""
+    # A control character that separates words (tab, newline) is a space to split; any other vanishes.
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+
+
+def json_line(event: Event, *, words: bool = False, file: str | None = None) -> str:
+    """``{"type", "segment", "start", "end", "text"}`` of an event, times in seconds of the source, rounded to ms.
+
+    ``words`` adds a list of ``{"word", "start", "end", "confidence"}``, ``file`` the recording that the event is from.
+    """
+    line: dict[str, Any] = {"type": "partial" if isinstance(event, Partial) else "final"}
+    if file is not None:
+        line["file"] = file
+    line |= {"segment": event.segment, "start": _seconds(event.start), "end": _seconds(event.end), "text": event.text}
+    if words:
+        line["words"] = [_word(word) for word in event.words]
+    return json.dumps(line, ensure_ascii=False)
+
+
+def text_lines(final: Final, *, words: bool = False) -> list[str]:
+    """``[00:00.40 - 00:05.72] text``; ``words`` adds a line ``start end confidence word`` for each word."""
+    lines = [f"[{short_clock(final.start)} - {short_clock(final.end)}] {clean(final.text)}"]
+    if words:
+        lines += [
+            f"    {short_clock(word.start)} {short_clock(word.end)} {word.confidence:4.2f} {clean(word.text)}"
+            for word in final.words
+        ]
+    return lines
+
+
+def short_clock(samples: int) -> str:
+    """A position for reading: ``01:02.50``, from an hour on ``1:01:02.50``."""
+    hundredths = round(samples * 100 / SAMPLE_RATE)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{f'{hours}:' if hours else ''}{minutes:02}:{rest // 100:02}.{rest % 100:02}"
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / SAMPLE_RATE, 3)
+
+
+def _word(word: Word) -> dict[str, str | float]:
+    return {
+        "word": word.text,
+        "start": _seconds(word.start),
+        "end": _seconds(word.end),
+        "confidence": round(word.confidence, 3),
+    }

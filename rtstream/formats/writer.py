@@ -1,0 +1,47 @@
+"""A stream of events as a document in one of the formats, piece by piece."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rtstream.events import Event, Final
+from rtstream.formats.captions import VTT_HEADER, captions, srt_cue, vtt_cue
+from rtstream.formats.lines import clean, json_line, text_lines
+
+Format = Literal["text", "jsonl", "srt", "vtt"]
+FORMATS: tuple[Format, ...] = ("text", "jsonl", "srt", "vtt")
+
+
+class EventWriter:
+    """Writes the events of one stream.
+
+    ``words``: with the times of words, where the format has them. ``file``: the recording to name, in every line of
+    ``jsonl``, above the first one of ``text``. Partials are in ``jsonl`` alone. ``srt`` and ``vtt`` place their
+    captions by ``Final.words`` if present.
+    """
+
+    def __init__(self, format_: Format, *, words: bool = False, file: str | None = None) -> None:
+        self._format = format_
+        self._words = words
+        self._file = file
+        self._written = 0  # finals or, of the caption formats, cues
+
+    def begin(self) -> str:
+        """What stands before the first event."""
+        return VTT_HEADER if self._format == "vtt" else ""
+
+    def add(self, event: Event) -> str:
+        """What the next event adds to the document: whole lines, or nothing."""
+        if self._format == "jsonl":
+            return json_line(event, words=self._words, file=self._file) + "\n"
+        if not isinstance(event, Final):
+            return ""
+        if self._format == "text":
+            title = f"{clean(self._file)}:\n" if self._file is not None and not self._written else ""
+            self._written += 1
+            return title + "".join(f"{line}\n" for line in text_lines(event, words=self._words))
+        cues = captions(event)
+        first, self._written = self._written + 1, self._written + len(cues)
+        if self._format == "srt":
+            return "".join(srt_cue(number, cue) for number, cue in enumerate(cues, first))
+        return "".join(map(vtt_cue, cues))

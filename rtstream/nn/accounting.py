@@ -1,0 +1,124 @@
+"""Parameters and bytes of a model by part, from its sizes alone.
+
+The encoder's count is the paper's (arXiv 2310.02489, section 3.2). Of N layers in groups of K, a matrix position of
+``inputs`` by ``outputs`` has
+
+    N / K * inputs * outputs  +  N * R * (inputs + outputs)  +  N * min(inputs, outputs)
+
+parameters: full-rank, low-rank and diagonal, each where it is on. q, k and v are three such matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtstream.nn.decoder import DecoderConfig
+    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.nn.model import ModelConfig
+
+FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
+CTC, DECODER, EMBEDDINGS = "CTC", "decoder", "embeddings"
+CTC_HIDDEN = 256
+KERNEL = 3
+
+FLOAT32, FLOAT16, INT8 = 4, 2, 1
+"""Bytes of a number. A channel of an int8 matrix has a float32 scale besides."""
+
+
+def group_parameters(config: EncoderConfig) -> dict[str, int]:
+    """Parameters of one group of layers by part; a learned scale of a branch counts as bias and norm."""
+    full_rank = low_rank = diagonal = bias = 0
+    for parts, outputs, inputs in config.shapes().values():
+        full_rank += parts * inputs * outputs
+        low_rank += parts * config.rank * (inputs + outputs)
+        diagonal += parts * min(inputs, outputs)
+        bias += parts * outputs
+    norms = 2 * 2 * config.d_model + (2 * config.d_model if config.layer_scale else 0)
+    return {
+        FULL_RANK: full_rank if config.full_rank else 0,
+        LOW_RANK: config.share * low_rank,
+        DIAGONAL: config.share * diagonal if config.diagonal else 0,
+        BIAS: config.share * (bias + norms),
+    }
+
+
+def encoder_parameters(config: EncoderConfig) -> dict[str, int]:
+    """Parameters of the encoder by part. The position encodings are computed, so they are none."""
+    parts = {part: config.groups * count for part, count in group_parameters(config).items()}
+    parts[BIAS] += 2 * config.d_model
+    parts[CONVOLUTIONS] = config.d_model * (KERNEL * config.n_mels + 1) + config.d_model * (KERNEL * config.d_model + 1)
+    return parts
+
+
+def unshared(config: EncoderConfig) -> EncoderConfig:
+    """The plain Transformer of the same depth and width, which sharing is measured against."""
+    return replace(config, share=1, full_rank=True, rank=0, diagonal=False, layer_scale=False)
+
+
+def model_parameters(config: ModelConfig) -> dict[str, int]:
+    """Parameters of the whole model by part."""
+    return encoder_parameters(config.encoder) | {
+        CTC: _sum(_ctc_matrices(config)) + CTC_HIDDEN + 1 + len(config.letters),
+        DECODER: _sum(_decoder_matrices(config.decoder)) + _decoder_rest(config.decoder),
+        EMBEDDINGS: config.decoder.vocabulary * config.decoder.d_model,
+    }
+
+
+def encoder_bytes_int8(config: EncoderConfig) -> dict[str, int]:
+    """Bytes of the encoder by part as a bundle holds it: matrices int8 with their scales, all else float16."""
+    parts = encoder_parameters(config)
+    stored = {part: FLOAT16 * parts[part] for part in (DIAGONAL, BIAS, CONVOLUTIONS)}
+    channels_u = channels_ab = 0
+    for count, outputs, _ in config.shapes().values():
+        channels_u += count * outputs
+        channels_ab += count * (outputs + config.rank)
+    stored[FULL_RANK] = INT8 * parts[FULL_RANK] + (FLOAT32 * config.groups * channels_u if config.full_rank else 0)
+    stored[LOW_RANK] = INT8 * parts[LOW_RANK] + (FLOAT32 * config.layers * channels_ab if config.rank else 0)
+    return {part: stored[part] for part in parts}
+
+
+def model_bytes_int8(config: ModelConfig) -> dict[str, int]:
+    """Bytes of the whole model by part as a bundle holds it."""
+    parts = model_parameters(config)
+    matrices = {
+        CTC: _ctc_matrices(config),
+        DECODER: _decoder_matrices(config.decoder),
+        EMBEDDINGS: [(config.decoder.vocabulary, config.decoder.d_model)],
+    }
+    stored = encoder_bytes_int8(config.encoder)
+    for part, shapes in matrices.items():
+        packed = _sum(shapes)
+        scales = sum(outputs for outputs, _ in shapes)
+        stored[part] = INT8 * packed + FLOAT32 * scales + FLOAT16 * (parts[part] - packed)
+    return stored
+
+
+def packed_buffers(config: EncoderConfig) -> dict[str, int]:
+    """Distinct packed matrices of the int8 encoder: the shared ones are packed once a group, B once a layer."""
+    positions = len(config.shapes())
+    return {
+        FULL_RANK: positions * config.groups if config.full_rank else 0,
+        LOW_RANK: positions * config.layers if config.rank else 0,
+    }
+
+
+def _sum(shapes: list[tuple[int, int]]) -> int:
+    return sum(outputs * inputs for outputs, inputs in shapes)
+
+
+def _ctc_matrices(config: ModelConfig) -> list[tuple[int, int]]:
+    return [(CTC_HIDDEN, config.encoder.d_model), (1 + len(config.letters), CTC_HIDDEN)]
+
+
+def _decoder_matrices(config: DecoderConfig) -> list[tuple[int, int]]:
+    d, f = config.d_model, config.ffn
+    return config.layers * [(3 * d, d), (d, d), (d, d), (2 * d, d), (d, d), (f, d), (d, f)]
+
+
+def _decoder_rest(config: DecoderConfig) -> int:
+    """Biases, norms and positions."""
+    biases = sum(outputs for outputs, _ in _decoder_matrices(config))
+    norms = 2 * config.d_model * (3 * config.layers + 1)
+    return biases + norms + config.max_tokens * config.d_model

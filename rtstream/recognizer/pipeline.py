@@ -1,0 +1,90 @@
+"""From blocks of one stream to its events: gate, segments, recognition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rtstream.events import SAMPLE_RATE, SegmentAudio
+from rtstream.features.log_mel import N_FFT
+from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.session import RecognizerSession
+from rtstream.vad.segmenter import Segmenter
+from rtstream.vad.webrtc import WebRtcGate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from rtstream.events import AudioBlock, Event
+    from rtstream.recognizer.recognizer import Recognizer
+    from rtstream.recognizer.session import StageTimes
+
+LOOK_AHEAD = N_FFT // 2
+"""Samples behind a chunk that its last state needs: the convolutions look one mel frame ahead, centred at its end."""
+
+
+class Pipeline:
+    """One stream of audio being recognised; what replay, evaluation and the daemon run. Not shared between threads.
+
+    The events depend on the audio alone, not on how it is cut into blocks. Memory does not grow with the stream.
+    ``segmenter`` is taken over; by default it is webrtcvad's with its own settings.
+    """
+
+    def __init__(self, recognizer: Recognizer, segmenter: Segmenter | None = None) -> None:
+        self._segmenter = segmenter or Segmenter(WebRtcGate())
+        self._session = RecognizerSession(recognizer)
+        self._pieces = _Pieces(recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND)
+
+    @property
+    def times(self) -> StageTimes:
+        """CPU seconds by stage; ``vad`` is the gate and the segmenter, the others are the session's."""
+        return self._session.times
+
+    def push(self, block: AudioBlock) -> list[Event]:
+        """The events that the next block brings, in order.
+
+        A gap before the block ends the open segment. Raises ValueError if the block begins before the end of the last.
+        """
+        with self.times.measure("vad"):
+            given = self._segmenter.push(block)
+        return self._recognize(given)
+
+    def finish(self) -> list[Event]:
+        """The events that the end of the stream brings: the open segment's final. Another stream may follow."""
+        return self._recognize(self._segmenter.finish())
+
+    def _recognize(self, given: list[SegmentAudio]) -> list[Event]:
+        return [event for audio in given for piece in self._pieces.cut(audio) for event in self._session.accept(piece)]
+
+
+class _Pieces:
+    """Cuts each segment where its chunks become complete, so that a chunk is one piece however the audio came."""
+
+    def __init__(self, chunk: int) -> None:
+        self._chunk = chunk
+        self._waiting: list[NDArray[np.float32]] = []
+        self._length = 0  # of what is waiting
+        self._wanted = chunk + LOOK_AHEAD
+
+    def cut(self, audio: SegmentAudio) -> Iterator[SegmentAudio]:
+        """The pieces that ``audio`` completes; the segment's last one may have any length below a chunk's."""
+        self._waiting.append(audio.samples)
+        self._length += len(audio.samples)
+        # What ends together with the segment belongs to its final: with it, no partial is wanted.
+        while self._length > self._wanted or (self._length == self._wanted and not audio.last):
+            yield self._give(audio, self._wanted, last=False)
+            self._wanted = self._chunk
+        if audio.last:
+            yield self._give(audio, self._length, last=True)
+            self._wanted = self._chunk + LOOK_AHEAD
+
+    def _give(self, audio: SegmentAudio, count: int, *, last: bool) -> SegmentAudio:
+        waiting = np.concatenate(self._waiting)
+        position = audio.position + len(audio.samples) - self._length
+        self._length -= count
+        # A copy: a view would keep all of what a large block brought.
+        self._waiting = [waiting[count:].copy()] if self._length else []
+        return SegmentAudio(audio.segment, position, waiting[:count], last)

@@ -1,0 +1,134 @@
+"""The decoder: one function, whether whole texts are scored or tokens and frames come one by one."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from rtstream.nn.decoder import DecoderConfig
+from tests.nn.tiny_models import make_decoder, noise
+
+TOKENS = st.lists(st.integers(0, 10), min_size=1, max_size=12)
+
+
+def whole(decoder, tokens, states):
+    return decoder(torch.tensor([tokens]), states[None])[0]
+
+
+def parts(sequence, cuts):
+    bounds = [0, *sorted(cuts), len(sequence)]
+    return [sequence[a:b] for a, b in itertools.pairwise(bounds) if b > a]
+
+
+@settings(max_examples=40)
+@given(tokens=TOKENS, frames=st.integers(1, 20), data=st.data())
+def test_steps_and_extensions_of_any_size_equal_the_whole(tokens, frames, data):
+    decoder, states = make_decoder(), noise(frames, 16)
+    frame_cuts = data.draw(st.lists(st.integers(0, frames), max_size=4))
+    token_cuts = data.draw(st.lists(st.integers(0, len(tokens)), max_size=4))
+    state = decoder.initial_state()
+    with torch.no_grad():
+        for block in parts(states, frame_cuts):
+            state = decoder.extend(block, state)
+        logits = []
+        for block in parts(tokens, token_cuts):
+            out, _, state = decoder.step(torch.tensor(block), state)
+            logits.append(out)
+        assert_close(torch.cat(logits), whole(decoder, tokens, states))
+    assert (state.tokens, state.frames) == (len(tokens), frames)
+
+
+@settings(max_examples=30)
+@given(tokens=TOKENS, other=TOKENS, kept=st.integers(0, 12))
+def test_rewound_state_forgets_tokens_but_keeps_later_frames(tokens, other, kept):
+    kept = min(kept, len(tokens))
+    other = other[: 12 - kept]
+    if not other:
+        return
+    decoder, states = make_decoder(), noise(9, 16)
+    with torch.no_grad():
+        state = decoder.extend(states, decoder.initial_state())
+        _, _, state = decoder.step(torch.tensor(tokens), state)
+        logits, _, _ = decoder.step(torch.tensor(other), state.rewound(kept))
+        assert_close(logits, whole(decoder, tokens[:kept] + other, states)[kept:])
+
+
+def test_frames_may_come_between_tokens():
+    decoder, states = make_decoder(), noise(9, 16)
+    with torch.no_grad():
+        state = decoder.extend(states[:4], decoder.initial_state())
+        early, _, state = decoder.step(torch.tensor([1, 2]), state)
+        assert_close(early, whole(decoder, [1, 2], states[:4]))
+        state = decoder.extend(states[4:], state).rewound(0)
+        late, _, _ = decoder.step(torch.tensor([1, 2]), state)
+        assert_close(late, whole(decoder, [1, 2], states))
+
+
+def test_state_is_a_value_that_can_be_continued_twice():
+    decoder = make_decoder()
+    with torch.no_grad():
+        state = decoder.extend(noise(5, 16), decoder.initial_state())
+        one, _, _ = decoder.step(torch.tensor([3]), state)
+        decoder.step(torch.tensor([4, 5]), state)
+        again, _, _ = decoder.step(torch.tensor([3]), state)
+    assert torch.equal(one, again)
+
+
+def test_later_tokens_do_not_change_earlier_logits():
+    decoder, states = make_decoder(), noise(9, 16)
+    with torch.no_grad():
+        assert torch.equal(whole(decoder, [1, 2, 3, 4], states)[:2], whole(decoder, [1, 2, 9, 0], states)[:2])
+
+
+def test_masked_frames_do_not_count():
+    decoder, states = make_decoder(), noise(2, 9, 16)
+    mask = torch.arange(9) < torch.tensor([5, 9])[:, None]
+    tokens = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    with torch.no_grad():
+        batch = decoder(tokens, states, mask)
+        assert_close(batch[0], whole(decoder, [1, 2, 3], states[0, :5]))
+        assert_close(batch[1], whole(decoder, [4, 5, 6], states[1]))
+
+
+def test_alignment_is_the_mean_attention_of_the_named_heads():
+    with torch.no_grad():
+        both = make_decoder(alignment_heads=((0, 1), (1, 0)))
+        state = both.extend(noise(9, 16), both.initial_state())
+        _, alignment, _ = both.step(torch.tensor([1, 2, 3]), state)
+        single = []
+        for head in both.config.alignment_heads:
+            decoder = make_decoder(alignment_heads=(head,))
+            single.append(decoder.step(torch.tensor([1, 2, 3]), state)[1])
+    assert alignment.shape == (3, 9)
+    assert_close(alignment.sum(dim=1), torch.ones(3, dtype=torch.float64))
+    assert_close(alignment, (single[0] + single[1]) / 2)
+
+
+def test_without_alignment_heads_the_alignment_is_zero():
+    decoder = make_decoder()
+    state = decoder.extend(noise(9, 16), decoder.initial_state())
+    assert not decoder.step(torch.tensor([1]), state)[1].any()
+
+
+def test_more_tokens_than_positions_are_refused():
+    decoder = make_decoder()
+    state = decoder.extend(noise(3, 16), decoder.initial_state())
+    _, _, state = decoder.step(torch.zeros(12, dtype=torch.long), state)
+    with pytest.raises(ValueError, match="13 tokens are more than the 12"):
+        decoder.step(torch.tensor([1]), state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heads": 3}, "multiple of heads"),
+        ({"layers": 0}, "layers"),
+        ({"alignment_heads": ((6, 0),)}, "no head 0 in layer 6"),
+    ],
+)
+def test_impossible_sizes_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        DecoderConfig(**({"vocabulary": 10} | changes))

@@ -1,0 +1,114 @@
+import pytest
+import torch
+
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.nn.quantized import (
+    PackedLinear,
+    choose_engine,
+    dequantize,
+    dequantize_state,
+    float_model,
+    packed_buffers,
+    packed_model,
+    quantize,
+    quantize_state,
+    quantized_names,
+)
+
+ENGINE = choose_engine()
+STRUCTURES = {
+    "unshared": {},
+    "shared": {"share": 2},
+    "shared with rank and diagonal": {"share": 2, "rank": 8, "diagonal": True},
+    "grown": {"share": 2, "rank": 8, "diagonal": True, "layer_scale": True},
+}
+
+
+def make_model(**encoder) -> SpeechModel:
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "heads": 4, "ffn": 128, "layers": 4, "left_context": 64} | encoder
+    model = SpeechModel(ModelConfig(EncoderConfig(**sizes), DecoderConfig(40, 64, 4, 128, 2)))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith((".b", ".d")):
+                parameter.normal_(std=0.05)
+    return model.eval()
+
+
+def test_quantization_errs_by_at_most_half_a_step_of_each_output_channel():
+    weight = torch.randn(30, 70) * torch.logspace(-3, 2, 30)[:, None]
+    whole, scale = quantize(weight)
+    assert ((dequantize(whole, scale) - weight).abs() <= scale[:, None] * 0.5001).all()
+
+
+def test_a_channel_of_zeros_stays_zero():
+    assert not dequantize(*quantize(torch.zeros(3, 5))).any()
+
+
+@pytest.mark.parametrize("name", torch.backends.quantized.supported_engines)
+def test_every_engine_that_is_chosen_agrees_with_the_float_product(name):
+    try:
+        engine = choose_engine(name)
+    except ValueError:
+        pytest.skip(f"{name} does not work on this machine")
+    weight, x = torch.randn(96, 64), torch.randn(7, 64)
+    y = PackedLinear(*quantize(weight), None, engine)(x)
+    assert (y - x @ weight.T).norm() / (x @ weight.T).norm() < 0.03
+
+
+def test_an_unknown_engine_is_refused_by_name():
+    with pytest.raises(ValueError, match="'abacus' does not work"):
+        choose_engine("abacus")
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_int8_stays_near_the_dequantized_model_in_every_structure(structure):
+    model = make_model(**STRUCTURES[structure])
+    state = quantize_state(model.state_dict(), model.config)
+    exact, packed = float_model(model.config, state), packed_model(model.config, state, ENGINE)
+    mel, tokens = torch.randn(1, 128, 80), torch.randint(0, 40, (6,))
+    with torch.inference_mode():
+        want = exact.encoder(mel, chunk=16)[0]
+        got, _ = packed.encoder.step(mel[0], packed.encoder.initial_state(), 16, last=True)
+        assert (got - want).norm() / want.norm() < 0.1
+        scores, _, _ = packed.decoder.step(tokens, packed.decoder.extend(want, packed.decoder.initial_state()))
+        exact_scores = exact.decoder(tokens[None], want[None])[0]
+        assert (scores - exact_scores).norm() / exact_scores.norm() < 0.1
+
+
+@pytest.mark.parametrize("share", [1, 2, 4])
+def test_each_shared_matrix_is_packed_once_per_group_and_used_by_its_layers(share):
+    model = make_model(share=share)
+    packed = packed_model(model.config, quantize_state(model.state_dict(), model.config), ENGINE)
+    buffers = packed_buffers(packed.encoder)
+    assert len(buffers) == 4 * 4 // share
+    assert (
+        sum(buffers.values()) == sum(n * (m + 4) for n, m in [(192, 64), (64, 64), (128, 64), (64, 128)]) * 4 // share
+    )
+    for index in range(4):
+        assert packed.encoder.group_of(index) is packed.encoder.group_of(index // share * share)
+
+
+def test_the_private_low_rank_parts_are_packed_for_each_layer():
+    model = make_model(share=2, rank=8)
+    packed = packed_model(model.config, quantize_state(model.state_dict(), model.config), ENGINE)
+    assert sum(name.endswith(".down") for name in packed_buffers(packed.encoder)) == 4 * 4
+
+
+def test_no_float_matrix_is_left_in_an_int8_model_but_the_small_low_rank_factors():
+    model = make_model(share=2, rank=8, diagonal=True)
+    packed = packed_model(model.config, quantize_state(model.state_dict(), model.config), ENGINE)
+    left = {name for name, p in packed.named_parameters() if p.dim() > 1}
+    named = {n for n in quantized_names(model.config) if n.endswith(".a")}
+    assert left - named == {"encoder.conv1.weight", "encoder.conv2.weight", "decoder.positions"} | {
+        n for n, p in packed.named_parameters() if n.endswith(".d")
+    }
+
+
+def test_dequantizing_gives_every_tensor_its_name_and_shape_back():
+    model = make_model(share=2, rank=8, diagonal=True)
+    state = model.state_dict()
+    back = dequantize_state(quantize_state(state, model.config))
+    assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in state.items()}

@@ -1,0 +1,126 @@
+"""The search, over a decoder whose next token is written down: what it says is a function of the tokens so far."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, repeats, token_limit
+from tests.bundle.tiny_tokenizer import make_tokenizer
+
+TOKENIZER = make_tokenizer()
+
+
+class Scripted(Decoder):
+    """Says the given tokens, then ends; attends to the frame given for each."""
+
+    def __init__(self, says, frames=None):
+        super().__init__(DecoderConfig(len(TOKENIZER), 8, 1, 8, 1))
+        self.says = says
+        self.heard = frames or list(range(len(says)))
+        self.calls = 0
+        self.read = 0
+
+    def step(self, tokens, state):
+        self.calls += 1
+        self.read += len(tokens)
+        prompt = len(TOKENIZER.prompt())
+        logits = torch.zeros(len(tokens), len(TOKENIZER))
+        attention = torch.zeros(len(tokens), state.frames)
+        for row in range(len(tokens)):
+            place = state.tokens + row + 1 - prompt
+            following = self.says[place] if 0 <= place < len(self.says) else TOKENIZER.end
+            logits[row, following] = 1.0
+            if 0 <= place < len(self.heard):
+                attention[row, min(self.heard[place], state.frames - 1)] = 1.0
+        grown = state.tokens + len(tokens)
+        keys = tuple(torch.zeros(1, grown, 8) for _ in state.keys)
+        return logits, attention, replace(state, keys=keys, values=keys)
+
+    def at(self, frames):
+        return self.extend(torch.zeros(frames, 8), self.initial_state())
+
+
+def words(text):
+    return TOKENIZER.encode(f" {text}")
+
+
+def test_a_final_is_what_the_decoder_says_until_it_ends():
+    decoder = Scripted(words("one two"))
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200), [])
+    assert TOKENIZER.decode(decoded.tokens) == " one two"
+    assert decoded.ended
+
+
+@pytest.mark.parametrize("draft", ["", "one", "one two", "one too", "six", "one two three four"])
+def test_a_draft_never_changes_the_final(draft):
+    decoder = Scripted(words("one two three"))
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200), words(draft) if draft else [])
+    assert TOKENIZER.decode(decoded.tokens) == " one two three"
+
+
+def test_a_right_draft_saves_its_steps():
+    says = words("one two three")
+    plain, drafted = Scripted(says), Scripted(says)
+    GreedyDecoder(plain, TOKENIZER).transcribe(plain.at(200), [])
+    GreedyDecoder(drafted, TOKENIZER).transcribe(drafted.at(200), says)
+    assert drafted.calls == 1
+    assert plain.calls == len(says) + 1
+
+
+def test_a_loop_is_cut_and_not_taken_for_an_end():
+    decoder = Scripted(words("and then " * 100))
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(1500), [])
+    assert not decoded.ended
+    assert len(decoded.tokens) < 60
+
+
+def test_a_text_longer_than_anyone_can_speak_is_cut():
+    decoder = Scripted([token for n in range(400) for token in words(str(n * n))])
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(50), [])
+    assert not decoded.ended
+    assert len(decoded.tokens) <= token_limit(50)
+
+
+def test_no_frames_give_no_text():
+    decoder = Scripted(words("ghost"))
+    assert GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.initial_state(), []).tokens == []
+
+
+def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words():
+    says = words("one two three")
+    frames = [10 * place for place in range(len(says))]
+    decoder = Scripted(says, frames)
+    search = GreedyDecoder(decoder, TOKENIZER)
+    committed: list[int] = []
+    texts = []
+    for seen in range(10, 10 * len(says) + 40, 10):
+        committed = committed + search.extend(decoder.at(seen), committed, 5)
+        texts.append(TOKENIZER.decode(committed))
+    assert texts[-1] == " one two three"
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    assert all(text in {"", " one", " one two", " one two three"} for text in texts)
+
+
+def test_a_partial_does_not_begin_the_text_again():
+    says = words("one two")
+    decoder = Scripted(says * 2, [100 + n for n in range(len(says))] + [0] * len(says))
+    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 5)
+    assert TOKENIZER.decode(added) == " one two"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "looping"),
+    [
+        ([], False),
+        ([1, 2, 3, 4], False),
+        ([5, 5, 5, 5, 5], False),
+        ([5] * 6, True),
+        ([1, 2, 3] * REPEATS, True),
+        ([9, 1, 2, 3, 1, 2, 3], False),
+    ],
+)
+def test_a_repetition_counts_as_a_loop_when_nobody_would_say_it(tokens, looping):
+    assert repeats(tokens) is looping

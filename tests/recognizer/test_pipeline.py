@@ -1,0 +1,183 @@
+"""The whole way from blocks to events."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtstream.audio.wav import open_audio
+from rtstream.bundle.bundle import load_bundle
+from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
+from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.pipeline import LOOK_AHEAD, Pipeline, _Pieces
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from rtstream.vad.segmenter import Segmenter, SegmenterConfig
+from rtstream.vad.webrtc import WebRtcGate
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return load_bundle(save_tiny_bundle(tmp_path_factory.mktemp("bundle")), "float")
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """Two sentences with a pause between them that parts segments."""
+    clips = [read("cv-telephone.wav"), np.zeros(SAMPLE_RATE, np.float32), read("lj-high-wall.flac")]
+    return np.concatenate(clips)
+
+
+def read(name):
+    with open_audio(DATA / name) as audio:
+        return np.concatenate([block.samples for block in audio])
+
+
+def recognizer(bundle, **config):
+    return Recognizer(bundle, RecognizerConfig(**{"partials": "ctc", "words": True, **config}))
+
+
+def events(pipeline, samples, sizes=(1600,), position=0):
+    """What the pipeline gives for ``samples``, cut into blocks of ``sizes``, which are used over and over."""
+    given, start, turn = [], 0, 0
+    while start < len(samples):
+        block = samples[start : start + sizes[turn % len(sizes)]]
+        given += pipeline.push(AudioBlock(block, position + start))
+        start += len(block)
+        turn += 1
+    return given + pipeline.finish()
+
+
+@pytest.mark.parametrize("chunk_ms", [0, 320, 640, 1280])
+@pytest.mark.parametrize("partials", ["ctc", "decoder"])
+def test_events_are_the_same_for_any_blocks(bundle, speech, chunk_ms, partials):
+    guard = GuardConfig(0, 1e9, 1e9)  # random weights would not get past it
+    model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=guard)
+    wanted = events(Pipeline(model), speech)
+    assert [type(event) for event in wanted].count(Final) == 2
+    if chunk_ms and partials == "ctc":
+        assert sum(isinstance(event, Partial) for event in wanted) > 4
+
+    @settings(max_examples=5)
+    @given(st.lists(st.integers(1, 60_000), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) > 1000))
+    def same(sizes):
+        assert events(Pipeline(model), speech, sizes) == wanted
+
+    same()
+    assert events(Pipeline(model), speech, [len(speech)]) == wanted
+    assert events(Pipeline(model), speech, [160]) == wanted
+
+
+def test_partials_grow_and_one_final_ends_each_segment(bundle, speech):
+    given = events(Pipeline(recognizer(bundle)), speech)
+    said, ended, newest = {}, set(), 0
+    for event in given:
+        assert event.segment not in ended
+        assert event.start < event.end
+        if isinstance(event, Partial):
+            before = said.get(event.segment, "")
+            assert event.text.startswith(before)
+            assert len(event.text) > len(before)
+            said[event.segment] = event.text
+        else:
+            ended.add(event.segment)
+            assert event.start >= newest
+            newest = event.end
+            assert " ".join(word.text for word in event.words) == event.text
+    assert len(ended) == 2
+
+
+def test_a_partial_comes_with_the_block_that_completes_its_chunk(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle, chunk_ms=320))
+    frame = WebRtcGate().frame_samples
+    seen = 0
+    for start in range(0, len(speech), 160):
+        for event in pipeline.push(AudioBlock(speech[start : start + 160], start)):
+            if isinstance(event, Partial):
+                seen += 1
+                assert event.end + LOOK_AHEAD <= start + 160 < event.end + LOOK_AHEAD + frame + 160
+    assert seen > 4
+
+
+def test_positions_are_those_of_the_source(bundle, speech):
+    early = events(Pipeline(recognizer(bundle)), speech)
+    late = events(Pipeline(recognizer(bundle)), speech, position=1_000_000)
+    assert [(e.start + 1_000_000, e.end + 1_000_000, e.text) for e in early] == [(e.start, e.end, e.text) for e in late]
+
+
+def test_lost_audio_ends_the_segment(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle))
+    middle = 30_000
+    given = pipeline.push(AudioBlock(speech[:middle], 0))
+    given += pipeline.push(AudioBlock(speech[middle + 8_000 :], middle + 8_000))
+    finals = [event for event in given + pipeline.finish() if isinstance(event, Final)]
+    assert [final.segment for final in finals] == [0, 1, 2]
+    assert finals[0].end == middle
+    assert finals[1].start >= middle + 8_000
+
+
+def test_another_stream_may_follow_and_segments_count_on(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle))
+    first, second = events(pipeline, speech), events(pipeline, speech)
+    assert [(e.segment + 2, e.start, e.text) for e in first] == [(e.segment, e.start, e.text) for e in second]
+
+
+def test_silence_says_nothing(bundle):
+    assert events(Pipeline(recognizer(bundle)), np.zeros(10 * SAMPLE_RATE, np.float32)) == []
+
+
+def test_segmenter_can_be_chosen(bundle, speech):
+    short = Segmenter(WebRtcGate(), SegmenterConfig(min_segment_ms=500, soft_ms=1000, max_segment_ms=2500))
+    finals = [e for e in events(Pipeline(recognizer(bundle), short), speech) if isinstance(e, Final)]
+    assert len(finals) > 3
+    assert all(final.end - final.start <= 2.5 * SAMPLE_RATE for final in finals)
+
+
+def test_time_of_every_stage_is_counted(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle))
+    events(pipeline, speech)
+    assert {"vad", "features", "encoder", "ctc", "finals", "words"} <= pipeline.times.seconds.keys()
+    assert all(seconds >= 0 for seconds in pipeline.times.seconds.values())
+
+
+def test_memory_does_not_grow_with_the_stream(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle))
+    samples = np.concatenate([speech, np.zeros(SAMPLE_RATE, np.float32)])
+    position, sizes = 0, []
+    tracemalloc.start()
+    try:
+        for _ in range(4):
+            for start in range(0, len(samples), 16_000):
+                pipeline.push(AudioBlock(samples[start : start + 16_000], position + start))
+            position += len(samples)
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] - sizes[0] < 100_000
+
+
+@given(
+    st.lists(st.integers(0, 5000), min_size=1, max_size=12),
+    st.sampled_from([320, 960, 5120]),
+    st.integers(0, 10_000),
+)
+def test_pieces_are_the_segment_cut_where_its_chunks_are_complete(sizes, chunk, position):
+    pieces = _Pieces(chunk)
+    for segment in range(2):  # the second one finds nothing of the first
+        total = sum(sizes)
+        samples = np.arange(total, dtype=np.float32)
+        given, start = [], 0
+        for index, size in enumerate(sizes):
+            audio = SegmentAudio(segment, position + start, samples[start : start + size], index == len(sizes) - 1)
+            given += pieces.cut(audio)
+            start += size
+            if index < len(sizes) - 1:  # nothing complete is held back
+                assert sum(len(piece.samples) for piece in given) > start - chunk - LOOK_AHEAD
+        assert np.array_equal(np.concatenate([piece.samples for piece in given]), samples)
+        ends = [piece.position + len(piece.samples) - position for piece in given]
+        assert ends[:-1] == [chunk * (n + 1) + LOOK_AHEAD for n in range(len(given) - 1)]
+        assert [piece.position - position for piece in given] == [0, *ends[:-1]]
+        assert [piece.last for piece in given] == [False] * (len(given) - 1) + [True]
+        assert {piece.segment for piece in given} == {segment}

@@ -1,0 +1,27 @@
+"""A bundle of a tiny network that hears letters and spaces at random, and says them for any audio that is speech."""
+
+from pathlib import Path
+
+import torch
+
+from rtstream.bundle.bundle import save_bundle
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import ModelConfig, SpeechModel
+from tests.bundle.tiny_tokenizer import make_tokenizer
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def save_tiny_bundle(path: Path) -> Path:
+    """Write it; its CTC partials come word by word, its decoder never ends a text, so that CTC writes the finals."""
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    encoder = EncoderConfig(d_model=32, heads=2, ffn=64, layers=2, share=2, rank=2, diagonal=True)
+    decoder = DecoderConfig(len(tokenizer), 32, 2, 64, 1, alignment_heads=((0, 1),))
+    model = SpeechModel(ModelConfig(encoder, decoder))
+    with torch.no_grad():
+        model.ctc.output.weight *= 20  # or it would hear the same symbol all the time
+        model.ctc.output.bias[1] += 9  # a space, which ends a word
+    save_bundle(path, "tiny", model, tokenizer, "# Tiny\n")
+    return path
