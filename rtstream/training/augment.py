@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import soxr
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtstream.events import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Samples = NDArray[np.float32]
 
@@ -43,6 +46,19 @@ class Augment:
     band_hz: tuple[float, float] = (3000.0, 7000.0)
     lead: tuple[float, float] = (0.0, 0.4)
     tail: tuple[float, float] = (0.2, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "noise", "room", "band"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                msg = f"{name}: must be a probability from 0 to 1 (got {getattr(self, name)})"
+                raise ValueError(msg)
+        positive = {"speed_range", "room_seconds", "band_hz"}
+        for name in ("speed_range", "gain_db", "snr_db", "room_seconds", "band_hz", "lead", "tail"):
+            least, most = getattr(self, name)
+            bound = 0.01 if name in positive else 0.0 if name in {"lead", "tail"} else -100.0
+            if not bound <= least <= most < math.inf:
+                msg = f"{name}: must be [least, most], at least {bound:g} (got {[least, most]})"
+                raise ValueError(msg)
 
 
 def room_response(rng: np.random.Generator, seconds: float) -> Samples:
@@ -113,7 +129,9 @@ class Augmenter:
         return audio + np.float32(scale) * noise
 
 
-def spec_augment(mel: Tensor, generator: torch.Generator, *, bands: int = 2, width: int = 16, gaps: int = 2, length: int = 30) -> Tensor:
+def spec_augment(
+    mel: Tensor, generator: torch.Generator, *, bands: int = 2, width: int = 16, gaps: int = 2, length: int = 30
+) -> Tensor:
     """SpecAugment (arXiv 1904.08779) on (batch, frames, mels): the same bands, gaps of its own for each clip."""
     mel = mel.clone()
     batch, frames, mels = mel.shape

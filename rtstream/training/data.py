@@ -9,23 +9,27 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
-from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
 from rtstream.training.augment import Augment, Augmenter
 from rtstream.training.text import letter_ids, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from rtstream.bundle.tokenizer import Tokenizer
 
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
@@ -43,11 +47,15 @@ class Clip:
     text: str | None
 
     def read(self) -> NDArray[np.float32]:
-        """Samples, float32 mono at 16 kHz."""
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(self.size)
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        """Samples, float32 mono at 16 kHz. Raises TrainingError where the shard holds no such audio there."""
+        try:
+            with self.shard.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+            samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        except (OSError, soundfile.SoundFileError) as error:
+            msg = f"{self.shard}: the clip at byte {self.offset} cannot be read: {error}"
+            raise TrainingError(msg) from error
         if rate != SAMPLE_RATE:
             msg = f"{self.shard}: a clip at {rate} Hz; shards hold {SAMPLE_RATE} Hz"
             raise TrainingError(msg)
@@ -58,19 +66,23 @@ def load_shard(path: Path) -> list[Clip]:
     """The usable clips of ``path``.tar by ``path``.jsonl. Raises TrainingError where either is missing or broken."""
     tar, index = path.with_suffix(".tar"), path.with_suffix(".jsonl")
     try:
-        rows = [json.loads(line) for line in index.read_text().splitlines()]
+        rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
         with tarfile.open(tar) as archive:
-            places = {Path(member.name).name: (member.offset_data, member.size) for member in archive if member.isfile()}
+            files = [member for member in archive if member.isfile()]
     except (OSError, ValueError, tarfile.TarError) as error:
         msg = f"{path}: no shard (needs .tar and .jsonl): {error}"
         raise TrainingError(msg) from error
+    places = {Path(member.name).name: (member.offset_data, member.size) for member in files}
     clips = []
-    for row in rows:
-        if row.get("agree", 1.0) < MIN_AGREEMENT or row["file"] not in places:
-            continue
-        english = row.get("lang", "en") in {"en", "zxx"}
-        text = normalize(row["text"]) if english else None
-        clips.append(Clip(tar, *places[row["file"]], row["dur"], text))
+    for number, row in enumerate(rows, start=1):
+        try:
+            if row.get("agree", 1.0) < MIN_AGREEMENT or row["file"] not in places:
+                continue
+            text = normalize(row["text"]) if row.get("lang", "en") in {"en", "zxx"} else None
+            clips.append(Clip(tar, *places[row["file"]], float(row["dur"]), text))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            msg = f"{index}: line {number} is no clip ({type(error).__name__}: {error}): it needs file, dur and text"
+            raise TrainingError(msg) from error
     if not clips:
         msg = f"{path}: no usable clip in the shard"
         raise TrainingError(msg)
@@ -83,7 +95,8 @@ class Batch:
 
     ``audio`` (batch, samples) after augmentation, ``clean`` the same before noise and rooms; ``samples`` (batch,) that
     count. ``tokens`` (batch, n) decoder input, ``targets`` (batch, n) with IGNORED where nothing is learnt; ``letters``
-    all CTC targets one after another, ``letter_counts`` (batch,), -1 for clips without a text.
+    all CTC targets one after another, ``letter_counts`` (batch,), -1 for clips without a text. ``word_tokens`` (batch,
+    words): text tokens up to the end of each word, 0 past the last.
     """
 
     audio: Tensor
@@ -93,12 +106,14 @@ class Batch:
     targets: Tensor
     letters: Tensor
     letter_counts: Tensor
+    word_tokens: Tensor
 
 
 class Batches(IterableDataset[Batch]):
     """An endless stream of batches of about ``seconds`` of audio from sources by weight (a share of the audio).
 
-    ``rank`` of ``world`` processes gets every ``world``-th batch. ``start`` skips to a step at no cost.
+    ``rank`` of ``world`` processes gets every ``world``-th batch. ``start`` skips to a step without reading a clip.
+    Raises TrainingError where a source has no clip of more than 0.1 s and at most ``max_clip``.
     """
 
     def __init__(
@@ -116,7 +131,13 @@ class Batches(IterableDataset[Batch]):
         max_clip: float = 20.0,
     ) -> None:
         super().__init__()
-        self.sources = [([c for c in clips if 0.1 < c.seconds <= max_clip], weight) for clips, weight in sources.values()]
+        self.sources: list[tuple[list[Clip], float]] = []
+        for name, (clips, weight) in sources.items():
+            usable = [clip for clip in clips if 0.1 < clip.seconds <= max_clip]
+            if not usable:
+                msg = f"source {name}: no clip is longer than 0.1 s and at most {max_clip:g} s long"
+                raise TrainingError(msg)
+            self.sources.append((usable, weight))
         self.tokenizer = tokenizer
         self.augment = augment
         self.noise = noise
@@ -135,13 +156,14 @@ class Batches(IterableDataset[Batch]):
             clips.append(choices[int(rng.integers(len(choices)))])
             total += clips[-1].seconds
         clips.sort(key=lambda clip: clip.seconds)
-        bounds = np.searchsorted(np.cumsum([clip.seconds for clip in clips]), np.arange(1, BATCHES_A_POOL) * self.seconds)
+        ends = np.cumsum([clip.seconds for clip in clips])
+        bounds = np.searchsorted(ends, np.arange(1, BATCHES_A_POOL) * self.seconds)
         batches = [clips[a:b] for a, b in zip([0, *bounds], [*bounds, len(clips)], strict=True)]
         return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
 
     def collate(self, clips: Sequence[Clip], rng: np.random.Generator) -> Batch:
         """Read, augment and pad."""
-        augmenter = Augmenter(self.augment, [clip for clip in self.noise], rng)
+        augmenter = Augmenter(self.augment, self.noise, rng)
         pairs = [augmenter(clip.read()) for clip in clips]
         longest = max(len(clean) for clean, _ in pairs)
         clean = torch.zeros(len(clips), longest)
@@ -156,7 +178,7 @@ class Batches(IterableDataset[Batch]):
         tokens = torch.full((len(clips), width), self.tokenizer.end)
         targets = torch.full((len(clips), width), IGNORED)
         letters: list[int] = []
-        counts = []
+        counts: list[int] = []
         for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
             tokens[row, : len(prompt) + len(text) - 1] = torch.tensor([*prompt, *text[:-1]])
             if clip.text is None:
@@ -165,11 +187,28 @@ class Batches(IterableDataset[Batch]):
             targets[row, len(prompt) - 1 : len(prompt) - 1 + len(text)] = torch.tensor(text)
             letters.extend(letter_ids(clip.text))
             counts.append(len(clip.text))
-        samples = torch.tensor([len(clean) for clean, _ in pairs])
-        return Batch(audio, clean, samples, tokens, targets, torch.tensor(letters, dtype=torch.long), torch.tensor(counts))
+        return Batch(
+            audio=audio,
+            clean=clean,
+            samples=torch.tensor([len(before) for before, _ in pairs]),
+            tokens=tokens,
+            targets=targets,
+            letters=torch.tensor(letters, dtype=torch.long),
+            letter_counts=torch.tensor(counts),
+            word_tokens=torch.nn.utils.rnn.pad_sequence(
+                [self._word_tokens(clip.text) for clip in clips], batch_first=True
+            ),
+        )
+
+    def _word_tokens(self, text: str | None) -> Tensor:
+        # Words are encoded one by one, so their tokens add up to those of the text.
+        lengths = [len(self.tokenizer.encode(f" {word}")) for word in (text or "").split()]
+        return torch.tensor(lengths, dtype=torch.long).cumsum(0)
 
     def __iter__(self) -> Iterator[Batch]:
-        step, index, seen = self.start, 0, 0
+        worker = get_worker_info()  # the loader takes from its workers in turn, so each makes every n-th batch
+        step, stride = (self.start, 1) if worker is None else (self.start + worker.id, worker.num_workers)
+        index = seen = 0
         pools: list[list[Clip]] = []
         while True:
             wanted = step * self.world + self.rank
@@ -178,13 +217,18 @@ class Batches(IterableDataset[Batch]):
                 pools = self.pool(index)
                 index += 1
             yield self.collate(pools[wanted - seen], np.random.default_rng([self.seed, 1, wanted]))
-            step += 1
+            step += stride
 
 
 def describe(sources: Mapping[str, tuple[Sequence[Clip], float]]) -> list[dict[str, Any]]:
     """Clips, hours and share of each source, for the log."""
     total = sum(weight for _, weight in sources.values())
     return [
-        {"source": name, "clips": len(clips), "hours": round(sum(c.seconds for c in clips) / 3600, 2), "share": weight / total}
+        {
+            "source": name,
+            "clips": len(clips),
+            "hours": round(sum(clip.seconds for clip in clips) / 3600, 2),
+            "share": weight / total,
+        }
         for name, (clips, weight) in sources.items()
     ]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import HOP, LogMel
+from rtstream.features.log_mel import HOP, N_FFT, LogMel
 from rtstream.nn.ctc import BLANK
-from rtstream.nn.encoder import Encoder
-from rtstream.nn.model import SpeechModel
 from rtstream.training.data import IGNORED, Batch
+from rtstream.training.prefix import cut_prefixes
+
+if TYPE_CHECKING:
+    from rtstream.nn.encoder import Encoder
+    from rtstream.nn.model import SpeechModel
 
 PADDING_SECONDS = 3  # silence after the batch's longest clip; Whisper's own 30 s would cost ten times as much
 
@@ -29,7 +33,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:
         """(batch, samples) to states (batch, frames, d_model), more frames than the audio has."""
-        log = self.features.energies(F.pad(audio, (HOP, PADDING_SECONDS * SAMPLE_RATE)))
+        log = self.features.energies(F.pad(audio, (N_FFT // 2, PADDING_SECONDS * SAMPLE_RATE)))
         mel = (torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
         states: Tensor = self.encoder(mel)
         return states
@@ -37,7 +41,7 @@ class Teacher(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Unweighted losses: distance relative to the teacher's energy, CTC a letter, cross-entropy a token."""
+    """Unweighted losses: distance relative to the teacher's energy, CTC a letter or end, cross-entropy a token."""
 
     distance: Tensor
     ctc: Tensor
@@ -53,8 +57,13 @@ def losses(
     chunk: int | None,
     teacher_states: Tensor | None,
     label_smoothing: float,
+    generator: torch.Generator,
+    prefixes: float = 0.0,
 ) -> Losses:
-    """Forward the batch's features (batch, mel frames, n_mels) and compute every loss."""
+    """Forward the batch's features (batch, mel frames, n_mels) and compute every loss.
+
+    ``prefixes``: share of the clips of which the decoder sees, and learns, a beginning only; drawn by ``generator``.
+    """
     lengths = (batch.samples + HOP - 1) // HOP
     states = model.encoder(mel, lengths, chunk)
     frames = (lengths + 1) // 2
@@ -71,11 +80,19 @@ def losses(
     if bool(labelled.any()):
         log_probs = model.ctc(states[labelled]).transpose(0, 1)
         counts = batch.letter_counts[labelled]
-        summed = F.ctc_loss(log_probs, batch.letters, frames[labelled], counts, BLANK, reduction="sum", zero_infinity=True)
-        ctc = summed / counts.sum().clamp(min=1)
+        summed = F.ctc_loss(
+            log_probs, batch.letters, frames[labelled], counts, BLANK, reduction="sum", zero_infinity=True
+        )
+        ctc = summed / (counts + 1).sum()  # the end counts too: a batch of noise alone has no letter to divide by
 
-        targets = batch.targets[labelled]
-        logits = model.decoder(batch.tokens[labelled], states[labelled], mask[labelled]).float()
+        visible, targets = frames, batch.targets
+        if chunk is not None and prefixes > 0:
+            posteriors = log_probs.new_zeros(len(labelled), *log_probs.shape[::2])
+            posteriors[labelled] = log_probs.detach().transpose(0, 1)
+            visible, targets = cut_prefixes(batch, posteriors, frames, chunk=chunk, share=prefixes, generator=generator)
+        seen = torch.arange(states.shape[1], device=states.device) < visible[:, None]
+        targets = targets[labelled]
+        logits = model.decoder(batch.tokens[labelled], states[labelled], seen[labelled]).float()
         decoder = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
         )

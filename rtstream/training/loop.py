@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -17,13 +20,22 @@ from torch.utils.data import DataLoader
 
 from rtstream.bundle.config import to_dict
 from rtstream.errors import TrainingError
+from rtstream.events import SAMPLE_RATE
 from rtstream.features.log_mel import LogMel
-from rtstream.nn.model import SpeechModel
+from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.training.augment import spec_augment
 from rtstream.training.data import Batch, Batches
 from rtstream.training.distill import Teacher, losses
-from rtstream.training.recipe import Optimizer, Recipe
 from rtstream.training.start import set_fade
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from rtstream.nn.model import SpeechModel
+    from rtstream.training.recipe import Optimizer, Recipe
+
+CHECKPOINT = "checkpoint.pt"
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -33,6 +45,19 @@ def learning_rate(step: int, recipe: Optimizer) -> float:
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     left = (recipe.steps - step) / recipe.decay if recipe.decay else 1.0
     return warm * max(recipe.final_lr, min(1.0, left))
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What ``Trainer.save`` wrote. Raises TrainingError where the file is not that."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        msg = f"{path}: not a checkpoint of a training run: {type(error).__name__}: {error}"
+        raise TrainingError(msg) from error
+    if not isinstance(state, dict) or not state.keys() >= {"name", "config", "step", "model", "average"}:
+        msg = f"{path}: not a checkpoint of a training run"
+        raise TrainingError(msg)
+    return state
 
 
 @dataclass
@@ -52,14 +77,15 @@ class Trainer:
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).train()
-        for module in self.model.modules():  # what fades out is a plain attribute, not a parameter
-            if isinstance(getattr(module, "fading", None), Tensor):
-                module.fading = module.fading.to(self.device)
+        for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
+            if private.fading is not None:
+                private.fading = private.fading.to(self.device)
         if self.teacher is not None:
             self.teacher.to(self.device)
         self.features = LogMel(self.model.config.encoder.n_mels).to(self.device)
         self.step = 0
         self.audio_seconds = 0.0
+        self.elapsed = 0.0
         o = self.recipe.optimizer
         rates = {"encoder": o.encoder_lr, "ctc": o.ctc_lr, "decoder": o.decoder_lr}
         groups = [{"params": list(getattr(self.model, part).parameters()), "lr": rate} for part, rate in rates.items()]
@@ -70,33 +96,44 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """Where the newest state of the run is kept."""
-        return self.directory / "checkpoint.pt"
+        return self.directory / CHECKPOINT
+
+    def _privates(self) -> dict[str, ResidualLinear]:
+        return {name: module for name, module in self.model.named_modules() if isinstance(module, ResidualLinear)}
 
     def resume(self) -> bool:
-        """Continue from the checkpoint if there is one; the run then goes on exactly as if it had not stopped."""
+        """Continue from the checkpoint if there is one; the run then goes on exactly as if it had not stopped.
+
+        Raises TrainingError where the checkpoint is broken, or of another recipe or model.
+        """
         if not self.checkpoint.exists():
             return False
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        state = read_checkpoint(self.checkpoint, self.device)
         if state["name"] != self.recipe.name:
             msg = f"{self.checkpoint}: is of recipe {state['name']}, not {self.recipe.name}: choose another directory"
             raise TrainingError(msg)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average = state["average"]
-        for name, module in self.model.named_modules():
-            if name in state["fading"]:
-                module.fading = state["fading"][name]
-        self.step, self.audio_seconds = state["step"], state["audio_seconds"]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average = {name: state["average"][name] for name in self.average}
+            for name, private in self._privates().items():
+                private.fading = state["fading"].get(name)
+            self.step, self.audio_seconds = state["step"], state["audio_seconds"]
+            self.elapsed = state.get("elapsed", 0.0)
+        except (RuntimeError, KeyError, ValueError) as error:
+            msg = f"{self.checkpoint}: not a checkpoint of this run's model: {error}"
+            raise TrainingError(msg) from error
         return True
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        fading = {n: m.fading for n, m in self.model.named_modules() if isinstance(getattr(m, "fading", None), Tensor)}
+        fading = {name: private.fading for name, private in self._privates().items() if private.fading is not None}
         state = {
             "name": self.recipe.name,
             "config": to_dict(self.model.config),
             "step": self.step,
             "audio_seconds": self.audio_seconds,
+            "elapsed": self.elapsed,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
@@ -125,17 +162,23 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"):
             states = self.teacher(batch.clean) if self.teacher is not None and weight > 0 else None
             parts = losses(
-                self.model, mel, batch, chunk=chunk, teacher_states=states, label_smoothing=r.loss.label_smoothing
+                self.model,
+                mel,
+                batch,
+                chunk=chunk,
+                teacher_states=states,
+                label_smoothing=r.loss.label_smoothing,
+                generator=generator,
+                prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
             )
             total = weight * parts.distance + r.loss.ctc * parts.ctc + r.loss.decoder * parts.decoder
         total.backward()
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
         if world > 1:
             for p in self.model.parameters():  # every process must join in for every parameter
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
                 dist.all_reduce(p.grad)
                 p.grad /= world
-        norm = nn.utils.clip_grad_norm_(parameters, r.optimizer.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), r.optimizer.clip)
         rate = learning_rate(self.step, r.optimizer)
         for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = full * rate
@@ -144,7 +187,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self._update_average()
         self.step += 1
-        seconds = float(batch.samples.sum()) / 16_000 * world
+        seconds = float(batch.samples.sum()) / SAMPLE_RATE * world
         self.audio_seconds += seconds
         return {
             "distance": float(parts.distance.detach()),
@@ -161,28 +204,81 @@ class Trainer:
         # Early on the average must forget its start: (1 + n) / (10 + n), as in TensorFlow's moving average.
         decay = min(self.recipe.optimizer.average, (1 + self.step) / (10 + self.step))
         parameters = [p.detach() for p in self.model.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), parameters, 1.0 - decay)  # noqa: SLF001 no public name
+        torch._foreach_lerp_(list(self.average.values()), parameters, 1.0 - decay)
 
-    def run(self, report: Report, *, workers: int = 1) -> None:
-        """Train to the recipe's last step, from where the run stands; saves every ``save_seconds`` and at the end."""
+    def run(
+        self,
+        report: Report,
+        *,
+        workers: int = 1,
+        stopped: Callable[[], bool] = lambda: False,
+        saved: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Train to the recipe's last step, from where the run stands, and save every ``save_seconds`` and at the end.
+
+        ``report`` gets each step's metrics and ``saved`` is called after each save, both in the first process only.
+        ``stopped`` is asked after each step; where it says so in any process, all of them end. Returns whether the
+        last step was reached.
+        """
         self.batches.start = self.step
-        loader = DataLoader(
-            self.batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
-        )
-        saved = began = time.monotonic()
         first = self.batches.rank == 0
-        stream = iter(loader)
-        while self.step < self.recipe.optimizer.steps:
-            metrics = self.train_step(next(stream))
-            now = time.monotonic()
-            if first:
-                elapsed = now - began
-                report(metrics | {"step": self.step, "hours": self.audio_seconds / 3600, "elapsed": elapsed})
-            if first and now - saved > self.save_seconds:
-                self.save()
-                saved = now
+        before, began = self.elapsed, time.monotonic()
+        last_save = began
+        stop = False
+        with closing(made_ahead(self.batches, workers)) as stream:
+            while self.step < self.recipe.optimizer.steps and not stop:
+                metrics = self.train_step(next(stream))
+                now = time.monotonic()
+                self.elapsed = before + now - began
+                if first:
+                    hours = self.audio_seconds / 3600
+                    report(metrics | {"step": self.step, "hours": hours, "elapsed": self.elapsed})
+                stop = self._any(stopped())
+                if first and now - last_save > self.save_seconds:
+                    self.save()
+                    saved()
+                    last_save = now
         if first:
             self.save()
+            saved()
+        return not stop
+
+    def _any(self, flag: bool) -> bool:  # noqa: FBT001 the value itself
+        """Whether the flag is set in any process: all must leave the loop at the same step."""
+        if self.batches.world == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+
+def made_ahead(batches: Batches, workers: int) -> Generator[Batch]:
+    """The batches, made ahead by ``workers`` processes, 0 for none; they end when the generator is closed."""
+    others = multiprocessing.active_children()
+    stream = iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_signals_to_parent,
+        )
+    )
+    mine = [process for process in multiprocessing.active_children() if process not in others]
+    try:
+        yield from stream
+    finally:
+        del stream  # asks its processes to end and waits a little
+        for process in mine:
+            if process.is_alive():
+                process.kill()
+            process.join()
+
+
+def _leave_signals_to_parent(_: int) -> None:
+    """For a loader's process: a signal that stops the run reaches it too, but the last step still needs its batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def join_processes() -> tuple[int, int]:
@@ -193,11 +289,25 @@ def join_processes() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), world
 
 
-def write_metrics(path: Path) -> Report:
-    """A report that appends each step as a line of JSON."""
+def write_metrics(path: Path, step: int | None = None) -> Report:
+    """A report that appends each step as a line of JSON; what is not finite is written as null.
+
+    ``step``: where the run stands; lines of later steps, from a process that ended without saving, are dropped.
+    """
+    if step is not None and path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
+        if len(kept) < len(lines):
+            path.write_text("".join(kept), encoding="utf-8")
 
     def report(metrics: Mapping[str, Any]) -> None:
-        with path.open("a") as file:
-            file.write(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in metrics.items()}) + "\n")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({key: _plain(value) for key, value in metrics.items()}) + "\n")
 
     return report
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    return round(value, 5) if math.isfinite(value) else None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
 
+SHIPPED = Path(__file__).parent / "recipes"
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Strict(BaseModel):
-    """No unknown keys, no changes."""
+    """No unknown keys, no strings for numbers, nothing infinite, no changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Encoder(Strict):
@@ -36,7 +42,9 @@ class Loss(Strict):
     distance_steps: int = Field(0, ge=0, description="the distance's weight falls linearly to 0 at this step")
     ctc: float = Field(0.3, ge=0)
     decoder: float = Field(1.0, ge=0)
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    label_smoothing: Share = 0.05
+    prefixes: Share = Field(0.0, description="share of clips of which the decoder sees and learns a beginning only")
+    prefixes_from: int = Field(0, ge=0, description="first step of that: CTC must find the words before")
 
 
 class Optimizer(Strict):
@@ -44,22 +52,26 @@ class Optimizer(Strict):
 
     steps: int = Field(gt=0)
     seconds: float = Field(60.0, gt=0, description="audio in a batch, of each process")
-    encoder_lr: float = 2e-4
-    decoder_lr: float = 5e-5
-    ctc_lr: float = 1e-3
+    encoder_lr: float = Field(2e-4, ge=0)
+    decoder_lr: float = Field(5e-5, ge=0)
+    ctc_lr: float = Field(1e-3, ge=0)
     warmup: int = Field(100, ge=0)
     decay: int = Field(0, ge=0)
     final_lr: float = Field(0.02, ge=0, le=1, description="share of the rate that is left at the last step")
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 1.0
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    clip: Positive = 1.0
     average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of the weights that is exported")
 
 
 class Vocabulary(Strict):
     """Which tokens of the teacher's table are kept: the commonest of these texts, normalized and as written."""
 
-    texts: tuple[str, ...] = ("english-spoken.train.txt.gz", "english-written.train.txt.gz", "english-commonvoice.txt.gz")
+    texts: tuple[str, ...] = (
+        "english-spoken.train.txt.gz",
+        "english-written.train.txt.gz",
+        "english-commonvoice.txt.gz",
+    )
     lower: int = Field(8000, ge=0)
     cased: int = Field(10000, ge=0)
 
@@ -67,31 +79,47 @@ class Vocabulary(Strict):
 class Recipe(Strict):
     """A whole run."""
 
-    name: str
-    seed: int = 0
+    name: str = Field(pattern=r"^[\w.-]+$", description="also of the run's directory")
+    seed: int = Field(0, ge=0)
     encoder: Encoder = Encoder()
     vocabulary: Vocabulary = Vocabulary()
     loss: Loss = Loss()
     optimizer: Optimizer
     augment: Augment = Augment()
     spec_augment: bool = True
-    chunks: tuple[int, ...] = Field((0, 16, 32, 32, 64), description="encoder frames a chunk, drawn a batch; 0: full context")
+    chunks: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 16, 32, 32, 64), min_length=1, description="encoder frames a chunk, drawn a batch; 0: full context"
+    )
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
-    max_clip: float = 20.0
-    sources: dict[str, float] = Field(description="shard name to its share of the audio")
+    max_clip: float = Field(20.0, gt=0, description="seconds; longer clips are left out")
+    sources: dict[str, Positive] = Field(min_length=1, description="shard name to its share of the audio")
     noise: str = "noise"
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+
+
+def find_recipe(name: str) -> Path:
+    """The recipe's file: ``name`` itself, or the shipped recipe of that name. Raises TrainingError naming those."""
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    if name in shipped and not Path(name).is_file():
+        return shipped[name]
+    if not Path(name).is_file():
+        msg = f"{name}: no such recipe; give a TOML file, or the name of a shipped one: {', '.join(shipped)}"
+        raise TrainingError(msg)
+    return Path(name)
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises TrainingError naming the key, the value and what is allowed."""
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text()))
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        # By way of JSON, for which strict types still let an array be a tuple.
+        return Recipe.model_validate_json(json.dumps(data, default=str))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f"{path}: cannot be read as TOML: {error}"
         raise TrainingError(msg) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        msg = f"{path}: {key}: {first['msg']} (got {first['input']!r})"
+        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        msg = f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}{got}"
         raise TrainingError(msg) from error

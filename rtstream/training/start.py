@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import POSITIONS, Encoder, EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear
-from rtstream.training.whisper import WhisperCheckpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.nn.encoder import EncoderLayer
+    from rtstream.training.whisper import WhisperCheckpoint
 
 Method = Literal["mean", "diagonal", "svd"]
 
@@ -82,60 +87,101 @@ def from_teacher(teacher: WhisperCheckpoint, tokenizer: Tokenizer, kept: list[in
     return model
 
 
-def _qkv(w: dict[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tensor, Tensor]:
+def _qkv(w: Mapping[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tensor, Tensor]:
     weights = [w[f"{prefix}{part}_proj.weight"] for part in parts]
     biases = [w.get(f"{prefix}{part}_proj.bias", torch.zeros(len(weights[0]))) for part in parts]
     return torch.cat(weights), torch.cat(biases)
 
 
-def restructure(model: SpeechModel, target: EncoderConfig, *, method: Method = "svd", fading: bool = False) -> SpeechModel:
+def restructure(
+    model: SpeechModel, target: EncoderConfig, *, method: Method = "svd", fading: bool = False
+) -> SpeechModel:
     """The model with its encoder brought to ``target``: grown, shared, or both.
 
     The source must be unshared. Each of its layers is used ``target.layers / source.layers`` times; the further copies
     start as nothing (their branches' scales at zero), so growing alone keeps the function. Where different matrices
     come to share one, U is their mean, and what is left of each goes to its diagonal and to the truncated SVD, as far
     as ``method`` and the target allow; with ``fading`` the rest is kept aside to be faded out in training.
-    Raises TrainingError where the sizes do not fit.
+    The left context alone can be changed for any source. Raises TrainingError where the sizes do not fit.
     """
     source = model.encoder
-    grow, remainder = divmod(target.layers, source.config.layers)
-    if source.config.share != 1 or source.config.rank or source.config.diagonal or remainder or grow < 1:
-        msg = f"an encoder of {source.config} cannot become one of {target}: start from an unshared one"
-        raise TrainingError(msg)
-    if grow > 1 and not target.layer_scale:
-        msg = "a grown encoder needs layer_scale, or its new layers cannot start as nothing"
-        raise TrainingError(msg)
     encoder = Encoder(target)
-    for name in ("conv1", "conv2", "norm"):
-        getattr(encoder, name).load_state_dict(getattr(source, name).state_dict())
-
-    with torch.no_grad():
-        for index, layer in enumerate(encoder.layers):
-            origin = index // grow
-            for norm in ("attention_norm", "ffn_norm"):
-                getattr(layer, norm).load_state_dict(getattr(source.layers[origin], norm).state_dict())
-            if index % grow:
-                layer.attention_scale.zero_()
-                layer.ffn_scale.zero_()
-            for name in POSITIONS:
-                getattr(layer, name).bias.copy_(getattr(source.layers[origin], name).bias)
-        for group in range(target.groups):
-            members = range(group * target.share, (group + 1) * target.share)
-            for name in POSITIONS:
-                matrices = [getattr(source.groups[i // grow], name).weight for i in members]
-                mean = torch.stack(matrices).mean(dim=0)
-                if target.full_rank:
-                    getattr(encoder.groups[group], name).weight.copy_(mean)
-                shared = getattr(encoder.groups[group], name)
-                for index, matrix in zip(members, matrices, strict=True):
-                    private: ResidualLinear = getattr(encoder.layers[index], name)
-                    base = mean if target.full_rank else torch.zeros_like(mean)
-                    fit_residual(private, matrix - base, method)
-                    if fading:
-                        private.fading = matrix - private.weight(shared)
+    if replace(target, left_context=source.config.left_context) == source.config:
+        encoder.load_state_dict(source.state_dict())
+    else:
+        grow = _growth(source.config, target)
+        for name in ("conv1", "conv2", "norm"):
+            getattr(encoder, name).load_state_dict(getattr(source, name).state_dict())
+        with torch.no_grad():
+            for index, layer in enumerate(encoder.layers):
+                _copy_layer(layer, source.layers[index // grow], silent=index % grow > 0)
+            for group in range(target.groups):
+                members = range(group * target.share, (group + 1) * target.share)
+                for name in POSITIONS:
+                    matrices = {index: source.matrix(index // grow, name) for index in members}
+                    _share(encoder, name, matrices, method=method, fading=fading)
     student = SpeechModel(replace(model.config, encoder=target))
     student.encoder, student.ctc, student.decoder = encoder, model.ctc, model.decoder
     return student
+
+
+def unshared(model: SpeechModel) -> SpeechModel:
+    """The same function with every layer's matrices written out: what sharing can be begun anew from."""
+    source = model.encoder
+    encoder = Encoder(replace(source.config, share=1, rank=0, diagonal=False, full_rank=True))
+    state = {name: tensor for name, tensor in source.state_dict().items() if name in encoder.state_dict()}
+    for index, layer in enumerate(source.layers):
+        for name in POSITIONS:
+            whole = layer.private(name).weight(source.group_of(index).matrix(name))
+            state[f"groups.{index}.{name}.weight"] = whole.detach().clone()
+    encoder.load_state_dict(state)
+    student = SpeechModel(replace(model.config, encoder=encoder.config))
+    student.encoder, student.ctc, student.decoder = encoder, model.ctc, model.decoder
+    return student
+
+
+def _growth(source: EncoderConfig, target: EncoderConfig) -> int:
+    """How often each layer of the source is used in the target."""
+    grow, remainder = divmod(target.layers, source.layers)
+    same = ("n_mels", "d_model", "heads", "ffn", "max_frames")
+    differs = any(getattr(source, name) != getattr(target, name) for name in same)
+    if source.share != 1 or source.rank or source.diagonal or differs or remainder or grow < 1:
+        msg = f"an encoder of {source} cannot become one of {target}: start from an unshared one"
+        raise TrainingError(msg)
+    if (grow > 1 or source.layer_scale) and not target.layer_scale:
+        msg = "a grown encoder needs layer_scale, or its new layers cannot start as nothing"
+        raise TrainingError(msg)
+    return grow
+
+
+def _copy_layer(layer: EncoderLayer, origin: EncoderLayer, *, silent: bool) -> None:
+    """Everything but the matrices; a ``silent`` layer passes its input on."""
+    layer.attention_norm.load_state_dict(origin.attention_norm.state_dict())
+    layer.ffn_norm.load_state_dict(origin.ffn_norm.state_dict())
+    for name in POSITIONS:
+        layer.private(name).bias.copy_(origin.private(name).bias)
+    scales = (layer.attention_scale, origin.attention_scale), (layer.ffn_scale, origin.ffn_scale)
+    for scale, old in scales:
+        if scale is not None and silent:
+            scale.zero_()
+        elif scale is not None and old is not None:
+            scale.copy_(old)
+
+
+def _share(encoder: Encoder, name: str, matrices: Mapping[int, Tensor], *, method: Method, fading: bool) -> None:
+    """Set the shared and private parts of one group at one position from the whole matrices of its layers."""
+    first = next(iter(matrices.values()))
+    base = torch.zeros_like(first)
+    shared = encoder.group_of(next(iter(matrices))).matrix(name)
+    if shared is not None:
+        # Summed up as differences, so that the mean of equal matrices is that matrix to the last bit.
+        base = first + torch.stack([matrix - first for matrix in matrices.values()]).mean(dim=0)
+        shared.weight.copy_(base)
+    for index, matrix in matrices.items():
+        private = encoder.layers[index].private(name)
+        fit_residual(private, matrix - base, method)
+        if fading:
+            private.fading = matrix - private.weight(shared)
 
 
 def fit_residual(private: ResidualLinear, residual: Tensor, method: Method) -> None:
@@ -161,11 +207,10 @@ def missing_share(model: SpeechModel, shared: SpeechModel) -> float:
     missed = total = 0.0
     grow = shared.config.encoder.layers // model.config.encoder.layers
     with torch.no_grad():
-        for index, layer in enumerate(shared.encoder.layers):
+        for index in range(shared.config.encoder.layers):
             for name in POSITIONS:
-                matrix = getattr(model.encoder.groups[index // grow], name).weight
-                got = getattr(layer, name).weight(getattr(shared.encoder.group_of(index), name))
-                missed += float((matrix - got).square().sum())
+                matrix = model.encoder.matrix(index // grow, name)
+                missed += float((matrix - shared.encoder.matrix(index, name)).square().sum())
                 total += float(matrix.square().sum())
     return missed / total
 

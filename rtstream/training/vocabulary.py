@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtstream.bundle.tokenizer import WORDS, Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.training.text import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 SPECIAL = (
     "<|endoftext|>",
@@ -41,14 +45,15 @@ def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: 
     normalized: Counter[str] = Counter()
     for path in texts:
         try:
-            with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            opener = gzip.open if path.suffix == ".gz" else open
+            with opener(path, "rt", encoding="utf-8") as file:
                 for line in file:
                     as_written.update(WORDS.findall(f" {line.strip()}"))
                     plain = normalize(line)
                     if plain:
                         normalized.update(WORDS.findall(f" {plain}"))
-        except OSError as error:
-            msg = f"{path}: text for the vocabulary cannot be read: {error.strerror}"
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            msg = f"{path}: text for the vocabulary cannot be read: {error}"
             raise TrainingError(msg) from error
     keep = {token for token, _ in count_tokens(full, normalized).most_common(lower)}
     keep |= {token for token, _ in count_tokens(full, as_written).most_common(cased)}

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,14 +16,27 @@ from torch import Tensor
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
 CT2_DTYPES: dict[int, type[np.generic]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+class Weights(dict[str, Tensor]):
+    """Tensors by name; one that is missing is a TrainingError."""
+
+    def __missing__(self, name: str) -> Tensor:
+        msg = f"the Whisper checkpoint lacks the weight {name}: it is incomplete or of another architecture"
+        raise TrainingError(msg)
 
 
 @dataclass(frozen=True)
 class WhisperCheckpoint:
     """Weights by their Hugging Face names without the ``model.`` prefix, float32; sizes; the full tokenizer."""
 
-    weights: dict[str, Tensor]
+    weights: Weights
     tokenizer: Tokenizer
     alignment_heads: tuple[tuple[int, int], ...]
 
@@ -40,9 +51,9 @@ class WhisperCheckpoint:
         return self.d_model // 64
 
     def layers(self, side: str) -> int:
-        """Number of layers of ``encoder`` or ``decoder``."""
+        """Number of layers of ``encoder`` or ``decoder``; 0 where there are none."""
         prefix = f"{side}.layers."
-        return 1 + max(int(name[len(prefix) :].split(".")[0]) for name in self.weights if name.startswith(prefix))
+        return max((1 + int(n[len(prefix) :].split(".")[0]) for n in self.weights if n.startswith(prefix)), default=0)
 
 
 def load_whisper(directory: Path) -> WhisperCheckpoint:
@@ -53,23 +64,31 @@ def load_whisper(directory: Path) -> WhisperCheckpoint:
     try:
         if (directory / "model.safetensors").exists():
             raw = load_file(directory / "model.safetensors")
-            weights = {name.removeprefix("model."): tensor.float() for name, tensor in raw.items()}
+            weights = Weights((name.removeprefix("model."), tensor.float()) for name, tensor in raw.items())
         elif (directory / "model.bin").exists():
             weights = _from_ctranslate2(_read_ctranslate2(directory / "model.bin"))
         else:
             msg = f"{directory}: no Whisper checkpoint: it needs model.safetensors or a CTranslate2 model.bin"
             raise TrainingError(msg)
         tokenizer = _read_tokenizer(directory / "tokenizer.json")
-        config = json.loads((directory / "config.json").read_text()) if (directory / "config.json").exists() else {}
-        heads = tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ())
-        return WhisperCheckpoint(weights, tokenizer, heads)
-    except (OSError, SafetensorError, KeyError, ValueError, struct.error) as error:
-        msg = f"{directory}: the Whisper checkpoint cannot be read: {error!r}"
+        return WhisperCheckpoint(weights, tokenizer, _read_alignment_heads(directory))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
+        msg = f"{directory}: the Whisper checkpoint cannot be read ({type(error).__name__}): {error}"
         raise TrainingError(msg) from error
 
 
+def _read_alignment_heads(directory: Path) -> tuple[tuple[int, int], ...]:
+    """CTranslate2 names them in config.json, Hugging Face in generation_config.json; older checkpoints nowhere."""
+    for name in ("config.json", "generation_config.json"):
+        path = directory / name
+        heads = json.loads(path.read_text(encoding="utf-8")).get("alignment_heads") if path.exists() else None
+        if heads:
+            return tuple((int(layer), int(head)) for layer, head in heads)
+    return ()
+
+
 def _read_tokenizer(path: Path) -> Tokenizer:
-    data: dict[str, Any] = json.loads(path.read_text())
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = data["model"]["vocab"]
     special = {token["content"]: int(token["id"]) for token in data["added_tokens"]}
     pieces = [""] * (1 + max([*vocabulary.values(), *special.values()]))
@@ -117,13 +136,13 @@ def _read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:
     return variables
 
 
-def _from_ctranslate2(variables: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {}
+def _from_ctranslate2(variables: dict[str, NDArray[Any]]) -> Weights:
+    weights = Weights()
 
     def get(name: str) -> Tensor:
         value = torch.from_numpy(np.array(variables[name], dtype=np.float32))
         scale = variables.get(name + "_scale")
-        return value if scale is None else value / torch.from_numpy(np.float32(scale)).reshape(-1, 1)
+        return value if scale is None else value / torch.from_numpy(np.array(scale, dtype=np.float32)).reshape(-1, 1)
 
     def linear(name: str, source: str, parts: tuple[str, ...] = ("",)) -> None:
         weight, bias = get(source + "/weight").chunk(len(parts)), get(source + "/bias").chunk(len(parts))

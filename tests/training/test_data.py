@@ -1,0 +1,192 @@
+"""Batches are decided by seed and step alone; shards are read in place or refused by name."""
+
+import itertools
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from rtstream.errors import TrainingError
+from rtstream.training.data import IGNORED, Batches, describe, load_shard
+from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, tone, write_shard
+from tests.training.tiny_whisper import full_tokenizer
+
+RECIPE = make_recipe()
+
+
+def take(batches, count):
+    return list(itertools.islice(batches, count))
+
+
+def same(one, other):
+    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+
+
+def test_same_seed_gives_the_same_batches(data):
+    first, second = (take(make_batches(RECIPE, data), 5) for _ in range(2))
+    assert all(map(same, first, second))
+
+
+def test_another_seed_gives_others(data):
+    one, other = (take(make_batches(RECIPE, data, seed=seed), 1)[0] for seed in (1, 2))
+    assert one.audio.shape != other.audio.shape or not torch.equal(one.audio, other.audio)
+
+
+@pytest.mark.parametrize("start", [1, 3, 18])
+def test_start_goes_on_where_another_run_stood(data, start):
+    whole = take(make_batches(RECIPE, data), start + 2)
+    resumed = take(make_batches(RECIPE, data, start=start), 2)
+    assert all(map(same, whole[start:], resumed))
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_out_the_batches_of_one(data, world):
+    whole = take(make_batches(RECIPE, data), 2 * world)
+    parts = [take(make_batches(RECIPE, data, rank=rank, world=world), 2) for rank in range(world)]
+    assert all(map(same, whole, [parts[i % world][i // world] for i in range(2 * world)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_processes_give_each_batch_once_and_in_order(data, workers):
+    batches = make_batches(RECIPE, data, start=2)
+    loaded = take(DataLoader(batches, batch_size=None, num_workers=workers), 5)
+    assert all(map(same, loaded, take(batches, 5)))
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 100), index=st.integers(0, 5))
+def test_a_pool_holds_batches_of_about_the_audio_asked(data, seed, index):
+    batches = make_batches(RECIPE, data, seed=seed)
+    pool = batches.pool(index)
+    assert pool == batches.pool(index)
+    seconds = [sum(clip.seconds for clip in clips) for clips in pool]
+    assert sum(seconds) >= 16 * 2.0
+    assert max(seconds) <= 2.0 + 2 * 0.8
+    spread = [max(c.seconds for c in clips) - min(c.seconds for c in clips) for clips in pool]
+    assert np.mean(spread) < 0.1
+
+
+def test_sources_are_drawn_by_their_share_of_the_audio(data):
+    batches = make_batches(make_recipe(sources={"speech": 0.5, "foreign": 1.5}), data)
+    clips = [clip for index in range(60) for batch in batches.pool(index) for clip in batch]
+    foreign = sum(clip.seconds for clip in clips if clip.text is None)
+    assert foreign / sum(clip.seconds for clip in clips) == pytest.approx(0.75, abs=0.04)
+
+
+def test_a_batch_holds_what_the_decoder_and_ctc_are_to_write(data):
+    tokenizer = full_tokenizer()
+    clips = [*load_shard(data / "speech"), load_shard(data / "foreign")[0]]
+    batch = make_batches(RECIPE, data, augment=PLAIN).collate(clips, np.random.default_rng(0))
+    prompt = tokenizer.prompt()
+    for row, text in enumerate(TEXTS):
+        learnt = batch.targets[row][batch.targets[row] != IGNORED].tolist()
+        assert learnt == [*tokenizer.encode(f" {text}" if text else ""), tokenizer.end]
+        read = batch.tokens[row, : len(prompt) + len(learnt) - 1].tolist()
+        assert read == [*prompt, *learnt[:-1]]
+        first = int((batch.targets[row] != IGNORED).nonzero()[0])
+        assert batch.tokens[row, first] == prompt[-1]  # the first word is learnt where the prompt ends
+    assert batch.letter_counts.tolist() == [*map(len, TEXTS), -1]
+    assert len(batch.letters) == sum(map(len, TEXTS))
+    assert bool((batch.targets[-1] == IGNORED).all())
+
+
+def test_word_tokens_count_the_tokens_up_to_each_word(data):
+    tokenizer = full_tokenizer()
+    batch = make_batches(RECIPE, data, augment=PLAIN).collate(load_shard(data / "speech"), np.random.default_rng(0))
+    for row, text in enumerate(TEXTS):
+        words = text.split()
+        expected = [len(tokenizer.encode("".join(f" {word}" for word in words[: n + 1]))) for n in range(len(words))]
+        assert batch.word_tokens[row].tolist()[: len(words)] == expected
+        assert not batch.word_tokens[row, len(words) :].any()
+
+
+def test_audio_is_padded_with_zeros_past_its_samples(data):
+    batch = make_batches(RECIPE, data, augment=PLAIN).collate(load_shard(data / "speech"), np.random.default_rng(0))
+    assert batch.samples.tolist() == [int(s * 16_000) for s in (0.4, 0.5, 0.55, 0.6, 0.7, 0.8)]
+    for audio in (batch.audio, batch.clean):
+        assert audio.shape == (6, 12_800)
+        for row, samples in enumerate(batch.samples):
+            assert not audio[row, samples:].any()
+            assert np.allclose(audio[row, :samples], tone(row, int(samples) / 16_000), atol=1e-4)
+
+
+def test_clips_too_long_or_too_short_are_left_out(data):
+    clips = load_shard(data / "speech")
+    batches = Batches({"speech": (clips, 1.0)}, full_tokenizer(), PLAIN, [], seconds=2, seed=0, max_clip=0.5)
+    assert {clip.seconds for batch in batches.pool(0) for clip in batch} == {0.4, 0.5}
+    with pytest.raises(TrainingError, match=r"source speech: no clip is longer than 0\.1 s and at most 0\.2 s long"):
+        Batches({"speech": (clips, 1.0)}, full_tokenizer(), PLAIN, [], seconds=2, seed=0, max_clip=0.2)
+
+
+def test_shard_keeps_labels_that_can_be_learnt(tmp_path):
+    rows = [
+        (0.4, "Hello, there!", {}),
+        (0.4, "room 7", {}),
+        (0.4, "hallo", {"lang": "de"}),
+        (0.4, "sure", {"agree": 0.8}),
+        (0.4, "unsure", {"agree": 0.79}),
+        (0.4, "elsewhere", {"file": "not-in-the-tar.flac"}),
+        (0.4, "", {"lang": "zxx"}),
+    ]
+    write_shard(tmp_path / "shard", rows)
+    assert [clip.text for clip in load_shard(tmp_path / "shard")] == ["hello there", None, None, "sure", ""]
+
+
+def test_description_names_clips_hours_and_share(data):
+    clips = load_shard(data / "speech")
+    (row,) = describe({"speech": (clips, 2.0)})
+    assert row == {"source": "speech", "clips": 6, "hours": 0.0, "share": 1.0}
+
+
+def rewrite(path, **changes):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1] |= changes
+    path.write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not ...}) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: (d / "shard.tar").unlink(), r"shard: no shard \(needs \.tar and \.jsonl\)"),
+        (lambda d: (d / "shard.jsonl").unlink(), r"shard: no shard"),
+        (lambda d: (d / "shard.jsonl").write_text("{"), r"shard: no shard"),
+        (lambda d: (d / "shard.tar").write_bytes(b"no archive" * 100), r"shard: no shard"),
+        (lambda d: (d / "shard.jsonl").write_text(""), r"shard: no usable clip"),
+        (lambda d: (d / "shard.jsonl").write_text("[]\n"), r"shard\.jsonl: line 1 is no clip"),
+        (lambda d: (d / "shard.jsonl").write_text('{"file": "shard-0.flac", "dur": 1}\n'), r"line 1 is no clip .*text"),
+        (lambda d: rewrite(d / "shard.jsonl", dur="long"), r"line 2 is no clip"),
+        (lambda d: rewrite(d / "shard.jsonl", text=None), r"line 2 is no clip"),
+    ],
+)
+def test_broken_shard_is_one_error_that_names_it(tmp_path, spoil, message):
+    write_shard(tmp_path / "shard", [(0.4, "one", {}), (0.4, "two", {})])
+    spoil(tmp_path)
+    with pytest.raises(TrainingError, match=message) as caught:
+        load_shard(tmp_path / "shard")
+    assert "\n" not in str(caught.value)
+
+
+def test_clip_that_cannot_be_read_names_its_shard(tmp_path):
+    write_shard(tmp_path / "shard", [(0.4, "one", {})])
+    (clip,) = load_shard(tmp_path / "shard")
+    with clip.shard.open("r+b") as file:
+        file.seek(clip.offset)
+        file.write(bytes(clip.size))
+    with pytest.raises(TrainingError, match=r"shard\.tar: the clip at byte \d+ cannot be read"):
+        clip.read()
+    clip.shard.unlink()
+    with pytest.raises(TrainingError, match="cannot be read"):
+        clip.read()
+
+
+def test_clip_of_another_rate_is_refused(tmp_path):
+    write_shard(tmp_path / "shard", [(0.4, "one", {})], rate=8000)
+    (clip,) = load_shard(tmp_path / "shard")
+    with pytest.raises(TrainingError, match="a clip at 8000 Hz; shards hold 16000 Hz"):
+        clip.read()
