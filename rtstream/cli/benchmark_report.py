@@ -1,0 +1,170 @@
+"""What was measured, as one JSON object and as a table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich import box
+from rich.table import Table
+
+from rtstream import __version__
+from rtstream.cli.benchmark import Bench, peak_bytes, resident_bytes
+from rtstream.nn.quantized import packed_buffers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtstream.cli.benchmark import Start
+    from rtstream.cli.options import RecognizerOptions
+    from rtstream.recognizer.recognizer import Recognizer
+
+Report = dict[str, Any]
+"""As ``rtstream bench --json`` prints it: seconds, bytes, and real-time factors (seconds a second of audio)."""
+STAGES = {
+    "decode": "audio file, resampler",
+    "vad": "speech gate, segments",
+    "features": "log-mel",
+    "encoder": "encoder",
+    "ctc": "CTC head and search",
+    "decoder": "decoder's cross keys",
+    "partials": "decoder, partials",
+    "second encoding": "encoder, full context",
+    "finals": "decoder, finals",
+    "guard": "guard",
+    "words": "times of words",
+}
+
+
+def report(
+    bench: Bench, recognizer: Recognizer, options: RecognizerOptions, start: Start, loaded: int | None
+) -> Report:
+    """Sum up a measurement that is over. ``loaded``: bytes resident before the first audio."""
+    audio = bench.audio_seconds
+    buffers = packed_buffers(recognizer.encoder)
+    stages = {name: bench.stages[name] for name in STAGES if name in bench.stages}
+    stages |= {name: seconds for name, seconds in bench.stages.items() if name not in STAGES}
+    # Glue between the stages, and what other threads than the one that recognises took.
+    stages["other"] = max(bench.cpu_seconds - sum(stages.values()), 0.0)
+    return {
+        "machine": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "architecture": platform.machine(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "rtstream": __version__,
+        },
+        "model": {
+            "name": recognizer.bundle.name,
+            "path": str(recognizer.bundle.path),
+            "bytes": recognizer.bundle.bytes,
+            "engine": recognizer.bundle.engine,
+            "threads": options.threads,
+            "chunk_ms": options.chunk_ms,
+            "partials": options.partials,
+            "packed_encoder_buffers": len(buffers),
+            "packed_encoder_bytes": sum(buffers.values()),
+        },
+        "audio_seconds": round(audio, 3),
+        "segments": len(bench.delays.final_compute),
+        "real_time_factor": {"wall": bench.wall_seconds / audio, "cpu": bench.cpu_seconds / audio},
+        "stages": {name: seconds / audio for name, seconds in stages.items()},
+        "first_partial": {
+            "audio": _spread(bench.delays.first_partial_audio),
+            "compute": _spread(bench.delays.first_partial_compute),
+        },
+        "final": {"compute": _spread(bench.delays.final_compute)},
+        "start": {"imported": start.imported, "ready": start.ready},
+        "memory": {
+            "loaded": loaded,
+            "after_audio_seconds": {str(seconds): resident for seconds, resident in bench.memory.items()},
+            "end": resident_bytes(),
+            "peak": peak_bytes(),
+        },
+    }
+
+
+def tables(data: Report) -> list[Table]:
+    """The same for reading."""
+    machine, model, factor = data["machine"], data["model"], data["real_time_factor"]
+    summary = _table("", "")
+    summary.add_row("machine", f"{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}")
+    summary.add_row(
+        "model", f"{model['name']}, {_mib(model['bytes'])}, engine {model['engine']}, threads {model['threads']}"
+    )
+    if model["packed_encoder_buffers"]:
+        packed = f"{model['packed_encoder_buffers']} matrices, {_mib(model['packed_encoder_bytes'])}"
+        summary.add_row("packed encoder", packed)
+    summary.add_row(
+        "audio", f"{data['audio_seconds']:.1f} s, {data['segments']} segments, chunks {model['chunk_ms']} ms"
+    )
+    summary.add_row("real-time factor", f"{factor['wall']:.4f} wall, {factor['cpu']:.4f} CPU")
+    first = data["first_partial"]
+    summary.add_row("first partial, audio", _milliseconds(first["audio"]))
+    summary.add_row("first partial, compute", _milliseconds(first["compute"]))
+    summary.add_row("final, compute", _milliseconds(data["final"]["compute"]))
+    start = data["start"]
+    summary.add_row("start of a process", f"{start['ready']:.2f} s, imports {start['imported']:.2f} s of them")
+    memory = data["memory"]
+    after = memory["after_audio_seconds"]
+    rows = {
+        "loaded": memory["loaded"],
+        **{f"after {int(s) // 60} min": n for s, n in _some(after)},
+        "end": memory["end"],
+    }
+    shown = [f"{name} {_mib(resident)}" for name, resident in rows.items() if resident is not None]
+    summary.add_row("memory", ", ".join([*shown, f"peak {_mib(memory['peak'])}"]))
+
+    stages = _table("stage", "", "real-time factor", "share")
+    for name, seconds in data["stages"].items():
+        stages.add_row(name, STAGES.get(name, ""), f"{seconds:.5f}", f"{seconds / factor['cpu']:.1%}")
+    stages.add_row("all", "", f"{factor['cpu']:.5f}", "")
+    for column in stages.columns[2:]:
+        column.justify = "right"
+    return [summary, stages]
+
+
+def _some(after: dict[str, int]) -> Sequence[tuple[str, int]]:
+    """The first look at the memory and the last."""
+    rows = list(after.items())
+    return rows if len(rows) < 2 else [rows[0], rows[-1]]
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(headings), pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _spread(values: Sequence[float]) -> Report | None:
+    """Median, 95th percentile and maximum in seconds; None if there is no value."""
+    if not values:
+        return None
+    median, high = np.percentile(values, (50, 95))
+    return {"count": len(values), "median": float(median), "p95": float(high), "max": max(values)}
+
+
+def _milliseconds(spread: Report | None) -> str:
+    if spread is None:
+        return "none came"
+    parts = [f"{name} {spread[name] * 1000:.0f} ms" for name in ("median", "p95", "max")]
+    return f"{', '.join(parts)} (of {spread['count']})"
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,146 @@
+"""``rtstream eval``: word and character error rates on test sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtstream.training.evaluate import Score
+
+CHUNKS = ("320", "640", "1280", "full")
+COLUMNS = {
+    "set": "set",
+    "clips": "clips",
+    "engine": "engine",
+    "chunk_ms": "ms",
+    "wer": "WER",
+    "cer": "CER",
+    "partial_wer": "partials",
+    "by_ctc": "by CTC",
+    "rtf": "rtf",
+}
+"""What the table shows, and its headings."""
+EPILOG = """\b
+Example:
+  rtstream eval models/base dev-cv dev-lj --data ~/speech --chunk-ms 640 --chunk-ms full
+
+A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
+file, dur (seconds), text. Texts are compared after Whisper's English normalizer
+(arXiv 2212.04356, appendix C); each clip is followed by a second of silence and goes
+through voice activity detection, segmenter and recogniser as in the daemon.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("sets", nargs=-1, required=True)
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder of the sets.  [default: .]")
+@click.option(
+    "--chunk-ms",
+    "chunks",
+    type=click.Choice(CHUNKS),
+    multiple=True,
+    default=("640",),
+    show_default=True,
+    help="Chunk length; may be given more than once. 'full' encodes each segment when it has ended.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("auto",),
+    show_default=True,
+    help="float, or an int8 engine of torch; may be given more than once. auto: the fastest int8 engine here.",
+)
+@click.option(
+    "--partials",
+    type=click.Choice(["decoder", "ctc", "none"]),
+    default="decoder",
+    show_default=True,
+    help="What writes the partial texts that are scored.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of each set.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
+@click.option("--texts", is_flag=True, help="Also print each clip's reference and finals, normalized.")
+def command(  # noqa: PLR0917  # click passes by name
+    bundle: Path,
+    sets: Sequence[str],
+    data: Path,
+    chunks: Sequence[str],
+    engines: Sequence[str],
+    partials: str,
+    limit: int | None,
+    threads: int,
+    *,
+    as_json: bool,
+    texts: bool,
+) -> None:
+    """Measure word and character error rates of the model BUNDLE on SETS."""
+    import torch  # noqa: PLC0415  # slow to import, not needed for --help
+
+    from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
+    from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
+    from rtstream.training.data import load_shard  # noqa: PLC0415
+    from rtstream.training.evaluate import evaluate  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    clips = {name: load_shard(data / name)[:limit] for name in sets}
+    rows: list[dict[str, Any]] = []
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("recognising", total=len(engines) * len(chunks) * len(sets))
+        for engine in engines:
+            loaded = load_bundle(bundle, engine)
+            for chunk in chunks:
+                config = RecognizerConfig(
+                    chunk_ms=0 if chunk == "full" else int(chunk),
+                    partials=partials,  # type: ignore[arg-type]  # click has checked it
+                )
+                recognizer = Recognizer(loaded, config)
+                for name in sets:
+                    score = evaluate(recognizer, clips[name])
+                    rows.append(
+                        {"set": name, "engine": loaded.engine, "chunk_ms": chunk, "partials_by": partials}
+                        | _figures(score)
+                    )
+                    if as_json:
+                        click.echo(json.dumps(rows[-1]))
+                    if texts:
+                        for reference, final in zip(score.references, score.finals, strict=True):
+                            click.echo(f"{name}\tREF {reference}\n{name}\tHYP {final}")
+                    progress.advance(task)
+    if not as_json:
+        Console().print(_table(rows))
+
+
+def _figures(score: Score) -> dict[str, Any]:
+    return {
+        "clips": len(score.references),
+        "words": score.words,
+        "wer": round(score.wer, 2),
+        "cer": round(score.cer, 2),
+        "partial_wer": round(score.partial_wer, 2),
+        "by_ctc": score.fallbacks,
+        "rtf": round(score.cpu_seconds / score.seconds, 4) if score.seconds else None,
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(
+        caption="Per cent; partials: WER of the last ones; by CTC: finals it wrote; rtf: CPU s a second of audio"
+    )
+    for key, heading in COLUMNS.items():
+        table.add_column(heading, justify="left" if key in {"set", "engine"} else "right")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in COLUMNS))
+    return table

@@ -1,0 +1,160 @@
+"""The numbers of ``rtstream model info``: gathered as plain data, and laid out as tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rtstream.bundle.bundle import WEIGHTS, read_manifest
+from rtstream.bundle.config import from_dict
+from rtstream.nn.accounting import (
+    FLOAT32,
+    encoder_bytes_int8,
+    encoder_parameters,
+    group_parameters,
+    model_bytes_int8,
+    model_parameters,
+    packed_buffers,
+    unshared,
+)
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHECKPOINT = "checkpoint.pt"
+SIZES = ("unshared_fp32", "shared_fp32", "shared_int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table; ``total``: it sums up those above."""
+
+    cells: tuple[str, ...]
+    total: bool = False
+
+
+Layout = tuple[str, "Sequence[str]", "Sequence[Row]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``data`` is what ``--json`` prints: sizes, and numbers of parameters and bytes by part."""
+
+    data: dict[str, Any]
+
+    def tables(self) -> Iterator[Layout]:
+        """(title, columns, rows) of the whole, and of the encoder's groups."""
+        columns = ("part", "parameters", "unshared fp32", "shared fp32", "shared int8")
+        rows: list[Row] = []
+        for name in ("encoder", "rest"):
+            section = self.data.get(name)
+            if section is None:
+                continue
+            rows += [_row(part, sizes) for part, sizes in section["parts"].items()]
+            if name == "encoder":
+                rows.append(_row("encoder", section["total"], total=True))
+        if "total" in self.data:
+            rows.append(_row("model", self.data["total"], total=True))
+        yield f"{self.data['name']}", columns, rows
+
+        groups = self.data["encoder"]["groups"]
+        parts = list(groups[0]["parameters"])
+        lines = [
+            Row((f"{g['layers'][0]}-{g['layers'][-1]}", *(_count(n) for n in g["parameters"].values()))) for g in groups
+        ]
+        yield "parameters of each group", ("layers", *parts), lines
+
+    def notes(self) -> Iterator[str]:
+        """What else there is to know, a line each."""
+        encoder = self.data["encoder"]
+        ratios = encoder["ratio_to_unshared_fp32"]
+        yield (
+            f"encoder: shared fp32 is {ratios['shared_fp32']:.1%} of unshared fp32, "
+            f"shared int8 {ratios['shared_int8']:.1%} (1/{1 / ratios['shared_int8']:.1f})"
+        )
+        buffers = encoder["packed_buffers"]
+        yield f"packed int8 buffers of the encoder: {buffers['full-rank']} shared, {buffers['low-rank']} low-rank"
+        if "weights_file_bytes" in self.data:
+            yield f"weights' file: {_megabytes(self.data['weights_file_bytes'])}"
+
+
+def make_report(target: str) -> Report:
+    """The report of a bundle, a run or a recipe. Raises BundleError or TrainingError where it is none of them."""
+    name, config, extra = _find(target)
+    encoder = config if isinstance(config, EncoderConfig) else config.encoder
+    data: dict[str, Any] = {"name": name, "encoder": _encoder(encoder)} | extra
+    if isinstance(config, ModelConfig):
+        parameters, stored = model_parameters(config), model_bytes_int8(config)
+        own = encoder_parameters(encoder)
+        rest = {part: _sizes(n, n, stored[part]) for part, n in parameters.items() if part not in own}
+        data["rest"] = {"parts": rest}
+        data["total"] = _summed([data["encoder"]["total"], *rest.values()])
+    return Report(data)
+
+
+def _encoder(config: EncoderConfig) -> dict[str, Any]:
+    parameters, plain = encoder_parameters(config), encoder_parameters(unshared(config))
+    stored = encoder_bytes_int8(config)
+    parts = {part: _sizes(n, plain[part], stored[part]) for part, n in parameters.items()}
+    total = _summed(list(parts.values()))
+    group = group_parameters(config)
+    return {
+        "config": asdict(config),
+        "parts": parts,
+        "total": total,
+        "groups": [
+            {"layers": list(range(g * config.share, (g + 1) * config.share)), "parameters": group}
+            for g in range(config.groups)
+        ],
+        "ratio_to_unshared_fp32": {size: total[size] / total["unshared_fp32"] for size in SIZES[1:]},
+        "packed_buffers": packed_buffers(config),
+    }
+
+
+def _sizes(parameters: int, plain: int, stored: int) -> dict[str, int]:
+    return {
+        "parameters": parameters,
+        "unshared_fp32": FLOAT32 * plain,
+        "shared_fp32": FLOAT32 * parameters,
+        "shared_int8": stored,
+    }
+
+
+def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
+    return {size: sum(part[size] for part in parts) for size in parts[0]}
+
+
+def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, Any]]:
+    """Name, sizes and what else is known of a bundle, a run or a recipe."""
+    path = Path(target).expanduser()
+    if path.is_dir() and not (path / CHECKPOINT).exists():
+        name, config, _ = read_manifest(path)
+        return name, config, {"weights_file_bytes": (path / WEIGHTS).stat().st_size}
+
+    # Only here: a machine that runs models has no need of what training needs.
+    from rtstream.training.loop import read_checkpoint  # noqa: PLC0415
+    from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
+    from rtstream.training.run import target_encoder  # noqa: PLC0415
+
+    if path.is_dir() or path.suffix == ".pt":
+        state = read_checkpoint(path / CHECKPOINT if path.is_dir() else path, torch.device("cpu"))
+        return state["name"], from_dict(state["config"]), {"step": state["step"]}
+    recipe = load_recipe(find_recipe(target))
+    return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), {}
+
+
+def _row(name: str, sizes: dict[str, int], *, total: bool = False) -> Row:
+    return Row((name, _count(sizes["parameters"]), *(_megabytes(sizes[size]) for size in SIZES)), total)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.2f} MB"

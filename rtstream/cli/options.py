@@ -1,0 +1,93 @@
+"""Options that every command with a recognizer has, and the recognizer that they describe.
+
+Nothing here imports torch before a recognizer is asked for, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtstream.recognizer.recognizer import Recognizer
+
+ENGINES = ("auto", "x86", "fbgemm", "onednn", "qnnpack", "float")
+CHUNKS_MS = ("320", "640", "1280")
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerOptions:
+    """What the user chose. ``model``: a bundle's directory, None for the default one; ``threads``: torch's."""
+
+    model: Path | None = None
+    engine: str = "auto"
+    threads: int = 1
+    chunk_ms: int = 640
+    partials: Literal["decoder", "ctc", "none"] = "decoder"
+
+    def load(self, *, words: bool = False, partials: bool = True) -> Recognizer:
+        """Read the model; ``words``: with times of words, ``partials``: False where nobody would see them.
+
+        Sets torch's number of threads for the whole process. Raises BundleError.
+        """
+        import torch  # noqa: PLC0415 - a second that --help does without
+
+        from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415 - as above
+        from rtstream.bundle.default import model_path  # noqa: PLC0415
+        from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
+
+        torch.set_num_threads(self.threads)
+        config = RecognizerConfig(self.chunk_ms, self.partials if partials else "none", words=words)
+        return Recognizer(load_bundle(model_path(self.model), self.engine), config)
+
+
+def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a click command, whose function gets them as ``options``, a RecognizerOptions."""
+
+    @click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="Directory of a model bundle.  [default: $RTSTREAM_MODEL, or the shipped model]",
+    )
+    @click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="auto",
+        show_default=True,
+        help="What computes: an int8 engine of torch (auto: the fastest here), or float.",
+    )
+    @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
+    @click.option(
+        "--chunk-ms",
+        type=click.Choice(CHUNKS_MS),
+        default="640",
+        show_default=True,
+        help="Audio recognised at a time; longer is more accurate and later.",
+    )
+    @click.option(
+        "--partials",
+        type=click.Choice(("decoder", "ctc")),
+        default="decoder",
+        show_default=True,
+        help="What writes the partials.",
+    )
+    @wraps(command)
+    def with_options(
+        *args: Any,  # noqa: ANN401 - what click passes
+        model: Path | None,
+        engine: str,
+        threads: int,
+        chunk_ms: str,
+        partials: Literal["decoder", "ctc"],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials)
+        command(*args, options=options, **kwargs)
+
+    return with_options

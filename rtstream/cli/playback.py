@@ -1,0 +1,137 @@
+"""Transcribes recordings one after the other: events to standard output, the newest words to the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+import click
+
+from rtstream.audio.frames import hms
+from rtstream.audio.pacing import realtime as paced
+from rtstream.audio.wav import AudioFile, open_audio
+from rtstream.cli.screen import LiveLine, live_stream
+from rtstream.errors import AudioError
+from rtstream.events import SAMPLE_RATE, Final
+from rtstream.formats.writer import EventWriter
+from rtstream.recognizer.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rtstream.cli.options import RecognizerOptions
+    from rtstream.events import AudioBlock, Event
+    from rtstream.formats.writer import Format
+    from rtstream.recognizer.recognizer import Recognizer
+
+BLOCK_SECONDS = 0.1
+REALTIME_BLOCK_SECONDS = 0.02
+"""Words must not wait for a block to fill."""
+
+
+class Replay:
+    """How to transcribe; ``raw_rate`` in Hz makes every recording raw PCM. See ``rtstream replay --help``."""
+
+    def __init__(
+        self,
+        options: RecognizerOptions,
+        format_: Format,
+        *,
+        words: bool = False,
+        partials: bool = True,
+        realtime: bool = False,
+        raw_rate: int | None = None,
+    ) -> None:
+        self._options = options
+        self._format = format_
+        self._words = words
+        self._partials = partials
+        self._realtime = realtime
+        self._raw_rate = raw_rate
+        self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
+        # JSON lines hold the partials themselves: on their own terminal a second copy would only be in the way.
+        self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
+
+    def run(self, files: Sequence[str]) -> bool:
+        """Transcribe all ``files``, report those that failed, and say whether none did. Raises BundleError."""
+        if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
+            sys.stdout.reconfigure(encoding="utf-8")
+        try:
+            self._line.show("loading the model ...")
+            recognizer = self._options.load(
+                words=self._words or self._format in {"srt", "vtt"},
+                partials=self._live or (self._partials and self._format == "jsonl"),
+            )
+            self._line.show("")
+            good = [self._transcribe(recognizer, file, several=len(files) > 1) for file in files]
+            return all(good)
+        finally:
+            self._line.clear()
+
+    def _transcribe(self, recognizer: Recognizer, file: str, *, several: bool) -> bool:
+        """Transcribe one recording. False: it failed, which has been reported."""
+        try:
+            block_seconds = REALTIME_BLOCK_SECONDS if self._realtime else BLOCK_SECONDS
+            with open_audio(file, raw_rate=self._raw_rate, block_seconds=block_seconds) as audio:
+                self._write_all(recognizer, audio, file if several else None)
+        except AudioError as error:
+            self._line.clear()
+            click.echo(f"rtstream: error: {error}", err=True)
+            return False
+        return True
+
+    def _write_all(self, recognizer: Recognizer, audio: AudioFile, file: str | None) -> None:
+        """Write what is recognised. Raises AudioError as :meth:`_events` does."""
+        name = None if file is None else os.fsencode(file).decode(errors="backslashreplace")
+        writer = EventWriter(self._format, words=self._words, file=name)
+        self._line.begin(audio.duration)
+        self._write(writer.begin())
+        for event in self._events(recognizer, audio):
+            self._write(writer.add(event))
+            if self._live:
+                self._line.show("" if isinstance(event, Final) else event.text)
+
+    def _events(self, recognizer: Recognizer, audio: AudioFile) -> Iterator[Event]:
+        """What is in a recording. Raises AudioError at the end of the good audio, or if it holds no speech."""
+        pipeline = Pipeline(recognizer)
+        good = _Good(audio)
+        found = False
+        position = 0
+        for block in paced(good) if self._realtime else good:
+            for event in pipeline.push(block):
+                found |= isinstance(event, Final)
+                yield event
+            position = block.position + len(block.samples)
+            self._line.advance(position)
+        for event in pipeline.finish():
+            found |= isinstance(event, Final)
+            yield event
+        if good.fault is not None:
+            raise good.fault
+        if not found:
+            length = hms(position / SAMPLE_RATE)
+            raise AudioError(
+                f"{audio.name}: no speech was found in its {length}; check that the recording is not silent"
+            )
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._line.clear()
+            sys.stdout.write(text)
+            sys.stdout.flush()  # whoever reads the other end of a pipe sees it now
+
+
+class _Good:
+    """The blocks of ``audio`` up to what is wrong with it, if anything is, which is ``fault`` afterwards."""
+
+    def __init__(self, audio: AudioFile) -> None:
+        self._audio = audio
+        self.fault: AudioError | None = None
+
+    def __iter__(self) -> Iterator[AudioBlock]:
+        try:
+            yield from self._audio
+        except AudioError as error:
+            self.fault = error

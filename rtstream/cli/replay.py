@@ -1,0 +1,65 @@
+"""``rtstream replay``: the options; the work is done in ``rtstream.cli.playback``."""
+
+from __future__ import annotations
+
+import click
+
+from rtstream.cli.options import RecognizerOptions, recognizer_options
+from rtstream.formats.writer import FORMATS, Format
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  rtstream replay talk.flac
+  rtstream replay --format srt talk.mp3 > talk.srt
+  rtstream replay --format jsonl --words interviews/*.wav
+  ffmpeg -v error -i film.mkv -f wav - | rtstream replay -
+  arecord -t raw -f S16_LE -r 16000 | rtstream replay --rate 16000 -
+"""
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="What is written to standard output.",
+)
+@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl).")
+@click.option("--no-partials", is_flag=True, help="Finals alone.")
+@click.option("--realtime", is_flag=True, help="At the speed of a microphone, not as fast as possible.")
+@click.option(
+    "--rate",
+    type=click.IntRange(1),
+    metavar="HZ",
+    help="Every FILE is raw 16-bit little-endian mono PCM of this rate.",
+)
+@recognizer_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    format_: Format,
+    *,
+    words: bool,
+    no_partials: bool,
+    realtime: bool,
+    rate: int | None,
+    options: RecognizerOptions,
+) -> None:
+    """Transcribe audio files: partials while they are read, the finals below one another.
+
+    FILE has any format that libsndfile reads, any rate and any number of channels; "-" is standard input, a WAV stream
+    or, with --rate, raw PCM. On a terminal the words appear on one line as they are recognised. A file that cannot be
+    read, or holds no speech, is one line on standard error and makes the exit code 1; the others are transcribed all
+    the same.
+    """
+    if format_ in {"srt", "vtt"} and len(files) > 1:
+        raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")
+    from rtstream.cli.playback import Replay  # noqa: PLC0415 - torch, which --help does without
+
+    replay = Replay(options, format_, words=words, partials=not no_partials, realtime=realtime, raw_rate=rate)
+    if not replay.run(files):
+        ctx.exit(1)

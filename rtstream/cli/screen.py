@@ -1,0 +1,122 @@
+"""One line of a terminal that is written over and over: how far a long recording has come, and the newest words."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from rich.cells import cell_len
+
+from rtstream.events import SAMPLE_RATE
+from rtstream.formats.lines import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ERASE_REST = "\x1b[K"
+"""Erases from the cursor to the end of the line, on every terminal but a "dumb" one."""
+LONG_SECONDS = 60.0
+"""From this length on a recording shows how far it has come."""
+BAR_CELLS = 20
+BAR_COLUMNS = 80
+"""Narrower terminals have no room for the bar, only for its numbers."""
+REFRESH_SECONDS = 0.1
+
+
+def live_stream(*, beside_output: bool) -> TextIO | None:
+    """The terminal for the live line, None where there is none.
+
+    It is standard error, or standard output if ``beside_output``: what goes there can stand on the same terminal.
+    """
+    if os.environ.get("TERM") == "dumb":
+        return None
+    return next((s for s in (sys.stderr, sys.stdout if beside_output else None) if s is not None and s.isatty()), None)
+
+
+class LiveLine:
+    """The live line on ``stream``, or nothing at all where that is None. ``clock`` gives seconds.
+
+    Before anything else is written to the terminal it must be cleared.
+    """
+
+    def __init__(self, stream: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._drawn_at: float | None = None
+        self._text = ""
+        self.begin(0.0)
+
+    @property
+    def visible(self) -> bool:
+        """Whether there is a terminal to show anything on."""
+        return self._stream is not None
+
+    def begin(self, duration: float | None) -> None:
+        """Turn to a recording of ``duration`` seconds; None if that is not known."""
+        self._duration = duration
+        self._started = self._clock()
+        self._position = 0.0
+
+    def show(self, text: str) -> None:
+        """Show ``text``, or its end where the line is too short; nothing if it is empty."""
+        self._text = clean(text)
+        self._draw()
+
+    def advance(self, samples: int) -> None:
+        """Say how many samples of the recording are done. Drawn if it is long, and no faster than the eye sees."""
+        self._position = samples / SAMPLE_RATE
+        if self._is_long and (self._drawn_at is None or self._clock() - self._drawn_at >= REFRESH_SECONDS):
+            self._draw()
+
+    def clear(self) -> None:
+        """Leave the line empty."""
+        if self._stream is not None and self._drawn_at is not None:
+            self._stream.write(f"\r{ERASE_REST}")
+            self._stream.flush()
+        self._drawn_at = None
+
+    @property
+    def _is_long(self) -> bool:
+        return self._duration is None or self._duration >= LONG_SECONDS
+
+    def _draw(self) -> None:
+        if self._stream is None:
+            return
+        columns = _columns(self._stream) - 1  # a character in the last column makes some terminals wrap
+        bar = self._bar(columns) if self._is_long else ""
+        self._stream.write(f"\r{bar}{_newest(self._text, columns - len(bar))}{ERASE_REST}")
+        self._stream.flush()
+        self._drawn_at = self._clock()
+
+    def _bar(self, columns: int) -> str:
+        speed = f"{self._position / max(self._clock() - self._started, 1e-3):.1f}x"
+        if self._duration is None:
+            return f"{_clock(self._position)} {speed}  "
+        share = min(self._position / self._duration, 1.0)
+        full = int(share * BAR_CELLS)
+        drawn = f"{'━' * full}{'─' * (BAR_CELLS - full)} " if columns >= BAR_COLUMNS - 1 else ""
+        return f"{share:4.0%} {drawn}{_clock(self._position)} of {_clock(self._duration)} {speed}  "
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _newest(text: str, columns: int) -> str:
+    """As much of the end of ``text`` as fits, marked if something is missing."""
+    if cell_len(text) <= columns:
+        return text
+    start = 0
+    while start < len(text) and cell_len(text[start:]) > columns - 1:
+        start += 1
+    return f"…{text[start:]}" if columns > 0 else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes:02}:{rest:02}"

@@ -1,0 +1,151 @@
+"""``rtstream train``: a run from a recipe, shown while it goes on, and kept however it ends."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+CACHE = Path("~/.cache/rtstream")
+SHARED = Path("../shared/data")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  rtstream train base-streaming
+  rtstream train shared.toml --from ~/.cache/rtstream/runs/base-streaming --threads 2
+  torchrun --nproc-per-node 2 --no-python rtstream train base-streaming
+"""
+)
+@click.argument("recipe")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=SHARED / "audio",
+    show_default=True,
+    help="Directory of the shards that the recipe names, each a .tar and a .jsonl.",
+)
+@click.option(
+    "--texts",
+    type=click.Path(path_type=Path),
+    default=SHARED / "text",
+    show_default=True,
+    help="Directory of the texts that the vocabulary is cut to.",
+)
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    default=CACHE / "teacher" / "whisper-base",
+    show_default=True,
+    help="Directory of a Whisper checkpoint: Hugging Face safetensors or CTranslate2.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    help="Where a new run starts: another run (its directory or checkpoint) or a bundle.  [default: the teacher]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help=f"Directory of the run.  [default: {CACHE / 'runs' / 'NAME'}]",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads that compute, of each process.  [default: torch's own]"
+)
+@click.option("--plot", is_flag=True, help="Only draw the curves of the run as it stands.")
+def command(
+    recipe: str,
+    *,
+    data: Path,
+    texts: Path,
+    teacher: Path,
+    start: Path | None,
+    out: Path | None,
+    threads: int | None,
+    plot: bool,
+) -> None:
+    """Train a model as RECIPE says: a TOML file, or the name of a shipped recipe.
+
+    The run's directory gets checkpoint.pt, metrics.jsonl (a line a step) and curves.png. A run that was stopped, by
+    Ctrl-C, SIGTERM or worse, goes on from its last checkpoint when the same command is given again.
+    """
+    # Here, because torch takes seconds that --help does without. Plots first: what the extra [train] brings must be
+    # there before hours have gone into a run.
+    import torch  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415
+    from rtstream.training.loop import join_processes, write_metrics  # noqa: PLC0415
+    from rtstream.training.plots import draw_curves  # noqa: PLC0415
+    from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
+    from rtstream.training.run import load_start, make_trainer  # noqa: PLC0415
+
+    loaded = load_recipe(find_recipe(recipe))
+    directory = (CACHE / "runs" / loaded.name if out is None else out).expanduser()
+    metrics, scores, curves = (directory / name for name in ("metrics.jsonl", "scores.jsonl", "curves.png"))
+    if plot:
+        if not draw_curves(metrics, scores, curves):
+            raise click.ClickException(f"{metrics}: no steps to draw yet")
+        click.echo(curves)
+        return
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    rank, world = join_processes()
+    console = Console(stderr=True, quiet=rank > 0)
+    console.print(f"{loaded.name}: reading teacher and data", highlight=False)
+    trainer = make_trainer(
+        loaded,
+        directory=directory,
+        audio=data.expanduser(),
+        texts=texts.expanduser(),
+        teacher_directory=teacher.expanduser(),
+        start=None if start is None else load_start(start.expanduser()),
+        rank=rank,
+        world=world,
+    )
+    if trainer.step:
+        console.print(f"{directory}: goes on after step {trainer.step}", highlight=False)
+    write = write_metrics(metrics, trainer.step) if rank == 0 else None
+
+    steps = loaded.optimizer.steps
+    with TrainingProgress(console, steps=steps, done=trainer.step) as progress, stop_on_signals() as stopped:
+
+        def report(step: dict[str, object]) -> None:
+            if write is not None:
+                write(step)
+            progress.report(step)
+
+        finished = trainer.run(report, stopped=stopped, saved=lambda: draw_curves(metrics, scores, curves))
+    how = "finished" if finished else "stopped; the same command goes on"
+    hours = trainer.audio_seconds / 3600
+    console.print(f"{trainer.checkpoint}: step {trainer.step}, {hours:.2f} h of audio; {how}", highlight=False)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Within, the first SIGINT or SIGTERM only makes the value tell True; a second SIGINT interrupts as usual."""
+    received: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def receive(number: int, _: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    for number in previous:
+        signal.signal(number, receive)
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
