@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Touched when .venv is complete: nothing is installed again until what it was made from changes.
 READY := .venv/ready
-CLIPS = $(sort $(wildcard tests/data/*.wav tests/data/*.flac tests/data/*.ogg tests/data/*.opus))
+CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ check: setup ## lint, formatting, types, import order
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	deploy/make-protos.sh $(BIN)/python --check
+	deploy/check-protos.sh
+
+protos: setup ## generate rtstream/rpc/v1 from protos/
+	deploy/make-protos.sh $(BIN)/python
 
 clean: ## remove caches and build products; .venv, models and training runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -65,6 +65,7 @@ def save_bundle(
     keep = {torch.int8}
     halved = {k: t if t.dtype in keep or k.endswith(SCALE) else t.half() for k, t in state.items()}
     save_file(halved, path / WEIGHTS)
+    (path / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     files = {file: _sha256(path / file) for file in (WEIGHTS, TOKENIZER)}

@@ -25,10 +25,15 @@ COLUMNS = {
     "wer": "WER",
     "cer": "CER",
     "partial_wer": "partials",
+    "shown_wer": "shown",
     "by_ctc": "by CTC",
     "rtf": "rtf",
 }
 """What the table shows, and its headings."""
+CAPTION = (
+    "Error rates of finals in per cent. partials: WER of the last ones; shown: the same without the segment's last "
+    "words, which only the final has; by CTC: finals that it wrote; rtf: CPU seconds a second of audio."
+)
 EPILOG = """\b
 Example:
   rtstream eval models/base dev-cv dev-lj --data ~/speech --chunk-ms 640 --chunk-ms full
@@ -130,15 +135,14 @@ def _figures(score: Score) -> dict[str, Any]:
         "wer": round(score.wer, 2),
         "cer": round(score.cer, 2),
         "partial_wer": round(score.partial_wer, 2),
+        "shown_wer": round(score.shown_wer, 2),
         "by_ctc": score.fallbacks,
         "rtf": round(score.cpu_seconds / score.seconds, 4) if score.seconds else None,
     }
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(
-        caption="Per cent; partials: WER of the last ones; by CTC: finals it wrote; rtf: CPU s a second of audio"
-    )
+    table = Table(caption=CAPTION)
     for key, heading in COLUMNS.items():
         table.add_column(heading, justify="left" if key in {"set", "engine"} else "right")
     for row in rows:

@@ -57,8 +57,30 @@ class Score:
 
     @property
     def partial_wer(self) -> float:
-        """Word error rate in per cent of the last partial of each segment."""
+        """Word error rate in per cent of the last partials; what they had not come to counts as left out."""
         return self._rate(jiwer.wer, self.references, self.partials)
+
+    @property
+    def shown_wer(self) -> float:
+        """Word error rate in per cent of the last partials against the beginning of each reference that fits them best.
+
+        The last words of a segment are in its final and in no partial: this leaves them out.
+        """
+        both = zip(self.references, self.partials, strict=True)
+        pairs = [errors_of_beginning(reference.split(), text.split()) for reference, text in both]
+        return 100.0 * sum(errors for errors, _ in pairs) / max(1, sum(words for _, words in pairs))
+
+
+def errors_of_beginning(reference: Sequence[str], text: Sequence[str]) -> tuple[int, int]:
+    """Least edit distance of ``text`` to any beginning of ``reference``, and the longest such beginning's length."""
+    distances = np.arange(len(reference) + 1)
+    for count, word in enumerate(text, start=1):
+        changed = distances[:-1] + np.array([other != word for other in reference], dtype=int)
+        row = np.minimum(distances + 1, np.concatenate([[count], changed]))
+        # A left-out word of the reference: the least of what stands before, plus the way to it.
+        distances = np.minimum.accumulate(row - np.arange(len(row))) + np.arange(len(row))
+    least = int(distances.min())
+    return least, int(np.flatnonzero(distances == least)[-1])
 
 
 def blocks(audio: NDArray[np.float32]) -> Iterator[AudioBlock]:
