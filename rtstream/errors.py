@@ -4,6 +4,9 @@
 class RtstreamError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # what other libraries say, and is quoted, may have many lines
+
 
 class AudioError(RtstreamError):
     """An audio source cannot be read: missing, not audio, empty, truncated, or holding no finite samples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -77,10 +78,8 @@ class Ring:
 
     def read(self, most: int) -> Run | None:
         """Give up to ``most`` frames up to the next gap; None if there are none."""
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        except BlockingIOError:
-            pass
         frames = min(self._written - self._read, most)
         if not frames:
             return None

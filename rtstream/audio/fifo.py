@@ -1,0 +1,128 @@
+"""Raw PCM from a FIFO, whose writers come and go."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rtstream.audio.resample import Resampler
+from rtstream.errors import AudioError
+from rtstream.events import AudioBlock, DeviceState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from rtstream.audio.source import SourceItem
+
+QUIET_SECONDS = 3.0
+"""A writer that writes nothing for so long has paused: what it said is a whole."""
+RETRY_SECONDS = 1.0
+_PIECE = 1 << 13
+
+
+class FifoSource:
+    """A :class:`~rtstream.audio.source.Source` of signed 16-bit little-endian mono samples at ``rate`` Hz.
+
+    The FIFO may be made later or anew. When a writer closes it, the source is "ended" until the next one writes;
+    positions go on without a gap, since nothing tells how long the pause was.
+    """
+
+    live = False
+
+    def __init__(self, path: str, rate: int, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self.signs = 0
+        self.resting = True  # whoever writes decides when
+        self._path = path
+        self._rate = rate
+        self._quiet = quiet_seconds
+        self._closing = os.eventfd(0, os.EFD_CLOEXEC)
+        self._closed = False
+        self._position = 0
+
+    def close(self) -> None:
+        """End the iteration soon."""
+        self._closed = True
+        os.eventfd_write(self._closing, 1)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        """Give what is written until :meth:`close`."""
+        state = DeviceState(self._path, "starting", "waiting for a writer")
+        yield state
+        while not self._closed:
+            try:
+                descriptor = _open(self._path)
+            except AudioError as error:
+                new = DeviceState(self._path, "lost", str(error))
+                if new != state:
+                    yield new
+                state = new
+                self._wait_for(None, RETRY_SECONDS)
+                continue
+            try:
+                for item in self._read(descriptor):
+                    if isinstance(item, DeviceState):
+                        state = item
+                    yield item
+            finally:
+                os.close(descriptor)
+        yield DeviceState(self._path, "ended", "closed")
+
+    def _read(self, descriptor: int) -> Iterator[SourceItem]:
+        """Give what one writer, or several at a time, write until the last closes."""
+        resampler = Resampler(self._rate)
+        rest = b""
+        speaking = heard = False
+        while not self._closed:
+            if not self._wait_for(descriptor, self._quiet if speaking else None):
+                if speaking and not self._closed:
+                    speaking = False
+                    yield DeviceState(self._path, "stalled", f"nothing was written for {self._quiet:g} s")
+                continue
+            data = os.read(descriptor, _PIECE)
+            if not data:
+                break
+            if not speaking:
+                speaking = heard = True
+                yield DeviceState(self._path, "capturing", f"{self._rate} Hz")
+            self.signs += 1
+            data = rest + data
+            whole = len(data) - len(data) % 2
+            rest = data[whole:]
+            samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
+            yield from self._block(resampler.push(samples))
+        yield from self._block(resampler.finish())
+        if heard and not self._closed:
+            yield DeviceState(self._path, "ended", "its writer has closed it; waiting for the next one")
+
+    def _block(self, samples: NDArray[np.float32]) -> Iterator[AudioBlock]:
+        if len(samples):
+            yield AudioBlock(samples, self._position)
+            self._position += len(samples)
+
+    def _wait_for(self, descriptor: int | None, seconds: float | None) -> bool:
+        """Whether there is something to read, or the writers have gone; False after ``seconds`` and when closed."""
+        poll = select.poll()
+        poll.register(self._closing, select.POLLIN)
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return not self._closed and bool(ready)
+
+
+def _open(path: str) -> int:
+    try:
+        if not stat.S_ISFIFO(Path(path).stat().st_mode):
+            raise AudioError(f"{path}: is not a FIFO; make one there: mkfifo {path}")
+        # Without waiting for a writer; and a new descriptor is not at its end before the first one has come and gone.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such FIFO; make it: mkfifo {path}") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read: {error.strerror}; check its owner and mode (ls -l)") from None

@@ -1,0 +1,162 @@
+"""Sources that are not microphones, and how all of them are named."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtstream.audio.fifo import FifoSource
+from rtstream.audio.messages import CaptureRequest
+from rtstream.audio.microphone import MicrophoneConfig
+from rtstream.audio.open_source import open_source
+from rtstream.audio.playing import FileSource
+from rtstream.audio.source import SourceSpec, parse_source
+from rtstream.errors import AudioError, ConfigError
+from rtstream.events import AudioBlock, DeviceState
+from tests.audio.sound_server import until
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("mic", SourceSpec("mic", "default")),
+        ("mic:USB PnP: Audio (hw:1,0)?", SourceSpec("mic", "USB PnP: Audio (hw:1,0)?")),
+        ("wav:a b.flac", SourceSpec("wav", "a b.flac")),
+        ("wav:/x.wav?speed=max&loop=1", SourceSpec("wav", "/x.wav", speed=0.0, loop=True)),
+        ("wav:/x.wav?loop", SourceSpec("wav", "/x.wav", loop=True)),
+        ("wav:/x.wav?speed=8", SourceSpec("wav", "/x.wav", speed=8.0)),
+        ("fifo:/run/pcm", SourceSpec("fifo", "/run/pcm", rate=16_000)),
+        ("fifo:/run/pcm?rate=44100", SourceSpec("fifo", "/run/pcm", rate=44_100)),
+        ("-", SourceSpec("stdin", "-")),
+        ("-?rate=8000", SourceSpec("stdin", "-", rate=8_000)),
+    ],
+)
+def test_source_is_named(text, spec):
+    assert parse_source(text) == spec
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "microphone", "mic:", "wav:", "wav:x?speed=0", "wav:x?speed=fast", "wav:x?loop=maybe", "wav:x?lop=1"],
+        *["fifo:", "fifo:p?rate=7", "fifo:p?rate=many", "-:", "-?speed=1", "http://x"],
+    ],
+)
+def test_unknown_name_is_an_error_that_says_what_is_allowed(text):
+    with pytest.raises(ConfigError) as raised:
+        parse_source(text)
+    assert f"'{text}'" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def ramp(tmp_path):
+    samples = np.arange(1, 5_001, dtype=np.int16)
+    soundfile.write(tmp_path / "ramp.wav", samples, 16_000)
+    return str(tmp_path / "ramp.wav"), samples
+
+
+def split(items):
+    blocks = [item for item in items if isinstance(item, AudioBlock)]
+    return blocks, [item.state for item in items if isinstance(item, DeviceState)]
+
+
+def joined(blocks):
+    at = blocks[0].position if blocks else 0
+    for block in blocks:
+        assert block.position == at
+        at += len(block.samples)
+    return np.round(np.concatenate([b.samples for b in blocks]) * 32768).astype(np.int16)
+
+
+@pytest.mark.parametrize("speed", [0.0, 20.0])
+def test_file_is_played_once_and_then_rests(ramp, speed):
+    path, samples = ramp
+    source = FileSource(path, speed=speed)
+    blocks, states = split(list(source))
+    np.testing.assert_array_equal(joined(blocks), samples)
+    assert states == ["starting", "capturing", "ended"]
+    assert source.resting
+    assert source.signs == len(blocks)
+
+
+def test_looped_file_goes_on_without_a_gap_until_closed(ramp):
+    path, samples = ramp
+    source = FileSource(path, speed=0.0, loop=True)
+    items = []
+    for item in source:
+        items.append(item)
+        if isinstance(item, AudioBlock) and item.position >= 12_000:
+            source.close()
+    blocks, states = split(items)
+    np.testing.assert_array_equal(joined(blocks), np.tile(samples, 3)[: blocks[-1].position + len(blocks[-1].samples)])
+    assert states[-1] == "ended"
+
+
+def test_file_that_breaks_off_is_lost_after_its_good_audio(ramp, tmp_path):
+    path, samples = ramp
+    whole = open(path, "rb").read()  # noqa: PTH123, SIM115
+    (tmp_path / "cut.wav").write_bytes(whole[:-4_000])
+    items = list(FileSource(str(tmp_path / "cut.wav"), speed=0.0))
+    blocks, states = split(items)
+    np.testing.assert_array_equal(joined(blocks), samples[:3_000])
+    assert states[-1] == "lost"
+    assert "truncated" in items[-1].detail
+
+
+def test_file_that_is_not_there_is_an_error_at_once(tmp_path):
+    with pytest.raises(AudioError, match="no such file"):
+        open_source(SourceSpec("wav", str(tmp_path / "no.wav")), CaptureRequest(), MicrophoneConfig())
+
+
+def start(source):
+    items = []
+    thread = threading.Thread(target=lambda: [items.append(item) for item in source])
+    thread.start()
+    return items, thread
+
+
+def test_fifo_takes_one_writer_after_another_and_may_come_late(tmp_path):
+    path = tmp_path / "pcm"
+    source = FifoSource(str(path), 16_000)
+    items, thread = start(source)
+    until(lambda: split(items)[1][-1:] == ["lost"], "absent")
+    os.mkfifo(path)
+    first = np.arange(1, 3_000, dtype="<i2")
+    path.write_bytes(first.tobytes())
+    until(lambda: split(items)[1][-1:] == ["ended"], "first writer")
+    second = np.arange(3_000, 6_000, dtype="<i2")
+    path.write_bytes(second.tobytes())
+    until(lambda: split(items)[1].count("ended") == 2, "second writer")
+    source.close()
+    thread.join()
+    np.testing.assert_array_equal(joined(split(items)[0]), np.concatenate((first, second)))
+
+
+def test_writer_that_pauses_with_the_fifo_open_is_stalled_until_it_goes_on(tmp_path):
+    path = tmp_path / "pcm"
+    os.mkfifo(path)
+    source = FifoSource(str(path), 16_000, quiet_seconds=0.1)
+    items, thread = start(source)
+    with path.open("wb", buffering=0) as writer:
+        writer.write(b"\1\0" * 100 + b"\1")  # half a sample
+        until(lambda: split(items)[1][-1:] == ["stalled"], "pause")
+        assert source.resting
+        writer.write(b"\0" + b"\1\0" * 99)
+        until(lambda: sum(len(b.samples) for b in split(items)[0]) == 200, "the rest")
+    until(lambda: split(items)[1][-1:] == ["ended"], "end")
+    source.close()
+    thread.join()
+    assert (joined(split(items)[0]) == 1).all()
+
+
+def test_what_is_not_a_fifo_is_said_so(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    source = FifoSource(str(tmp_path / "file"), 16_000)
+    items, thread = start(source)
+    until(lambda: split(items)[1][-1:] == ["lost"], "lost")
+    source.close()
+    thread.join()
+    assert "mkfifo" in next(i for i in items if i.state == "lost").detail
