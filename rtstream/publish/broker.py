@@ -1,0 +1,302 @@
+"""From the one who recognises to all who listen: numbers the finals, stores them, hands everything out.
+
+A thread of its own does that, so that neither a disk nor a subscriber ever holds up recognition.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rtstream.events import Fault, Final, Partial
+from rtstream.publish.items import Position, Published
+from rtstream.publish.store import StoreError, new_epoch
+from rtstream.publish.subscription import LiveQueue, Subscription
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from rtstream.events import ServiceEvent
+    from rtstream.publish.store import Store
+
+PENDING = 1_000
+"""Events that may wait for the disk. At a final every two seconds that is half an hour."""
+PENDING_PARTIALS = 64
+HISTORY_PAGE = 100
+"""Finals read at a time for a subscriber that catches up."""
+BACKFILL = 16
+"""Finals stored in one transaction when the disk is back."""
+RETRY_SECONDS = 10.0
+"""How often a store that failed is tried again."""
+
+
+class Broker:
+    """Takes events from any thread and gives them to subscribers on event loops.
+
+    Finals are durable in ``store`` before anyone sees them; without a store the last ``held_finals`` are kept in
+    memory, and so are those that a failing store did not take. ``on_fault`` hears, on the broker's thread, of every
+    Fault that the broker itself publishes. :meth:`close` takes over the store.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        epoch: str | None = None,
+        queue_size: int = 256,
+        held_finals: int = 1000,
+        retry_seconds: float = RETRY_SECONDS,
+        on_fault: Callable[[Fault], None] | None = None,
+    ) -> None:
+        self.closed = False
+        self.finals_published = 0
+        self.finals_unstored = 0
+        """Finals that the store did not take when they were published; it may have got them later."""
+        self.finals_lost = 0
+        """Finals that were dropped before anyone saw them, because the disk hung for very long."""
+        self.subscribers_ended = 0
+        """Subscribers that were ended because they read too slowly."""
+        self._replaced = 0
+        self._store = store
+        self._queue_size = queue_size
+        self._retry_seconds = retry_seconds
+        self._on_fault = on_fault
+        self._last = store.last if store is not None else Position(epoch or new_epoch(), 0)
+        self._epochs = {self._last.epoch}  # of this run
+        self._held: deque[Published] = deque(maxlen=held_finals)
+        self._failed: StoreError | None = None
+        self._retry_at = 0.0  # by the monotonic clock
+        self._subscriptions: set[Subscription] = set()
+        self._lock = threading.Lock()  # guards all that a subscriber sees
+        self._pending: deque[ServiceEvent] = deque()
+        self._pending_partials = 0
+        self._lost = 0
+        self._arrived = threading.Condition()  # guards what is pending
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether events are handed out: False after :meth:`close`, or if an error of this program ended the thread."""
+        return self._thread.is_alive()
+
+    @property
+    def subscribers(self) -> int:
+        """How many listen now."""
+        return len(self._subscriptions)
+
+    @property
+    def partials_replaced(self) -> int:
+        """Partials that slow subscribers were not given, since newer ones were there."""
+        with self._lock:
+            return self._replaced + sum(subscription.queue.replaced for subscription in self._subscriptions)
+
+    @property
+    def last(self) -> Position:
+        """The number of the last final that was given to subscribers."""
+        with self._lock:
+            return self._last
+
+    def publish(self, event: ServiceEvent) -> None:
+        """Take an event, in order; returns at once, from any thread. After :meth:`close` it does nothing."""
+        with self._arrived:
+            if self._closing:
+                return
+            if isinstance(event, Partial):
+                if self._pending_partials >= PENDING_PARTIALS:
+                    self._pending = deque(event for event in self._pending if not isinstance(event, Partial))
+                    self._pending_partials = 0
+                self._pending_partials += 1
+            elif len(self._pending) - self._pending_partials >= PENDING:
+                self._lost += isinstance(event, Final)
+                return
+            self._pending.append(event)
+            self._arrived.notify()
+
+    def subscribe(
+        self,
+        *,
+        resume_after: tuple[str, int] | None = None,
+        from_start: bool = False,
+        partials: bool = True,
+        queue_size: int | None = None,
+    ) -> Subscription:
+        """Begin to listen, on the running event loop: from now on, after a final, or from the oldest that is held."""
+        last = self.last
+        start = Position(*resume_after) if resume_after is not None else Position(last.epoch, 0) if from_start else last
+        resumed = Position(*resume_after) if resume_after is not None else None
+        queue = LiveQueue(queue_size or self._queue_size, partials=partials)
+        subscription = Subscription(self, queue, start, resumed)
+        if resumed is None and not from_start:
+            # At once, not when it is first read: nothing that is published from here on is missed.
+            with self._lock:
+                subscription.begin_live(self._last)
+                self._subscriptions.add(subscription)
+        return subscription
+
+    def close(self) -> None:
+        """Hand out what was published, end all subscriptions and close the store. May wait for the disk."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+        self._thread.join()
+        self.closed = True
+        self._notify(self._subscriptions)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    # What subscriptions ask.
+
+    def take(self, queue: LiveQueue) -> Published | None:
+        """The next item of a queue."""
+        with self._lock:
+            return queue.take()
+
+    def attach(self, subscription: Subscription) -> bool:
+        """Feed the subscription from now on, if it has all finals so far; else False."""
+        with self._lock:
+            if subscription.position.sequence < self._last.sequence and not self.closed:
+                return False
+            self._subscriptions.add(subscription)
+            return True
+
+    def detach(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+                self._replaced += subscription.queue.replaced
+
+    def knows(self, position: Position) -> bool:
+        """Whether the numbers after ``position`` are this history's. May read the disk."""
+        if position.sequence > self.last.sequence:
+            return False
+        if position.epoch in self._epochs:
+            return True
+        store = self._store
+        with suppress(StoreError):
+            return store is not None and store.knows(position.epoch)
+        return False
+
+    def held_after(self, sequence: int) -> tuple[Position, list[Published]]:
+        """The last number of all, and the next finals after ``sequence`` that are held. May read the disk."""
+        with self._lock:  # before the store is read: what leaves the memory is in the store by then
+            last, held = self._last, [item for item in self._held if (item.sequence or 0) > sequence]
+        stored: list[Published] = []
+        if (store := self._store) is not None:
+            with suppress(StoreError):  # what cannot be read is a gap
+                stored = store.after(sequence, HISTORY_PAGE)
+        return last, [item for item in stored if (item.sequence or 0) <= last.sequence] or held[:HISTORY_PAGE]
+
+    # The broker's own thread.
+
+    def _run(self) -> None:
+        if self._store is not None:
+            for notice in self._store.notices:
+                self._report(notice)
+        while True:
+            with self._arrived:
+                if not self._pending and not self._closing:
+                    self._arrived.wait(self._retry_seconds if self._failed is not None else None)
+                events, self._pending, self._pending_partials = self._pending, deque(), 0
+                lost, self._lost = self._lost, 0
+                closing = self._closing
+            if lost:
+                self.finals_lost += lost
+                self._report(Fault("FINALS_LOST", f"{lost} finals were dropped while the store hung; check the disk"))
+            self._hand_out(events)
+            if closing and not events:
+                return
+
+    def _hand_out(self, events: Iterable[ServiceEvent]) -> None:
+        sequence = self._last.sequence
+        items: list[Published] = []
+        for event in events:
+            number = None
+            if isinstance(event, Final):
+                number = sequence = sequence + 1
+            items.append(Published(event, self._last.epoch, number))
+        finals = [item for item in items if item.sequence is not None]
+        if self._store is not None and (finals or self._failed is not None) and not self._stored(self._store, finals):
+            self.finals_unstored += len(finals)
+            # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
+            epoch = self._last.epoch
+            items = [Published(item.event, epoch, item.sequence) for item in items]
+            finals = [item for item in items if item.sequence is not None]
+            with self._lock:
+                self._held.extend(finals)
+        elif self._store is None:
+            with self._lock:
+                self._held.extend(finals)
+        self.finals_published += len(finals)
+        self._distribute(items)
+
+    def _stored(self, store: Store, finals: list[Published]) -> bool:
+        """Make finals durable, and those that could not be before. When that fails, a new epoch begins."""
+        if self._failed is not None and time.monotonic() < self._retry_at:
+            return False
+        try:
+            waiting = list(self._held)
+            for begin in range(0, len(waiting), BACKFILL):
+                store.append(waiting[begin : begin + BACKFILL])
+                with self._lock:
+                    for _ in waiting[begin : begin + BACKFILL]:
+                        self._held.popleft()
+            store.append(finals)
+        except StoreError as error:
+            if self._failed is None:
+                store.mark_incomplete(incomplete=True)
+                with self._lock:
+                    self._last = Position(new_epoch(), self._last.sequence)
+                    self._epochs.add(self._last.epoch)
+                self._report(Fault(error.code, f"{error}; transcripts go on, but a restart would lose them"))
+            self._failed = error
+            self._retry_at = time.monotonic() + self._retry_seconds
+            return False
+        if self._failed is not None:
+            store.mark_incomplete(incomplete=False)
+            failed, self._failed = self._failed, None
+            self._report(Fault(failed.code, f"store {store.path}: works again", recovered=True))
+        return True
+
+    def _report(self, fault: Fault) -> None:
+        if self._on_fault is not None:
+            self._on_fault(fault)
+        self._distribute([Published(fault, self._last.epoch)])
+
+    def _distribute(self, items: list[Published]) -> None:
+        if not items:
+            return
+        with self._lock:
+            for item in items:
+                if item.position is not None:
+                    self._last = item.position
+                for subscription in self._subscriptions:
+                    subscription.queue.put(item)
+            overflowed = {subscription for subscription in self._subscriptions if subscription.queue.overflowed}
+            self.subscribers_ended += len(overflowed)
+            told = set(self._subscriptions)
+            self._subscriptions -= overflowed
+            self._replaced += sum(subscription.queue.replaced for subscription in overflowed)
+        self._notify(told)
+
+    @staticmethod
+    def _notify(subscriptions: Iterable[Subscription]) -> None:
+        """Wake subscriptions, with one call for each event loop."""
+        loops: dict[asyncio.AbstractEventLoop, list[Subscription]] = {}
+        for subscription in subscriptions:
+            loops.setdefault(subscription.loop, []).append(subscription)
+        for loop, woken in loops.items():
+            with suppress(RuntimeError):  # the loop is closed, and its subscribers with it
+                loop.call_soon_threadsafe(_wake, woken)
+
+
+def _wake(subscriptions: list[Subscription]) -> None:
+    for subscription in subscriptions:
+        subscription.notify()

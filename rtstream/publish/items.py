@@ -1,0 +1,63 @@
+"""What a subscriber receives, and how finals are numbered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from rtstream.errors import RtstreamError
+
+if TYPE_CHECKING:
+    from rtstream.events import ServiceEvent
+
+
+class Position(NamedTuple):
+    """The number of a final. ``sequence`` counts from 1; 0 stands before the first.
+
+    Within an epoch numbers only grow and none is given twice. They grow across epochs too, unless history was lost.
+    """
+
+    epoch: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event on its way to subscribers; finals alone have a ``sequence``."""
+
+    event: ServiceEvent
+    epoch: str
+    sequence: int | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """The number of a final, None for any other event."""
+        return None if self.sequence is None else Position(self.epoch, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Finals that the subscriber asked for are not held any more; the next final is the oldest that is.
+
+    ``expired``: older than what is kept, or never stored because the disk was full. ``unknown_epoch``: the number is of
+    a history that is gone, so everything that is held follows; what the subscriber has seen may be among it.
+    ``missed`` says how many finals are missing where that is known.
+    """
+
+    requested: Position
+    reason: Literal["expired", "unknown_epoch"]
+    missed: int | None = None
+
+
+Item = Published | Gap
+
+
+class SlowSubscriberError(RtstreamError):
+    """A subscriber did not read and its queue filled with what must not be dropped. ``last`` is what it was given."""
+
+    def __init__(self, last: Position) -> None:
+        super().__init__(
+            f"the subscriber reads too slowly: the last final that it was given is number {last.sequence} of epoch "
+            f"{last.epoch}; subscribe again after that number"
+        )
+        self.last = last

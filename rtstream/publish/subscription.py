@@ -1,0 +1,180 @@
+"""One subscriber's view of what is published: first what it missed, then what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from rtstream.events import Partial
+from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from types import TracebackType
+
+    from rtstream.publish.broker import Broker
+
+PARTIALS_KEPT = 8
+"""Partials that may wait while a subscriber reads; when there are more, all but the newest go."""
+
+
+class LiveQueue:
+    """What waits for one subscriber. Bounded: partials give way, anything else that does not fit overflows it.
+
+    The broker's lock guards it.
+    """
+
+    def __init__(self, size: int, *, partials: bool) -> None:
+        self._size = size
+        self._wants_partials = partials
+        self._items: deque[Published] = deque()
+        self._partials = 0
+        self.overflowed = False
+        self.replaced = 0
+
+    def put(self, item: Published) -> None:
+        """Take an item; when it does not fit, or did not before, the queue is empty and ``overflowed``."""
+        if self.overflowed:
+            return
+        if isinstance(item.event, Partial):
+            if not self._wants_partials:
+                return
+            if self._partials >= PARTIALS_KEPT:
+                self._drop_partials()
+            self._partials += 1
+        elif len(self._items) - self._partials >= self._size:
+            self._items.clear()
+            self.overflowed = True
+            return
+        self._items.append(item)
+
+    def take(self) -> Published | None:
+        """Give the next item, None if there is none."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._partials -= isinstance(item.event, Partial)
+        return item
+
+    def _drop_partials(self) -> None:
+        self.replaced += self._partials
+        self._partials = 0
+        self._items = deque(item for item in self._items if not isinstance(item.event, Partial))
+
+
+class Subscription:
+    """Iterate over it for Published and Gap; ``async with`` or :meth:`close` ends it. Made by ``Broker.subscribe``.
+
+    Every final after the position that was asked for comes once and in order, then the other events as they happen.
+    The iteration ends when the broker is closed. It raises SlowSubscriberError when the subscriber has not kept up.
+    """
+
+    def __init__(self, broker: Broker, queue: LiveQueue, start: Position, resume_after: Position | None) -> None:
+        self.position = start
+        """Of the last final that was given; before any, where the subscription began."""
+        self.queue = queue
+        self.loop = asyncio.get_running_loop()
+        self._broker = broker
+        self._unchecked = resume_after
+        self._exact = resume_after is not None  # else what is missing at the beginning was not asked for
+        self._history: deque[Item] = deque()
+        self._live = False
+        self._wake = asyncio.Event()
+        self._overflowed = asyncio.Event()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self
+
+    async def __anext__(self) -> Item:
+        item = await self.get()
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    async def get(self) -> Item | None:
+        """The next item; None when nothing more comes. May be cancelled without loss."""
+        while not self._live:
+            if self._history:
+                return self._given(self._history.popleft())
+            await self._catch_up()
+        while not self._closed:
+            self._wake.clear()
+            if (item := self._broker.take(self.queue)) is not None:
+                return self._given(item)
+            if self.queue.overflowed:
+                raise SlowSubscriberError(self.position)
+            if self._broker.closed:
+                break
+            await self._wake.wait()
+        return None
+
+    def begin_live(self, last: Position) -> None:
+        """Start with what is published from now on; called by the broker, which feeds the queue from here."""
+        self.position = last
+        self._live = True
+
+    async def overflow(self) -> None:
+        """Wait until the subscriber has fallen too far behind: for whoever hangs in passing on what it was given."""
+        await self._overflowed.wait()
+
+    def close(self) -> None:
+        """End it, and with it the waiting :meth:`get`; what was not taken is dropped."""
+        self._closed = self._live = True
+        self._broker.detach(self)
+        self._wake.set()
+
+    def notify(self) -> None:
+        """Say that something has changed; called on the subscriber's loop."""
+        self._wake.set()
+        if self.queue.overflowed:
+            self._overflowed.set()
+
+    async def _catch_up(self) -> None:
+        """Read on in what is held, or turn to the queue when there is no more."""
+        if self._unchecked is not None:
+            requested = self._unchecked
+            known = await asyncio.to_thread(self._broker.knows, requested)
+            self._unchecked = None
+            if not known:
+                self._history.append(Gap(requested, "unknown_epoch"))
+                self.position, self._exact = Position(self._broker.last.epoch, 0), False
+                return
+        if self._broker.attach(self):
+            self._live = True
+            return
+        last, held = await asyncio.to_thread(self._broker.held_after, self.position.sequence)
+        if self._live:  # closed meanwhile
+            return
+        self._fill(last, held)
+
+    def _fill(self, last: Position, held: Sequence[Published]) -> None:
+        """Queue what was read, and a gap wherever numbers are missing."""
+        at = self.position
+        for item in held:
+            assert item.position is not None
+            self._note_gap(at, item.position.sequence - 1)
+            self._exact = True
+            self._history.append(item)
+            at = item.position
+        if not held and last.sequence > at.sequence:  # all of it is gone
+            self._note_gap(at, last.sequence)
+            self.position = last
+
+    def _note_gap(self, at: Position, until: int) -> None:
+        if self._exact and until > at.sequence:
+            self._history.append(Gap(at, "expired", until - at.sequence))
+
+    def _given(self, item: Item) -> Item:
+        if isinstance(item, Published) and item.position is not None:
+            self.position = item.position
+        return item

@@ -1,0 +1,133 @@
+"""The audio that a client sends, as 16 kHz mono samples: its configuration checked, its bytes decoded."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rtstream.audio import riff
+from rtstream.audio.pcm import PcmReader
+from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
+from rtstream.audio.wav import LOUDEST, MAX_CHANNELS
+from rtstream.events import SAMPLE_RATE
+from rtstream.rpc.failures import RequestFailedError, invalid
+from rtstream.rpc.hub import StreamSettings
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+CHUNKS_MS = (320, 640, 1280)
+SLICE_SAMPLES = 1 << 17
+"""Samples of all channels decoded at a time, one second at most: a large message must not hold up the event loop."""
+
+_WIDTHS = {pb.AUDIO_ENCODING_S16LE: 2, pb.AUDIO_ENCODING_F32LE: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """What a client's bytes are; ``width``: bytes of a sample, 2 for integers, 4 for floats."""
+
+    rate: int
+    channels: int
+    width: int
+
+
+def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> StreamSettings:
+    """What is wanted of a stream. Raises RequestFailedError."""
+    chunk_ms = None
+    if config.HasField("chunk"):
+        nanoseconds = config.chunk.seconds * 10**9 + config.chunk.nanos
+        chunk_ms, rest = divmod(nanoseconds, 10**6)
+        if rest or chunk_ms not in CHUNKS_MS:
+            raise invalid("config.chunk", f"{nanoseconds / 1e9:g} s is not possible; choose 0.32, 0.64 or 1.28 s")
+    return StreamSettings(partials and not config.no_partials, config.words, chunk_ms)
+
+
+def read_format(config: pb.RecognitionConfig) -> AudioFormat:
+    """How a stream is encoded, with the defaults. Raises RequestFailedError."""
+    encoding = config.encoding or pb.AUDIO_ENCODING_S16LE
+    if encoding not in _WIDTHS:
+        raise invalid("config.encoding", f"{encoding} is not possible here; choose S16LE or F32LE")
+    form = AudioFormat(config.sample_rate or SAMPLE_RATE, config.channels or 1, _WIDTHS[encoding])
+    _check(form.rate, form.channels)
+    return form
+
+
+class Decoder:
+    """Chunks of bytes, cut anywhere, to samples. Raises RequestFailedError for what is no audio."""
+
+    def __init__(self, form: AudioFormat) -> None:
+        self.frames = 0
+        self._form = form
+        self._resampler = Resampler(form.rate)
+        self._cut = b""  # the beginning of a frame
+
+    def push(self, data: bytes) -> Iterator[NDArray[np.float32]]:
+        """The samples that a chunk brings, in pieces of about a second at most."""
+        form = self._form
+        size = form.channels * form.width
+        data = self._cut + data
+        whole = len(data) - len(data) % size
+        self._cut = data[whole:]
+        step = size * max(1, min(form.rate, SLICE_SAMPLES // form.channels))
+        for begin in range(0, whole, step):
+            raw = np.frombuffer(data[begin : min(begin + step, whole)], "<i2" if form.width == 2 else "<f4")
+            samples = raw.astype(np.float32)
+            if form.width == 2:
+                samples /= np.float32(1 << 15)
+            # NaN compares false: this also finds what is not a number
+            elif not (np.abs(samples) <= LOUDEST).all():
+                at = (self.frames + int(np.argmin(np.abs(samples) <= LOUDEST)) // form.channels) / form.rate
+                raise invalid(
+                    "audio", f"the sample at {at:.3f} s is not audio: floats have full scale 1, and are finite"
+                )
+            self.frames += len(samples) // form.channels
+            yield self._resampler.push(samples.reshape(-1, form.channels))
+
+    def finish(self) -> NDArray[np.float32]:
+        """The last samples of the stream."""
+        if self._cut:
+            raise invalid("audio", f"it ends in the middle of a frame: {len(self._cut)} bytes are left over")
+        return self._resampler.finish()
+
+
+def read_wav(audio: bytes) -> tuple[AudioFormat, bytes]:
+    """The samples of a WAV file, as floats. Raises RequestFailedError if it is none, or cut short."""
+    stream = io.BytesIO(audio)
+    head = stream.read(12)
+    if not riff.is_wav(head):
+        raise invalid("audio", "it does not begin as a WAV file does; say what its encoding is")
+    try:
+        header = riff.read_header(head, stream.read)
+    except riff.RiffError as error:
+        raise invalid("audio", f"{error}; the WAV file is damaged") from None
+    if not header.width:
+        raise invalid("audio", "the WAV file's samples are compressed; send them as PCM")
+    _check(header.rate, header.channels)
+    reader = PcmReader(stream, header, len(audio))
+    frames = reader.read(len(audio))
+    if reader.fault is not None:
+        raise invalid("audio", reader.fault)
+    return AudioFormat(header.rate, header.channels, 4), frames.tobytes()
+
+
+def check_length(form: AudioFormat, audio: bytes, seconds: float) -> None:
+    """Refuse what lasts longer than ``seconds``."""
+    lasts = len(audio) / (form.channels * form.width * form.rate)
+    if lasts > seconds:
+        raise RequestFailedError(
+            "AUDIO_TOO_LONG", f"the recording lasts {lasts:.0f} s, {seconds:.0f} are allowed; send it through Recognize"
+        )
+
+
+def _check(rate: int, channels: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise invalid("config.sample_rate", f"{rate} Hz is not possible; it must be {MIN_RATE} to {MAX_RATE}")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise invalid("config.channels", f"{channels} is not possible; it must be 1 to {MAX_CHANNELS}")

@@ -1,0 +1,113 @@
+"""What the gRPC service needs of the daemon behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from rtstream.errors import RtstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rtstream.events import AudioLost, DeviceState, Event, Fault
+    from rtstream.publish.broker import Broker
+
+Phase = Literal["starting", "loading", "ready", "degraded", "stopping"]
+"""``degraded``: it serves, but without its microphone, or with its disk full; the faults say which."""
+
+
+class StreamLimitError(RtstreamError):
+    """As many client streams are being recognised as are allowed; one must end before the next can begin."""
+
+
+class NotReadyError(RtstreamError):
+    """The model is not loaded yet, or the service is stopping; to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What a client asks of its own stream. ``chunk_ms``: None for the daemon's own, else 320, 640 or 1280."""
+
+    partials: bool = True
+    words: bool = False
+    chunk_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that could be captured from. ``rate`` is its native one in Hz, ``used``: by the daemon, now."""
+
+    name: str
+    index: int
+    channels: int
+    rate: int
+    default: bool = False
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the daemon is. ``counters`` count from its start; names as those of its metrics.
+
+    ``audio_age_seconds``: how long ago the last block came from the source, None before the first.
+    ``real_time_factor``: CPU time per time of audio, lately; None before any.
+    """
+
+    version: str
+    phase: Phase
+    model: str = ""
+    engine: str = ""
+    device: DeviceState | None = None
+    uptime_seconds: float = 0.0
+    audio_age_seconds: float | None = None
+    real_time_factor: float | None = None
+    rss_bytes: int = 0
+    subscribers: int = 0
+    streams: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+
+
+class RecognitionStream(Protocol):
+    """One client's audio being recognised. Iterate over it, once, for its events, while pushing."""
+
+    async def push(self, samples: NDArray[np.float32]) -> None:
+        """Take further samples, 16 kHz mono, shape (n,); waits for room, so that a fast client is held back."""
+        ...
+
+    async def finish(self) -> None:
+        """Say that no more audio comes: the iteration ends after the last final."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event | AudioLost | Fault]:
+        """Give the events, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything, whatever is pending; any number of times."""
+        ...
+
+
+class Hub(Protocol):
+    """The daemon, as the service sees it. All of it is called on the event loop of the server."""
+
+    @property
+    def broker(self) -> Broker:
+        """Where the events of the daemon's own source are published."""
+        ...
+
+    def status(self) -> Status:
+        """How the daemon is, now."""
+        ...
+
+    async def devices(self) -> Sequence[Device]:
+        """What could be captured from; may take a moment."""
+        ...
+
+    async def open_stream(self, settings: StreamSettings) -> RecognitionStream:
+        """Begin to recognise a client's audio. Raises StreamLimitError, NotReadyError, or ConfigError for settings."""
+        ...

@@ -1,0 +1,228 @@
+"""Who may come in: addresses, TLS and bearer tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import socket
+import ssl
+import stat
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+
+from rtstream.errors import ConfigError
+from rtstream.rpc.failures import RequestFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = structlog.get_logger()
+
+SHORTEST_TOKEN = 16
+"""Characters; a shorter one could be guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a Unix socket's ``path``, or ``host`` and ``port``; port 0: any free one."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``unix:PATH`` or ``HOST:PORT``, an IPv6 host in brackets. Raises ConfigError."""
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:").removeprefix("//")
+            if path and len(os.fsencode(path)) < 108:  # what the kernel's sockaddr_un holds
+                return cls(path=path)
+        else:
+            host, colon, port = text.rpartition(":")
+            host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+            if colon and host and port.isdecimal() and int(port) < 1 << 16:
+                return cls(host=host, port=int(port))
+        raise ConfigError(f"address {text!r} is not possible: give unix:PATH, or HOST:PORT such as 127.0.0.1:7660")
+
+    @property
+    def public(self) -> bool:
+        """Whether other machines may reach it."""
+        if self.path or self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True  # a name: whatever it stands for
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def make_way(address: Address) -> None:
+    """Remove the socket that a killed daemon left; raises ConfigError if one is still listening there, or no folder is.
+
+    gRPC itself would take the path away even from a daemon that is alive.
+    """
+    path = Path(address.path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{address}: there is no folder {path.parent}; make it, or choose another path")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"{address}: there is a file of that name which is no socket; choose another path")
+    with closing(socket.socket(socket.AF_UNIX)) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(address.path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise ConfigError(f"{address}: another daemon listens there; end that one, or choose another path")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """PEM files of a server. With ``client_ca`` clients must show a certificate that it signed (mTLS)."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Read the files, again for every connection if they changed. Raises ConfigError naming the file."""
+        current = [self._stamp()]
+        configuration = self._configuration()
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            # On a thread of gRPC; None keeps what is there.
+            try:
+                stamp = self._stamp()
+                if stamp == current[0]:
+                    return None
+                current[0] = stamp
+                renewed = self._configuration()
+            except ConfigError as error:
+                log.warning("tls files changed and cannot be used: the old ones stay", error=str(error))
+                return None
+            log.info("tls files changed: new connections use them", certificate=str(self.certificate))
+            return renewed
+
+        return grpc.dynamic_ssl_server_credentials(
+            configuration,
+            fetch,  # type: ignore[arg-type]  # the stubs do not know of None
+            require_client_authentication=self.client_ca is not None,
+        )
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except FileNotFoundError:
+            missing = self.certificate if not self.certificate.exists() else self.key
+            raise ConfigError(f"TLS: there is no file {missing}; check the path") from None
+        except ssl.SSLError:
+            raise ConfigError(
+                f"TLS: {self.certificate} and {self.key} are not a PEM certificate and its key; check that they belong "
+                "together and that the key has no passphrase"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"TLS: {self.certificate}, {self.key}: {error.strerror}; check owner and mode") from None
+        return grpc.ssl_server_certificate_configuration(
+            [(read_pem(self.key), read_pem(self.certificate))],
+            None if self.client_ca is None else read_pem(self.client_ca),
+        )
+
+    def _stamp(self) -> tuple[tuple[int, int, int], ...]:
+        files = [self.certificate, self.key, *([] if self.client_ca is None else [self.client_ca])]
+        return tuple(_stamp(file) for file in files)
+
+
+def read_pem(path: Path) -> bytes:
+    """Read a PEM file. Raises ConfigError if it cannot be, or is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"TLS: {path}: {error.strerror}; check the path, owner and mode") from None
+    if b"-----BEGIN " not in data:
+        raise ConfigError(f"TLS: {path} is not a PEM file; convert it (openssl x509 -in FILE -out {path})")
+    return data
+
+
+class Tokens:
+    """The bearer tokens in a file: one a line, empty lines and those that begin with # apart.
+
+    The file is read again when it changes. While it cannot be read nobody is let in. Raises ConfigError at first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._digests: tuple[bytes, ...] = ()
+        self._load(_stamp(path))
+
+    def check(self, headers: Iterable[tuple[str, str | bytes]]) -> str:
+        """A name for the client that the call's token stands for. Raises RequestFailedError."""
+        self._renew()
+        given = next((value for key, value in headers if key == "authorization"), None)
+        if given is None:
+            raise RequestFailedError(
+                "TOKEN_MISSING", 'a token is needed: send the header "authorization: Bearer TOKEN"'
+            )
+        scheme, _, token = (given if isinstance(given, str) else given.decode("latin-1")).partition(" ")
+        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        # Every token is looked at, and each in constant time: how long it takes tells nothing.
+        found = sum([hmac.compare_digest(digest, known) for known in self._digests])
+        if not found or scheme.lower() != "bearer":
+            raise RequestFailedError("TOKEN_WRONG", "the token is not one that this daemon knows; ask who runs it")
+        return digest.hex()[:16]
+
+    def _renew(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        try:
+            self._load(stamp)
+        except ConfigError as error:
+            self._digests = ()
+            self._stamp = stamp
+            log.warning("the token file changed and cannot be used: nobody is let in", error=str(error))
+        else:
+            log.info("the token file changed", tokens=len(self._digests))
+
+    def _load(self, stamp: tuple[int, int, int]) -> None:
+        try:
+            lines = [line.strip() for line in self._path.read_text("utf-8").splitlines()]
+        except OSError as error:
+            raise ConfigError(f"tokens: {self._path}: {error.strerror}; check the path, owner and mode") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"tokens: {self._path} is not text; write one token a line") from None
+        tokens = [line for line in lines if line and not line.startswith("#")]
+        if not tokens or min(map(len, tokens)) < SHORTEST_TOKEN:
+            raise ConfigError(
+                f"tokens: {self._path} must hold tokens of {SHORTEST_TOKEN} characters at least, one a line; "
+                "make one with: openssl rand -hex 16"
+            )
+        if self._path.stat().st_mode & stat.S_IROTH:
+            log.warning("everybody on this machine can read the tokens: chmod o-r", file=str(self._path))
+        self._digests = tuple(hashlib.sha256(token.encode()).digest() for token in tokens)
+        self._stamp = stamp
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

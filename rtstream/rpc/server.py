@@ -1,0 +1,176 @@
+"""The gRPC server: its addresses, limits, keepalive, health and reflection around the service."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from rtstream.errors import ConfigError
+from rtstream.rpc.gate import Gate
+from rtstream.rpc.security import Address, ServerTls, Tokens, make_way
+from rtstream.rpc.service import SpeechService
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.rpc.v1.rtstream_pb2_grpc import add_SpeechServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtstream.rpc.hub import Hub
+
+log = structlog.get_logger()
+
+DEFAULT_ADDRESS = Address(host="127.0.0.1", port=7660)
+SERVICE: str = pb.DESCRIPTOR.services_by_name["SpeechService"].full_name
+HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How to serve. TLS is for TCP; a Unix socket is guarded by its mode, which is ``unix_mode``.
+
+    ``streams`` and ``streams_per_client``: see Gate. ``idle_seconds``, ``longest_seconds``: see SpeechService.
+    ``keepalive_seconds``: how often a connection on which nothing comes is probed; ``keepalive_timeout_seconds``: how
+    long it may take to answer. ``handshake_seconds``: what a connection has to say hello.
+    """
+
+    listen: Sequence[Address] = (DEFAULT_ADDRESS,)
+    tls: ServerTls | None = None
+    tokens: Path | None = None
+    insecure_public: bool = False
+    unix_mode: int = 0o660
+    message_bytes: int = 4 << 20
+    streams: int = 256
+    streams_per_client: int = 64
+    idle_seconds: float = 30.0
+    longest_seconds: float = 300.0
+    keepalive_seconds: float = 30.0
+    keepalive_timeout_seconds: float = 10.0
+    handshake_seconds: float = 10.0
+    shortest_ping_seconds: float = 5.0
+    """Clients that ping more often are sent away; rtstream's own pings every 30 s."""
+
+
+class Server:
+    """A server that runs. Made by :func:`serve`."""
+
+    def __init__(
+        self, server: grpc.aio.Server, addresses: Sequence[Address], gate: Gate, health: HealthServicer
+    ) -> None:
+        self.addresses = tuple(addresses)
+        """Where it listens, with the ports that were chosen."""
+        self._server = server
+        self._gate = gate
+        self._health = health
+
+    @property
+    def streams(self) -> int:
+        """Calls of any kind that are open and stay."""
+        return self._gate.streams
+
+    async def set_serving(self, serving: bool, service: str | None = None) -> None:  # noqa: FBT001 - it is what it says
+        """Set the health of the service and of the whole, or of another name alone."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE) if service is None else (service,):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_seconds: float = 2.0) -> None:
+        """Take no more calls, and end those that are open when the grace is over.
+
+        Subscriptions end at once if the broker was closed before.
+        """
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)
+        for address in self.addresses:
+            if address.path:
+                Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - at once, and at the end
+
+
+async def serve(hub: Hub, config: ServerConfig) -> Server:
+    """Listen and serve, on the running event loop. Not yet healthy: that is for :meth:`Server.set_serving` to say.
+
+    Raises ConfigError if an address is public without TLS, in use or not this machine's, or a file is not what it
+    must be.
+    """
+    if not config.listen:
+        raise ConfigError("no address to listen on; give unix:PATH or HOST:PORT")
+    for address in config.listen:
+        if address.public and config.tls is None and not config.insecure_public:
+            raise ConfigError(
+                f"{address}: other machines could listen in, unencrypted; set up TLS, or listen on 127.0.0.1, or say "
+                "insecure_public if the network is yours alone"
+            )
+    gate = Gate(
+        tokens=None if config.tokens is None else Tokens(config.tokens),
+        streams=config.streams,
+        streams_per_client=config.streams_per_client,
+    )
+    credentials = None if config.tls is None else config.tls.credentials()
+    server = grpc.aio.server(interceptors=(gate,), options=_options(config))
+    service = SpeechService(hub, idle_seconds=config.idle_seconds, longest_seconds=config.longest_seconds)
+    add_SpeechServiceServicer_to_server(service, server)
+    health = HealthServicer()
+    add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+    bound = [_bind(server, address, credentials, config.unix_mode) for address in config.listen]
+    running = Server(server, bound, gate, health)
+    await running.set_serving(False)
+    await server.start()
+    log.info("listening", addresses=[str(address) for address in bound], tls=config.tls is not None)
+    return running
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    def milliseconds(seconds: float) -> int:
+        return round(seconds * 1000)
+
+    return [
+        ("grpc.max_receive_message_length", config.message_bytes),
+        ("grpc.max_send_message_length", config.message_bytes),
+        ("grpc.max_metadata_size", 16 << 10),
+        # Keepalive, aligned with the clients': gRPC's own server takes pings more often than every 300 s for an attack.
+        ("grpc.keepalive_time_ms", milliseconds(config.keepalive_seconds)),
+        ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout_seconds)),
+        (
+            "grpc.http2.ping_timeout_ms",
+            milliseconds(config.keepalive_timeout_seconds),
+        ),  # else a minute, whatever the above
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", milliseconds(config.shortest_ping_seconds)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", milliseconds(config.shortest_ping_seconds)),
+        ("grpc.server_handshake_timeout_ms", milliseconds(config.handshake_seconds)),
+        ("grpc.max_connection_idle_ms", milliseconds(300)),
+        ("grpc.max_concurrent_streams", max(config.streams_per_client * 2, 16)),
+        ("grpc.so_reuseport", 0),  # else a second daemon would share the port, and take half of the clients
+    ]
+
+
+def _bind(server: grpc.aio.Server, address: Address, credentials: grpc.ServerCredentials | None, mode: int) -> Address:
+    if address.path:
+        make_way(address)
+    # The socket must never be open to more than it is meant for, not even for a moment.
+    before = os.umask(0o777 & ~mode)
+    try:
+        if credentials is None or address.path:
+            port = server.add_insecure_port(str(address))
+        else:
+            port = server.add_secure_port(str(address), credentials)
+    except RuntimeError:
+        port = 0
+    finally:
+        os.umask(before)
+    if not port:
+        raise ConfigError(
+            f"{address}: cannot listen there; check that no other program does (ss -ltnp), and that the address "
+            "is this machine's"
+        )
+    return address if address.path else Address(host=address.host, port=port)

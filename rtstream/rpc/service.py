@@ -1,0 +1,70 @@
+"""The methods of SpeechService."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rtstream.rpc.convert import position_message
+from rtstream.rpc.recognizing import recognize, transcribe
+from rtstream.rpc.status import devices_message, status_message
+from rtstream.rpc.subscribing import Wanted, pass_on
+from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceServicer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from grpc.aio import ServicerContext
+
+    from rtstream.rpc.hub import Hub
+    from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+PATIENCE_SECONDS = 1.0
+"""What a subscriber whose queue has overflowed still gets to read on."""
+
+
+class SpeechService(SpeechServiceServicer):
+    """Serves a hub. ``idle_seconds``: see Recognize; ``longest_seconds``: of a recording for Transcribe.
+
+    Errors leave the methods as RequestFailedError, which the server's Gate turns into a status.
+    """
+
+    def __init__(self, hub: Hub, *, idle_seconds: float = 30.0, longest_seconds: float = 300.0) -> None:
+        self._hub = hub
+        self._idle_seconds = idle_seconds
+        self._longest_seconds = longest_seconds
+
+    async def Subscribe(self, request: pb.SubscribeRequest, context: ServicerContext[Any, Any]) -> None:  # noqa: N802
+        """See the proto, as for all methods."""
+        await pass_on(Wanted.read(request), self._hub.broker, context, PATIENCE_SECONDS)
+
+    async def Recognize(  # noqa: N802
+        self, requests: AsyncIterator[pb.RecognizeRequest], context: ServicerContext[Any, Any]
+    ) -> None:
+        """See the proto."""
+        await recognize(aiter(requests), context.write, self._hub, self._idle_seconds)
+
+    async def Transcribe(  # noqa: N802
+        self,
+        request: pb.TranscribeRequest,
+        context: ServicerContext[Any, Any],  # noqa: ARG002 - gRPC's signature, as below
+    ) -> pb.TranscribeResponse:
+        """See the proto."""
+        return await transcribe(request, self._hub, self._longest_seconds)
+
+    async def GetStatus(  # noqa: N802
+        self,
+        request: pb.GetStatusRequest,  # noqa: ARG002
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> pb.GetStatusResponse:
+        """See the proto."""
+        response = status_message(self._hub.status())
+        response.position.CopyFrom(position_message(self._hub.broker.last))
+        return response
+
+    async def ListDevices(  # noqa: N802
+        self,
+        request: pb.ListDevicesRequest,  # noqa: ARG002
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> pb.ListDevicesResponse:
+        """See the proto."""
+        return devices_message(await self._hub.devices())

@@ -1,0 +1,142 @@
+"""Subscribe: passes a subscription on to a client, and lets go of one that does not read."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.publish.items import Gap, SlowSubscriberError
+from rtstream.rpc.convert import position_message, read_position, subscribe_response, to_seconds
+from rtstream.rpc.failures import RequestFailedError, invalid
+from rtstream.rpc.operations import uncancelled
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+if TYPE_CHECKING:
+    from grpc.aio import ServicerContext
+
+    from rtstream.publish.broker import Broker
+    from rtstream.publish.items import Item, Position
+    from rtstream.publish.subscription import Subscription
+
+HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_RANGE = (1.0, 600.0)
+LONGEST_EPOCH = 100
+
+_KINDS: dict[pb.EventKind, type] = {
+    pb.EVENT_KIND_PARTIAL: Partial,
+    pb.EVENT_KIND_FINAL: Final,
+    pb.EVENT_KIND_AUDIO_LOST: AudioLost,
+    pb.EVENT_KIND_DEVICE_STATE: DeviceState,
+    pb.EVENT_KIND_FAULT: Fault,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A SubscribeRequest that has been checked; ``kinds``: classes of events."""
+
+    resume_after: Position | None
+    from_start: bool
+    kinds: frozenset[type]
+    words: bool
+    heartbeat: float
+
+    @classmethod
+    def read(cls, request: pb.SubscribeRequest) -> Wanted:
+        """Check a request. Raises RequestFailedError."""
+        resume_after = None
+        if request.HasField("resume_after"):
+            resume_after = read_position(request.resume_after)
+            if request.from_start:
+                raise invalid("from_start", "not possible together with resume_after; choose one")
+            if not 0 < len(resume_after.epoch) <= LONGEST_EPOCH or resume_after.sequence >= 1 << 63:
+                raise invalid("resume_after", "its epoch and sequence must be those of a final or heartbeat")
+        if unknown := [kind for kind in request.kinds if kind not in pb.EventKind.values() or not kind]:
+            raise invalid("kinds", f"{unknown[0]} is no kind of event")
+        kinds = frozenset(_KINDS[kind] for kind in request.kinds if kind in _KINDS)
+        heartbeat = (
+            to_seconds(request.heartbeat_interval) if request.HasField("heartbeat_interval") else HEARTBEAT_SECONDS
+        )
+        low, high = HEARTBEAT_RANGE
+        if not low <= heartbeat <= high:
+            raise invalid("heartbeat_interval", f"{heartbeat:g} s is not possible; it must be {low:g} to {high:g} s")
+        return cls(
+            resume_after,
+            request.from_start,
+            kinds if request.kinds else frozenset(_KINDS.values()),
+            request.words,
+            heartbeat,
+        )
+
+    def includes(self, item: Item) -> bool:
+        """Whether the client is to be sent an item."""
+        return isinstance(item, Gap) or type(item.event) in self.kinds
+
+
+async def pass_on(wanted: Wanted, broker: Broker, context: ServicerContext[Any, Any], patience: float) -> None:
+    """Write what is published until the client leaves. Raises RequestFailedError.
+
+    A client that does not read is given ``patience`` seconds from when its queue has overflowed: writing to it would
+    wait for ever.
+    """
+    async with broker.subscribe(
+        resume_after=wanted.resume_after, from_start=wanted.from_start, partials=Partial in wanted.kinds
+    ) as subscription:
+        sender = _Sender(wanted, subscription, context)
+        sending = asyncio.ensure_future(sender.run())
+        overflow = asyncio.ensure_future(subscription.overflow())
+        try:
+            await asyncio.wait({sending, overflow}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                await asyncio.wait({sending}, timeout=patience)
+            if sending.done():
+                sending.result()
+            raise _too_slow(sender.sent)
+        except SlowSubscriberError:
+            raise _too_slow(sender.sent) from None
+        finally:
+            sending.cancel()
+            overflow.cancel()
+
+
+class _Sender:
+    """``sent``: the number of the last final that was written, or passed over."""
+
+    def __init__(self, wanted: Wanted, subscription: Subscription, context: ServicerContext[Any, Any]) -> None:
+        self.sent = subscription.position
+        self._wanted = wanted
+        self._subscription = subscription
+        self._context = context
+
+    async def run(self) -> None:
+        """Write until an error ends it."""
+        clock = asyncio.get_running_loop().time
+        await self._write(self._heartbeat())
+        due = clock() + self._wanted.heartbeat
+        while True:
+            try:
+                async with asyncio.timeout_at(due):
+                    item = await self._subscription.get()
+            except TimeoutError:
+                await self._write(self._heartbeat())
+                due = clock() + self._wanted.heartbeat
+                continue
+            if item is None:
+                raise RequestFailedError("STOPPING", "the daemon ends; subscribe again when it is back")
+            if self._wanted.includes(item):
+                await self._write(subscribe_response(item, words=self._wanted.words))
+                due = clock() + self._wanted.heartbeat
+            self.sent = self._subscription.position
+
+    async def _write(self, message: pb.SubscribeResponse) -> None:
+        await uncancelled(self._context.write(message))
+
+    def _heartbeat(self) -> pb.SubscribeResponse:
+        return pb.SubscribeResponse(heartbeat=pb.Heartbeat(position=position_message(self._subscription.position)))
+
+
+def _too_slow(last: Position) -> RequestFailedError:
+    error = SlowSubscriberError(last)
+    return RequestFailedError("SLOW_SUBSCRIBER", str(error), epoch=last.epoch, sequence=str(last.sequence))

@@ -1,0 +1,367 @@
+"""The broker: every final once and in order to whoever returns, and a slow subscriber costs nobody else."""
+
+import asyncio
+import threading
+
+import pytest
+
+from rtstream.events import DeviceState, Fault, Final, Partial
+from rtstream.publish.broker import Broker
+from rtstream.publish.items import Gap, Published, SlowSubscriberError
+from rtstream.publish.store import MIN_BYTES, Store
+from rtstream.publish.subscription import PARTIALS_KEPT, LiveQueue
+from tests.publish.finals import final, partial
+
+
+def open_store(path, size=1 << 22, age=1e6):
+    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size)
+
+
+@pytest.fixture(params=["memory", "store"])
+def broker(request, tmp_path):
+    made = Broker(open_store(tmp_path) if request.param == "store" else None, queue_size=1000)
+    yield made
+    made.close()
+
+
+async def take(subscription, count):
+    return [await anext(subscription) for _ in range(count)]
+
+
+async def rest(subscription):
+    return [item async for item in subscription]
+
+
+def segments(items):
+    return [item.event.segment for item in items if isinstance(item, Published) and isinstance(item.event, Final)]
+
+
+async def test_events_come_in_order_and_finals_are_numbered(broker):
+    subscription = broker.subscribe()
+    events = [partial(1), final(1), DeviceState("mic", "capturing"), partial(2), final(2), Fault("X", "x")]
+    for event in events:
+        broker.publish(event)
+    got = await take(subscription, len(events))
+    assert [item.event for item in got] == events
+    assert [item.sequence for item in got] == [None, 1, None, None, 2, None]
+    assert {item.epoch for item in got} == {broker.last.epoch}
+
+
+async def test_resumed_subscriber_gets_each_missed_final_once_then_what_happens(broker):
+    for number in range(1, 351):
+        broker.publish(final(number))
+    first = broker.subscribe(from_start=True)
+    seen = await take(first, 120)
+    first.close()
+    resumed = broker.subscribe(resume_after=seen[-1].position)
+    got = await take(resumed, 100)
+    publisher = threading.Thread(target=lambda: [broker.publish(final(n)) for n in range(351, 451)])
+    publisher.start()
+    got += await take(resumed, 230)
+    publisher.join()
+    assert segments(seen + got) == list(range(1, 451))
+    assert [item.sequence for item in seen + got] == list(range(1, 451))
+
+
+async def test_every_subscriber_that_joins_while_finals_are_published_gets_all_of_them(broker):
+    count = 400
+
+    async def listen(pause):
+        got = []
+        async with broker.subscribe(from_start=True, queue_size=count) as subscription:
+            while len(got) < count:
+                got.append(await anext(subscription))
+                if pause:
+                    await asyncio.sleep(0)
+        return got
+
+    publisher = threading.Thread(target=lambda: [broker.publish(final(n)) for n in range(1, count + 1)])
+    publisher.start()
+    for got in await asyncio.gather(*(listen(n % 2) for n in range(8))):
+        assert segments(got) == list(range(1, count + 1))
+    publisher.join()
+    assert broker.subscribers == 0
+
+
+async def test_finals_in_order_across_restart_of_the_broker(tmp_path):
+    position, got = None, []
+    for run in range(4):
+        broker = Broker(open_store(tmp_path))
+        for number in range(10 * run, 10 * run + 10):
+            broker.publish(final(number))
+        subscription = broker.subscribe(resume_after=position, from_start=position is None)
+        items = await take(subscription, 7 if run < 3 else 40 - len(got))
+        position = items[-1].position
+        got += items
+        broker.close()
+    assert segments(got) == list(range(40))
+    assert [item.sequence for item in got] == list(range(1, 41))
+
+
+async def test_older_than_what_is_held_is_a_gap_with_its_length():
+    broker = Broker(held_finals=10)
+    subscription = broker.subscribe()
+    broker.publish(final(1))
+    (first,) = await take(subscription, 1)
+    subscription.close()
+    for number in range(2, 31):
+        broker.publish(final(number))
+    resumed = broker.subscribe(resume_after=first.position)
+    await take(broker.subscribe(from_start=True), 1)  # all are handed out
+    gap, *held = await take(resumed, 11)
+    assert gap == Gap(first.position, "expired", 19)
+    assert segments(held) == list(range(21, 31))
+    broker.close()
+
+
+async def test_all_expired_is_a_gap_too(tmp_path):
+    store = open_store(tmp_path)
+    broker = Broker(store)
+    watcher = broker.subscribe()
+    for number in range(1, 6):
+        broker.publish(final(number))
+    items = await take(watcher, 5)
+    store._connection.execute("DELETE FROM finals")
+    resumed = broker.subscribe(resume_after=items[1].position)
+    assert await take(resumed, 1) == [Gap(items[1].position, "expired", 3)]
+    broker.publish(final(6))
+    assert segments(await take(resumed, 1)) == [6]
+    broker.close()
+
+
+async def test_unknown_epoch_is_a_gap_and_then_all_that_is_held(broker):
+    for number in range(1, 4):
+        broker.publish(final(number))
+    await take(broker.subscribe(from_start=True), 3)
+    gap, *held = await take(broker.subscribe(resume_after=("elsewhere", 2)), 4)
+    assert gap == Gap(("elsewhere", 2), "unknown_epoch")
+    assert segments(held) == [1, 2, 3]
+
+
+async def test_number_that_was_never_given_is_of_an_unknown_history(broker):
+    broker.publish(final(1))
+    await take(broker.subscribe(from_start=True), 1)
+    gap, held = await take(broker.subscribe(resume_after=(broker.last.epoch, 99)), 2)
+    assert gap.reason == "unknown_epoch"
+    assert held.sequence == 1
+
+
+async def test_nothing_missing_is_no_gap(broker):
+    broker.publish(final(1))
+    (item,) = await take(broker.subscribe(from_start=True), 1)
+    resumed = broker.subscribe(resume_after=item.position)
+    broker.publish(final(2))
+    assert segments(await take(resumed, 1)) == [2]
+
+
+async def test_slow_subscriber_is_ended_with_its_last_number_and_costs_nobody_else():
+    broker = Broker(queue_size=16)
+    slow, fast = broker.subscribe(), broker.subscribe(queue_size=1000)
+    broker.publish(final(0))
+    await take(slow, 1)
+    for number in range(1, 101):
+        broker.publish(final(number))
+    assert segments(await take(fast, 101)) == list(range(101))
+    with pytest.raises(SlowSubscriberError) as told:
+        await rest(slow)
+    assert told.value.last == (broker.last.epoch, 1)
+    assert (broker.subscribers_ended, broker.subscribers) == (1, 1)
+    again = broker.subscribe(resume_after=told.value.last)
+    assert segments(await take(again, 100)) == list(range(1, 101))
+    broker.close()
+
+
+async def test_overflow_is_told_to_whoever_passes_the_items_on():
+    broker = Broker(queue_size=4)
+    slow = broker.subscribe()
+    told = asyncio.create_task(slow.overflow())
+    for number in range(10):
+        broker.publish(final(number))
+    await told
+    broker.close()
+
+
+async def test_partials_of_a_slow_subscriber_give_way_to_the_newest_and_finals_stay():
+    broker = Broker(queue_size=64)
+    subscription, watcher = broker.subscribe(), broker.subscribe(partials=False)
+    for number in range(50):
+        for letters in range(40):
+            broker.publish(partial(number, "x" * letters))
+        broker.publish(final(number))
+    broker.publish(partial(50, "the newest"))
+    await take(watcher, 50)
+    got = [item async for item in _until(subscription, partial(50, "the newest"))]
+    assert segments(got) == list(range(50))
+    assert sum(isinstance(item.event, Partial) for item in got) <= PARTIALS_KEPT + 1
+    assert broker.partials_replaced > 0
+    broker.close()
+
+
+async def _until(subscription, event):
+    async for item in subscription:
+        yield item
+        if item.event == event:
+            return
+
+
+def test_queue_keeps_every_partial_of_a_subscriber_that_reads():
+    queue = LiveQueue(4, partials=True)
+    for number in range(100):
+        item = Published(partial(number), "e")
+        queue.put(item)
+        assert queue.take() is item
+    assert queue.replaced == 0
+
+
+async def test_partials_are_left_out_on_request(broker):
+    subscription = broker.subscribe(partials=False)
+    for event in (partial(1), final(1), partial(2), final(2)):
+        broker.publish(event)
+    assert [item.event for item in await take(subscription, 2)] == [final(1), final(2)]
+
+
+async def test_full_disk_finals_go_on_and_are_stored_when_there_is_room(tmp_path):
+    store = open_store(tmp_path)
+    faults = []
+    broker = Broker(store, retry_seconds=0.0, on_fault=faults.append)
+    subscription = broker.subscribe()
+    broker.publish(final(1))
+    await take(subscription, 1)
+    full = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    before = store._connection.execute(f"PRAGMA max_page_count = {full}").fetchone()[0]
+    assert before == full  # SQLite itself now says that the disk is full
+    number, got, fine = 1, [], 5
+    while fine:
+        number += 1
+        broker.publish(final(number, "x" * 3000))
+        while number not in segments(got):
+            got += await take(subscription, 1)
+        fine -= bool(faults)
+    store._connection.execute("PRAGMA max_page_count = 100000")
+    broker.publish(final(number + 1))
+    recovered, last = await take(subscription, 2)
+    assert [fault.code for fault in faults] == ["DISK_FULL", "DISK_FULL"]
+    assert recovered.event == faults[1]
+    assert [fault.recovered for fault in faults] == [False, True]
+    assert segments([*got, last]) == list(range(2, number + 2))
+    assert broker.finals_unstored == 5
+    broker.close()
+    again = Broker(open_store(tmp_path))
+    held = await take(again.subscribe(from_start=True), number + 1)
+    assert segments(held) == list(range(1, number + 2))
+    assert held[-1].position == last.position
+    again.close()
+
+
+async def test_killed_while_the_disk_was_full_is_a_gap_for_who_was_away(tmp_path):
+    store = open_store(tmp_path)
+    broker = Broker(store, retry_seconds=1e6)
+    subscription = broker.subscribe()
+    broker.publish(final(1))
+    (first,) = await take(subscription, 1)
+    full = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {full}")
+    number = 1
+    unstored = None
+    while unstored is None:
+        number += 1
+        broker.publish(final(number, "x" * 3000))
+        item = await anext(subscription)
+        if isinstance(item.event, Fault):
+            unstored = await anext(subscription)
+    broker.close()  # what is in memory alone goes, as with kill -9
+    again = Broker(open_store(tmp_path))
+    again.publish(final(number + 1))
+    items = await take(again.subscribe(resume_after=first.position), number)
+    *stored, gap, new = items
+    assert segments(stored) == list(range(2, number))
+    assert isinstance(gap, Gap)
+    assert gap.reason == "expired"
+    assert segments([new]) == [number + 1]
+    lost, *_ = await take(again.subscribe(resume_after=unstored.position), 1)
+    assert lost.reason == "unknown_epoch"
+    assert unstored.position != new.position
+    again.close()
+
+
+async def test_damaged_store_is_reported(tmp_path):
+    (tmp_path / "finals.db").write_bytes(b"rubbish" * 999)
+    faults = []
+    broker = Broker(open_store(tmp_path), on_fault=faults.append)
+    broker.publish(final(1))
+    assert segments(await take(broker.subscribe(from_start=True), 1)) == [1]
+    assert [fault.code for fault in faults] == ["STORE_DAMAGED"]
+    broker.close()
+
+
+async def test_close_hands_out_what_was_published_and_ends_the_iteration(broker):
+    subscription = broker.subscribe()
+    for number in range(100):
+        broker.publish(final(number))
+    await asyncio.to_thread(broker.close)
+    assert segments(await rest(subscription)) == list(range(100))
+    assert await rest(broker.subscribe(from_start=True)) == []
+    broker.publish(final(1))  # nobody hears it, and that is no error
+
+
+async def test_closed_subscription_is_forgotten_and_its_reader_released(broker):
+    subscription = broker.subscribe()
+    reader = asyncio.create_task(rest(subscription))
+    await asyncio.sleep(0)
+    assert broker.subscribers == 1
+    subscription.close()
+    assert await reader == []
+    assert broker.subscribers == 0
+
+
+async def test_cancelled_read_loses_nothing(broker):
+    subscription = broker.subscribe()
+    got = []
+    for number in range(50):
+        reader = asyncio.create_task(subscription.get())
+        await asyncio.sleep(0)
+        reader.cancel()
+        broker.publish(final(number))
+        got += await take(subscription, 1)
+    assert segments(got) == list(range(50))
+
+
+def test_subscribers_of_a_loop_that_ended_do_no_harm(broker):
+    async def leave():
+        broker.subscribe()
+
+    asyncio.run(leave())
+    broker.publish(final(1))
+
+    async def listen():
+        return segments(await take(broker.subscribe(from_start=True), 1))
+
+    assert asyncio.run(listen()) == [1]
+
+
+async def test_publishing_goes_on_while_the_disk_hangs(tmp_path):
+    store = open_store(tmp_path, size=MIN_BYTES * 8)
+    hung, release = threading.Event(), threading.Event()
+    append = store.append
+
+    def hang(finals):
+        hung.set()
+        release.wait()
+        append(finals)
+
+    store.append = hang
+    broker = Broker(store)
+    subscription = broker.subscribe(queue_size=5000)
+    broker.publish(final(0))
+    hung.wait()
+    for number in range(1, 3001):  # returns at once, or the test would not end
+        broker.publish(partial(number))
+        broker.publish(final(number))
+    release.set()
+    items = []
+    while not (items and isinstance(items[-1].event, Fault)):
+        items += await take(subscription, 1)
+    lost = items[-1].event
+    assert lost.code == "FINALS_LOST"
+    assert broker.finals_lost == 2000
+    broker.close()

@@ -1,0 +1,308 @@
+"""The store: durable, continued, bounded, and unmoved by clocks that jump and disks that fill."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtstream.publish.clock import AgeClock, Clocks
+from rtstream.publish.items import Published
+from rtstream.publish.store import MIN_BYTES, Store, StoreError
+from tests.publish.finals import final
+
+ROOT = Path(__file__).parents[2]
+DAY = 86_400.0
+SET = 1_800_000_000.0  # a time of day that a machine with a clock has
+
+
+class FakeMachine:
+    """A machine whose clocks the test turns."""
+
+    def __init__(self):
+        self.up, self.boot, self.time = 1000.0, "boot-1", SET
+
+    def passes(self, seconds):
+        self.up += seconds
+        self.time += seconds
+
+    def reboots(self, down, wall):
+        self.up, self.boot, self.time = 10.0, f"{self.boot}+", wall if wall is not None else self.time + down
+
+    @property
+    def clocks(self):
+        return Clocks(lambda: self.up, lambda: self.boot, lambda: self.time)
+
+
+def numbered(store, first, count=1, text="words that were said"):
+    return [Published(final(n, text), store.last.epoch, n) for n in range(first, first + count)]
+
+
+def open_store(path, clocks=None, age=DAY, size=1 << 20):
+    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size, clocks=clocks)
+
+
+def sequences(store, after=0, limit=10_000):
+    return [item.sequence for item in store.after(after, limit)]
+
+
+def test_finals_come_back_as_they_were(tmp_path):
+    store = open_store(tmp_path)
+    given = numbered(store, 1, 3)
+    store.append(given)
+    assert store.after(0, 10) == given
+    assert store.after(1, 1) == given[1:2]
+    store.close()
+
+
+def test_epoch_and_numbers_go_on_after_a_restart(tmp_path):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 5))
+    last = store.last
+    store.close()
+    again = open_store(tmp_path)
+    assert again.last == last
+    assert again.last.sequence == 5
+    assert again.knows(last.epoch)
+    assert not again.knows("another")
+    assert sequences(again) == [1, 2, 3, 4, 5]
+    again.close()
+
+
+def test_what_was_stored_survives_kill_9_in_the_middle_of_writing(tmp_path):
+    program = """
+import sys
+from tests.publish.finals import final
+from rtstream.publish.items import Published
+from rtstream.publish.store import Store
+store = Store(sys.argv[1], max_age_seconds=1e6, max_bytes=1 << 24)
+number = store.last.sequence
+while True:
+    number += 1
+    store.append([Published(final(number), store.last.epoch, number)])
+    print(number, flush=True)
+"""
+    promised = 0
+    epochs = set()
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", program, tmp_path / "finals.db"], stdout=subprocess.PIPE, cwd=ROOT
+        )
+        for _ in range(20):
+            promised = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().splitlines()
+        writer.wait()
+        promised = int(rest[-1]) if rest else promised
+        store = open_store(tmp_path, size=1 << 24)
+        epochs.add(store.last.epoch)
+        # A final may be on disk that the writer did not come to speak of.
+        assert store.last.sequence in (promised, promised + 1)
+        assert sequences(store) == list(range(1, store.last.sequence + 1))
+        store.close()
+    assert len(epochs) == 1
+
+
+def test_old_finals_go_by_age_and_numbers_go_on(tmp_path):
+    machine = FakeMachine()
+    store = open_store(tmp_path, machine.clocks, age=100.0)
+    store.append(numbered(store, 1, 2))
+    machine.passes(60)
+    store.append(numbered(store, 3, 2))
+    machine.passes(60)
+    assert sequences(store) == [3, 4]  # not shown any more, even before they are deleted
+    store.append(numbered(store, 5))
+    assert store._connection.execute("SELECT min(sequence) FROM finals").fetchone() == (3,)
+    machine.passes(1000)
+    assert sequences(store) == []
+    store.close()
+    again = open_store(tmp_path, machine.clocks, age=100.0)
+    assert again.last.sequence == 5
+    again.close()
+
+
+@pytest.mark.parametrize("jump", [-50 * 365 * DAY, -DAY, 365 * DAY, 50 * 365 * DAY])
+def test_a_jump_of_the_time_of_day_neither_deletes_nor_keeps(tmp_path, jump):
+    machine = FakeMachine()
+    store = open_store(tmp_path, machine.clocks, age=100.0)
+    store.append(numbered(store, 1))
+    machine.time += jump
+    machine.passes(50)
+    store.append(numbered(store, 2))
+    assert sequences(store) == [1, 2]
+    machine.passes(60)
+    assert sequences(store) == [2]
+    store.close()
+    machine.time -= 2 * jump
+    again = open_store(tmp_path, machine.clocks, age=100.0)  # restarted within the same boot
+    assert sequences(again) == [2]
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        (SET, SET + 50, [1]),  # a reboot of 50 s
+        (SET, SET + 200, []),
+        (SET, SET - 5000, [1]),  # went back: nothing is known of the down time
+        (0.0, SET, [1]),  # no clock before, NTP now: not fifty years
+        (SET, 0.0, [1]),  # no battery: 1970 until NTP
+    ],
+)
+def test_age_across_a_reboot(tmp_path, before, after, left):
+    machine = FakeMachine()
+    machine.time = before
+    store = open_store(tmp_path, machine.clocks, age=100.0)
+    store.append(numbered(store, 1))
+    store.close()
+    machine.reboots(0, after)
+    store = open_store(tmp_path, machine.clocks, age=100.0)
+    assert sequences(store) == left
+    store.close()
+
+
+def test_age_clock_never_goes_back():
+    machine = FakeMachine()
+    clock = AgeClock(None, machine.clocks)
+    seen = []
+    for boot_wall in (SET - 1e8, SET + 5.0, 0.0, SET + 1e6):
+        machine.passes(10)
+        seen.append(clock.now())
+        mark = clock.mark()
+        machine.reboots(0, boot_wall)
+        clock = AgeClock(mark, machine.clocks)
+        seen.append(clock.now())
+    assert seen == sorted(seen)
+
+
+def test_file_stays_near_the_size_that_is_allowed(tmp_path):
+    store = open_store(tmp_path, size=MIN_BYTES)
+    for number in range(1, 200):
+        store.append(numbered(store, number, text="x" * 6000))
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert size < 1.25 * MIN_BYTES + 4 * 1024 * 1024  # the log has its own bound
+    assert (tmp_path / "finals.db").stat().st_size <= 1.25 * MIN_BYTES
+    held = sequences(store)
+    assert held == list(range(held[0], 200))
+    assert len(held) > 20
+    store.close()
+
+
+def test_a_batch_larger_than_the_file_may_be_is_refused_whole_and_the_next_one_taken(tmp_path):
+    store = open_store(tmp_path, size=MIN_BYTES)
+    store.append(numbered(store, 1))
+    with pytest.raises(StoreError) as told:
+        store.append(numbered(store, 2, 200, text="x" * 3000))
+    assert told.value.code == "DISK_FULL"
+    assert store.last.sequence == 1
+    store.append(numbered(store, 2))
+    assert sequences(store) == [1, 2]
+    store.close()
+
+
+def test_full_disk_is_told_and_the_store_goes_on_when_there_is_room(tmp_path):
+    # A real write error of the kernel: no file of this process may grow beyond the limit.
+    program = """
+import resource, sys
+from tests.publish.finals import final
+from rtstream.publish.items import Published
+from rtstream.publish.store import Store, StoreError
+store = Store(sys.argv[1], max_age_seconds=1e6, max_bytes=1 << 24)
+def add(number):
+    store.append([Published(final(number, "x" * 3000), store.last.epoch, number)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+number = 0
+try:
+    while True:
+        add(number + 1)
+        number += 1
+except StoreError as error:
+    print(error.code, store.last.sequence == number, number > 10)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+add(number + 1)
+print([item.sequence for item in store.after(0, 9999)] == list(range(1, number + 2)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "finals.db"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first in ("DISK_FULL True True", "STORE_FAILED True True")  # SQLite gives EFBIG one name or the other
+    assert second == "True"
+
+
+def test_numbers_leave_a_hole_after_a_run_that_could_not_store(tmp_path):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 3))
+    store.mark_incomplete(incomplete=True)
+    store.close()
+    again = open_store(tmp_path)
+    assert again.last.sequence == 4  # 4 is nobody's
+    again.close()
+    third = open_store(tmp_path)
+    assert third.last.sequence == 4
+    third.close()
+
+
+def test_second_daemon_is_kept_off(tmp_path):
+    store = open_store(tmp_path)
+    with pytest.raises(StoreError, match="another daemon"):
+        open_store(tmp_path)
+    store.close()
+    open_store(tmp_path).close()
+
+
+def test_damaged_file_is_put_aside(tmp_path):
+    path = tmp_path / "finals.db"
+    path.write_bytes(b"not a database at all" * 1000)
+    store = open_store(tmp_path)
+    (notice,) = store.notices
+    assert notice.code == "STORE_DAMAGED"
+    store.append(numbered(store, 1))
+    assert sequences(store) == [1]
+    assert (tmp_path / "finals.db.damaged").read_bytes().startswith(b"not a database")
+    store.close()
+
+
+def test_store_of_a_later_version_is_left_alone(tmp_path):
+    path = tmp_path / "finals.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="version 99"):
+        open_store(tmp_path)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(StoreError, match="make its folder"):
+        Store(tmp_path / "no" / "finals.db", max_age_seconds=1, max_bytes=MIN_BYTES)
+
+
+def test_files_are_for_their_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        store = open_store(tmp_path)
+        store.append(numbered(store, 1))
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+        store.close()
+    finally:
+        os.umask(before)
+
+
+def test_expired_text_is_not_left_in_the_file(tmp_path):
+    machine = FakeMachine()
+    store = open_store(tmp_path, machine.clocks, age=100.0)
+    store.append(numbered(store, 1, text="a secret that was said"))
+    machine.passes(200)
+    store.append(numbered(store, 2))
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    assert b"a secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())

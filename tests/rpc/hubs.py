@@ -1,0 +1,109 @@
+"""A daemon without a model: it recognises what the test scripts, and everything around it is real."""
+
+import asyncio
+from collections import deque
+
+import numpy as np
+
+from rtstream.errors import ConfigError
+from rtstream.events import DeviceState, Final, Partial
+from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
+
+SAMPLES_PER_SEGMENT = 16_000
+
+
+class ScriptedStream:
+    """Gives a partial for each half second and a final for each second of audio, which tell its loudness."""
+
+    def __init__(self, hub, settings):
+        self._hub = hub
+        self._settings = settings
+        self._audio = deque()
+        self._room = asyncio.Semaphore(8)
+        self._arrived = asyncio.Event()
+        self._finished = False
+
+    async def push(self, samples):
+        assert samples.dtype == np.float32
+        assert samples.ndim == 1
+        await self._room.acquire()
+        self._audio.append(samples)
+        self._arrived.set()
+
+    async def finish(self):
+        self._finished = True
+        self._arrived.set()
+
+    async def __aiter__(self):
+        heard = np.zeros(0, np.float32)
+        position = segment = 0
+        while True:
+            while not self._audio and not self._finished:
+                self._arrived.clear()
+                await self._arrived.wait()
+            if not self._audio:
+                break
+            heard = np.concatenate([heard, self._audio.popleft()])
+            self._room.release()
+            self._hub.samples_heard += len(heard)
+            while len(heard) >= SAMPLES_PER_SEGMENT:
+                spoken, heard = heard[:SAMPLES_PER_SEGMENT], heard[SAMPLES_PER_SEGMENT:]
+                if self._settings.partials:
+                    yield Partial(segment, position, position + 8_000, "half")
+                yield self._final(segment, position, spoken)
+                position, segment = position + len(spoken), segment + 1
+        if len(heard):
+            yield self._final(segment, position, heard)
+
+    def _final(self, segment, position, spoken):
+        return Final(segment, position, position + len(spoken), f"{np.abs(spoken).mean():.3f}" + self._hub.padding)
+
+    async def close(self):
+        self._hub.open_streams.discard(self)
+
+
+class ScriptedHub:
+    """The daemon as the service sees it; ``limit``: of client streams."""
+
+    def __init__(self, broker, *, limit=8):
+        self.broker = broker
+        self.limit = limit
+        self.open_streams = set()
+        self.samples_heard = 0
+        self.ready = True
+        self.padding = ""
+        self.settings = []
+        self.broken = False
+
+    def status(self):
+        return Status(
+            "1.2.3",
+            "ready",
+            model="tiny",
+            engine="x86",
+            device=DeviceState("mic", "capturing", "fine"),
+            uptime_seconds=12.5,
+            audio_age_seconds=0.25,
+            real_time_factor=0.125,
+            rss_bytes=1 << 28,
+            subscribers=self.broker.subscribers,
+            streams=len(self.open_streams),
+            counters={"finals": 3},
+        )
+
+    async def devices(self):
+        return [Device("USB mic", 3, 1, 44_100, default=True, used=True), Device("line in", 0, 2, 48_000)]
+
+    async def open_stream(self, settings):
+        if self.broken:
+            raise ZeroDivisionError("an error of this program")
+        if not self.ready:
+            raise NotReadyError("the model is being loaded; try again in a moment")
+        if len(self.open_streams) >= self.limit:
+            raise StreamLimitError(f"all {self.limit} streams are in use; try again when one has ended")
+        if settings.chunk_ms == 320:
+            raise ConfigError("chunk_ms: 320 is not allowed here")
+        self.settings.append(settings)
+        stream = ScriptedStream(self, settings)
+        self.open_streams.add(stream)
+        return stream

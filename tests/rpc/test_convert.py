@@ -1,0 +1,64 @@
+"""What goes over the wire comes back as it was."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
+from rtstream.publish.items import Gap, Position, Published
+from rtstream.rpc.convert import duration, read_event, read_item, recognize_response, samples, subscribe_response
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+offset = st.integers(0, 2**45)  # seventy years of audio
+confidence = st.floats(0, 1, width=32)
+words = st.lists(st.builds(Word, text, offset, offset, confidence), max_size=3).map(tuple)
+partials = st.builds(Partial, st.integers(0, 2**40), offset, offset, text, words)
+finals = st.builds(Final, st.integers(0, 2**40), offset, offset, text, words, st.sampled_from(["decoder", "ctc"]))
+losses = st.builds(AudioLost, offset, offset, st.sampled_from(["overflow", "behind", "device"]))
+states = st.sampled_from(["starting", "capturing", "stalled", "lost", "ended"])
+devices = st.builds(DeviceState, text, states, text)
+faults = st.builds(Fault, text, text, st.booleans())
+positions = st.builds(Position, text, st.integers(0, 2**63 - 1))
+gaps = st.builds(Gap, positions, st.sampled_from(["expired", "unknown_epoch"]), st.none() | st.integers(1, 2**40))
+
+
+def carried(message):
+    return type(message).FromString(message.SerializeToString())
+
+
+@given(offset)
+def test_offsets_are_exact(count):
+    assert samples(carried(duration(count))) == count
+
+
+@given(st.one_of(partials, losses, devices, faults), text)
+def test_events_without_number(event, epoch):
+    item = Published(event, epoch)
+    assert read_item(carried(subscribe_response(item, words=True)), epoch) == item
+
+
+@given(finals, text, st.integers(0, 2**63 - 1))
+def test_finals_with_their_number(event, epoch, sequence):
+    item = Published(event, epoch, sequence)
+    assert read_item(carried(subscribe_response(item, words=True)), "another") == item
+
+
+@given(gaps)
+def test_gaps(gap):
+    assert read_item(carried(subscribe_response(gap)), "any") == gap
+
+
+@given(st.one_of(partials, finals, losses, faults))
+def test_events_of_a_clients_own_stream(event):
+    assert read_event(carried(recognize_response(event, words=True))) == event
+
+
+def test_words_are_left_out_unless_asked_for():
+    event = Final(0, 0, 1, "a", (Word("a", 0, 1, 1.0),))
+    assert not subscribe_response(Published(event, "e", 1)).final.words
+
+
+def test_kinds_of_a_newer_daemon_are_passed_over():
+    assert read_item(pb.SubscribeResponse(), "e") is None
+    assert read_item(pb.SubscribeResponse(translation=pb.Translation(text="neu")), "e") is None
+    assert read_item(pb.SubscribeResponse(device_state=pb.DeviceState(state=99)), "e").event.state == "starting"

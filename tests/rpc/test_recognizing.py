@@ -1,0 +1,300 @@
+"""Recognize and Transcribe against a real server: whatever a client sends, it gets a clear status."""
+
+import asyncio
+import io
+import wave
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rtstream.rpc.channel import Ending
+from rtstream.rpc.server import ServerConfig
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from tests.rpc.calls import audio, config, failure, recognize, until
+from tests.rpc.conftest import running
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture
+async def stub(served):
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        yield SpeechServiceStub(channel)
+
+
+def kinds(responses):
+    return [response.WhichOneof("event") for response in responses]
+
+
+@pytest.mark.parametrize(
+    ("requests", "field"),
+    [
+        ([], "request"),
+        ([audio()], "request"),
+        ([pb.RecognizeRequest()], "request"),
+        ([config(), config()], "request"),
+        ([config(), audio(), config()], "request"),
+        ([config(), audio(), pb.RecognizeRequest()], "request"),
+        ([config(sample_rate=999)], "config.sample_rate"),
+        ([config(sample_rate=768_001)], "config.sample_rate"),
+        ([config(channels=257)], "config.channels"),
+        ([config(encoding=pb.AUDIO_ENCODING_WAV)], "config.encoding"),
+        ([config(encoding=99)], "config.encoding"),
+        ([config(chunk=Duration(seconds=1))], "config.chunk"),
+        ([config(chunk=Duration(nanos=-1))], "config.chunk"),
+        ([config(chunk=Duration(nanos=320_000_000))], "config"),  # what the daemon itself refuses
+        ([config(), pb.RecognizeRequest(audio=b"odd")], "audio"),
+        ([config(encoding=pb.AUDIO_ENCODING_F32LE), pb.RecognizeRequest(audio=b"\0\0\xc0\x7f")], "audio"),  # NaN
+        ([config(encoding=pb.AUDIO_ENCODING_F32LE), pb.RecognizeRequest(audio=b"\xff" * 3)], "audio"),
+    ],
+)
+async def test_malformed_stream_is_told_which_field_is_wrong(served, stub, requests, field):
+    code, told = await failure(stub.Recognize(iter(requests)))
+    assert code is INVALID
+    assert told.reason == "INVALID_REQUEST"
+    assert told.metadata == {"field": field}
+    assert str(told).startswith(field)
+    await until(lambda: not served.hub.open_streams)
+
+
+async def test_events_of_good_audio(stub):
+    responses = await recognize(stub, [config(), audio(0.7), audio(0.8), pb.RecognizeRequest(audio=b"")])
+    assert kinds(responses) == ["partial", "final", "final"]
+    assert responses[1].final.end == Duration(seconds=1)
+    assert responses[2].final.end == Duration(seconds=1, nanos=500_000_000)
+    assert not responses[2].final.HasField("position")
+
+
+async def test_stream_without_audio_gives_nothing(stub):
+    assert await recognize(stub, [config()]) == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 4097, 1_000_000])
+async def test_events_do_not_depend_on_how_the_audio_is_cut(stub, size):
+    data = bytes(range(256)) * 500
+    cut = [pb.RecognizeRequest(audio=data[begin : begin + size]) for begin in range(0, len(data), max(size, 97))]
+    if size == 1:
+        cut = [pb.RecognizeRequest(audio=data[:1]), pb.RecognizeRequest(audio=data[1:])]
+    elif size == 3:
+        cut = [pb.RecognizeRequest(audio=data[begin : begin + 999]) for begin in range(0, len(data), 999)]
+    whole = await recognize(stub, [config(sample_rate=22_050), pb.RecognizeRequest(audio=data)])
+    assert await recognize(stub, [config(sample_rate=22_050), *cut]) == whole
+
+
+async def test_low_rate_in_a_large_message_is_taken_in_pieces(served, stub):
+    responses = await recognize(stub, [config(sample_rate=1000, no_partials=True), audio(10)])  # 160 s of audio
+    assert kinds(responses) == ["final"] * 160
+    assert not served.hub.open_streams
+
+
+async def test_eight_clients_at_once_and_the_ninth_is_told_why_not(served, stub):
+    calls = []
+    for _ in range(8):
+        call = stub.Recognize()
+        await call.write(config())
+        await call.write(audio(2))
+        calls.append(call)
+    await until(lambda: len(served.hub.open_streams) == 8)
+    code, told = await failure(stub.Recognize(iter([config(), audio()])))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert told.reason == "TOO_MANY_STREAMS"
+    assert told.metadata == {"scope": "recognition"}
+
+    async def finish(call):
+        await call.done_writing()
+        responses = []
+        while (response := await call.read()) is not grpc.aio.EOF:
+            responses.append(response)
+        return kinds(responses)
+
+    assert await asyncio.gather(*map(finish, calls)) == [["partial", "final"] * 2] * 8
+    await until(lambda: not served.hub.open_streams)
+    assert len(await recognize(stub, [config(), audio()])) == 2  # there is room again
+
+
+async def test_client_that_goes_half_way_frees_its_stream(served, stub):
+    call = stub.Recognize()
+    await call.write(config())
+    await call.write(audio(3))
+    await call.read()
+    assert len(served.hub.open_streams) == 1
+    call.cancel()
+    await until(lambda: not served.hub.open_streams)
+
+
+async def test_deadline_of_the_client_ends_the_stream(served, stub):
+    call = stub.Recognize(timeout=0.2)
+    await call.write(config())
+    code, _ = await failure(call)
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(lambda: not served.hub.open_streams)
+
+
+async def test_stream_that_sends_nothing_is_ended():
+    async with running(ServerConfig(idle_seconds=0.2)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stub = SpeechServiceStub(channel)
+        silent, stalled = stub.Recognize(), stub.Recognize()
+        await stalled.write(config())
+        for call in (silent, stalled):
+            code, told = await failure(call)
+            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert told.reason == "IDLE"
+        assert not served.hub.open_streams
+
+
+async def test_stream_that_reads_nothing_is_ended():
+    async with running(ServerConfig(idle_seconds=0.3)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        served.hub.padding = "x" * 100_000  # soon more than HTTP/2 lets wait
+        call = SpeechServiceStub(channel).Recognize()
+        await call.write(config())
+        for _ in range(3):
+            await call.write(audio(10))
+        await until(lambda: served.hub.settings)
+        await until(lambda: not served.hub.open_streams)
+        call.cancel()  # only now is what waits for it let go of
+        await until(lambda: not served.server.streams)
+
+
+async def test_model_that_is_not_loaded_is_unavailable(served, stub):
+    served.hub.ready = False
+    for call in (stub.Recognize(iter([config(), audio()])), stub.Transcribe(pb.TranscribeRequest(audio=b"\0\0"))):
+        code, told = await failure(call)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert told.reason == "NOT_READY"
+
+
+async def test_error_of_the_daemon_is_internal_and_tells_nothing_else(served, stub):
+    served.hub.broken = True
+    code, told = await failure(stub.Recognize(iter([config(), audio()])))
+    assert code is grpc.StatusCode.INTERNAL
+    assert told.reason == "INTERNAL"
+    assert "ZeroDivisionError" not in str(told)
+
+
+def wav(seconds, rate=8000, width=2):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(2)
+        writer.setsampwidth(width)
+        writer.setframerate(rate)
+        writer.writeframes(b"\0" * round(seconds * rate) * 2 * width)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+async def test_transcribe_takes_wav_files(stub, width):
+    request = pb.TranscribeRequest(
+        config=pb.RecognitionConfig(encoding=pb.AUDIO_ENCODING_WAV), audio=wav(2.5, width=width)
+    )
+    response = await stub.Transcribe(request)
+    assert [final.segment for final in response.finals] == [0, 1, 2]
+    assert response.duration == Duration(seconds=2, nanos=500_000_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"not a wav file at all", wav(1)[:100], wav(1)[:20], wav(1)[:-1000]])
+async def test_transcribe_of_what_is_no_whole_wav_file_is_refused(stub, data):
+    request = pb.TranscribeRequest(config=pb.RecognitionConfig(encoding=pb.AUDIO_ENCODING_WAV), audio=data)
+    code, told = await failure(stub.Transcribe(request))
+    assert code is INVALID
+    assert told.metadata == {"field": "audio"}
+
+
+async def test_transcribe_of_nothing_gives_nothing(stub):
+    assert await stub.Transcribe(pb.TranscribeRequest()) == pb.TranscribeResponse(duration=Duration())
+
+
+async def test_transcribe_refuses_what_is_too_long():
+    async with running(ServerConfig(longest_seconds=5)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        call = SpeechServiceStub(channel).Transcribe(pb.TranscribeRequest(audio=audio(6).audio))
+        code, told = await failure(call)
+        assert code is INVALID
+        assert told.reason == "AUDIO_TOO_LONG"
+
+
+durations = st.builds(Duration, seconds=st.integers(-2, 2), nanos=st.sampled_from([0, 1, -1, 320_000_000, 640_000_000]))
+configs = st.builds(
+    pb.RecognitionConfig,
+    encoding=st.integers(-1, 5),
+    sample_rate=st.sampled_from([0, 1, 1000, 8000, 16_000, 44_100, 768_000, 2**32 - 1]),
+    channels=st.sampled_from([0, 1, 2, 256, 257, 2**32 - 1]),
+    no_partials=st.booleans(),
+    words=st.booleans(),
+    chunk=st.none() | durations,
+)
+messages = st.one_of(
+    st.builds(pb.RecognizeRequest, config=configs),
+    st.builds(pb.RecognizeRequest, audio=st.binary(max_size=70)),
+    st.builds(pb.RecognizeRequest, audio=st.integers(0, 40_000).map(bytes)),
+    st.just(pb.RecognizeRequest()),
+)
+streams = st.one_of(
+    st.lists(messages, max_size=6),
+    st.tuples(st.builds(pb.RecognizeRequest, config=st.just(pb.RecognitionConfig())), messages, messages).map(list),
+)
+CLEAR = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
+
+
+class Fuzzed:
+    """A server on a loop of its own, since hypothesis calls plain functions."""
+
+    def __enter__(self):
+        self.runner = asyncio.Runner()
+        self.context = running(ServerConfig(idle_seconds=30))
+        self.served = self.runner.run(self.context.__aenter__())
+        self.channel = self.runner.run(self._channel())
+        self.stub = SpeechServiceStub(self.channel)
+        return self
+
+    async def _channel(self):
+        return grpc.aio.insecure_channel(self.served.target)
+
+    def __exit__(self, *error):
+        self.runner.run(self.channel.close())
+        self.runner.run(self.context.__aexit__(*error))
+        self.runner.close()
+
+    def outcome(self, requests, serializer=None):
+        return self.runner.run(self._outcome(requests, serializer))
+
+    def at_rest(self):
+        return self.runner.run(until(lambda: not self.served.server.streams and not self.served.hub.open_streams))
+
+    async def _outcome(self, requests, serializer):
+        if serializer is None:
+            call = self.stub.Recognize(iter(requests))
+        else:
+            call = self.channel.stream_stream("/rtstream.v1.SpeechService/Recognize", serializer)(iter(requests))
+        ending = Ending(call)
+        try:
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        except grpc.aio.AioRpcError as early:
+            error = await ending.error(early)
+            return error.code(), error.details()
+        return grpc.StatusCode.OK, ""
+
+
+@pytest.fixture(scope="module")
+def fuzzed():
+    with Fuzzed() as made:
+        yield made
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(streams)
+def test_any_sequence_of_messages_gets_a_clear_status_and_leaves_nothing(fuzzed, requests):
+    code, details = fuzzed.outcome(requests)
+    assert code in CLEAR, details
+    fuzzed.at_rest()
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_bytes_that_are_no_messages_leave_nothing(fuzzed, requests):
+    code, details = fuzzed.outcome(requests, serializer=bytes)
+    assert code in CLEAR, details
+    fuzzed.at_rest()
