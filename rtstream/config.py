@@ -1,0 +1,269 @@
+"""The settings tree: defaults, over them a TOML file, over that the environment, over all the command line.
+
+Strict: what is unknown or has a value that is not allowed is an error that names the key, the value and what is
+allowed. Lists of allowed values are those of the stages below, which this module does not import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rtstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+DEFAULT_PATH = Path("/etc/rtstream/rtstream.toml")
+PREFIX, DELIMITER = "RTSTREAM_", "__"
+ADDRESS = r"^(unix:.+|.+:\d{1,5})$"
+PATTERNS = {
+    ("server", "listen"): "it must be HOST:PORT or unix:PATH",
+    ("server", "unix_mode"): "it must be a mode in octal, such as 0660",
+    ("metrics", "listen"): "it must be HOST:PORT or empty",
+}
+
+Address = Annotated[str, Field(pattern=ADDRESS)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Audio(Section):
+    """Where the audio comes from."""
+
+    source: str = Field(
+        "mic", description="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000, - or -?rate=16000"
+    )
+    rate: int = Field(0, ge=0, le=768_000, description="Hz at which the microphone is captured; 0: its own")
+    channels: int = Field(0, ge=0, le=32, description="channels captured, which are averaged; 0: the microphone's own")
+    open_seconds: Seconds = Field(15.0, description="time that a device has to open")
+    stall_seconds: Seconds = Field(3.0, description="without audio for so long a device is opened anew")
+    retry_seconds: Seconds = Field(15.0, description="longest pause between attempts to open an absent device")
+    ring_seconds: float = Field(5.0, ge=0.1, le=60, description="audio held for the service while it cannot take it")
+    backlog_seconds: float = Field(20.0, ge=1, le=600, description="audio that may wait for recognition; more is lost")
+
+
+class Vad(Section):
+    """What is speech, and where a segment of it begins and ends; lengths in milliseconds."""
+
+    aggressiveness: Literal[0, 1, 2, 3] = Field(1, description="0 lets most through, 3 rejects most")
+    frame_ms: Literal[10, 20, 30] = 20
+    pre_roll_ms: int = Field(400, ge=0, description="audio before the first speech that belongs to a segment")
+    onset_window_ms: int = Field(200, gt=0)
+    min_speech_ms: int = Field(120, gt=0, description="speech within onset_window_ms that opens a segment")
+    hangover_ms: int = Field(700, gt=0, description="silence that closes a segment")
+    min_segment_ms: int = Field(1_000, ge=0)
+    soft_ms: int = Field(8_000, ge=0, description="before max_segment_ms in which ever shorter pauses close a segment")
+    max_segment_ms: int = Field(30_000, gt=0, le=30_000)
+
+
+class Recognition(Section):
+    """How the audio is recognised."""
+
+    model: Path | None = Field(None, description="a bundle's directory; unset: $RTSTREAM_MODEL, or the shipped model")
+    engine: Literal["auto", "x86", "fbgemm", "onednn", "qnnpack", "float"] = "auto"
+    threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
+    workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")
+    chunk_ms: Literal[320, 640, 1280] = 640
+    partials: Literal["decoder", "ctc", "none"] = "decoder"
+    words: bool = Field(
+        default=False, description="times and confidence of each word, also in the service's own events"
+    )
+    max_streams: int = Field(8, ge=0, le=10_000, description="clients' own streams that are recognised at a time")
+    retry_seconds: Seconds = Field(10.0, description="pause between attempts to load a model that cannot be used")
+
+
+class Server(Section):
+    """The gRPC service."""
+
+    listen: tuple[Address, ...] = Field(("127.0.0.1:7660",), description="HOST:PORT or unix:PATH, each")
+    tls_certificate: Path | None = Field(None, description="PEM file; with tls_key it turns TLS on")
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file: clients must show a certificate signed by one of these"
+    )
+    tokens: Path | None = Field(None, description="file with a bearer token a line")
+    insecure_public: bool = Field(default=False, description="allow an address that others can reach without TLS")
+    unix_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="of Unix sockets: who may connect")
+    max_calls: int = Field(256, ge=1, le=100_000, description="calls that stay open, of all clients")
+    max_calls_per_client: int = Field(64, ge=1, le=100_000)
+    max_message_bytes: int = Field(4 << 20, ge=1 << 16, le=64 << 20)
+    idle_seconds: Seconds = Field(30.0, description="a client that sends no audio for so long is sent away")
+
+
+class Publish(Section):
+    """What is kept for subscribers."""
+
+    queue_size: int = Field(256, ge=8, le=100_000, description="events that may wait for one subscriber")
+    held_finals: int = Field(1_000, ge=0, le=1_000_000, description="finals held in memory where there is no store")
+    store: Path | None = Field(None, description="SQLite file for finals; unset: none is written to disk")
+    store_max_age_hours: float = Field(168.0, gt=0)
+    store_max_megabytes: int = Field(64, ge=1, le=1 << 20)
+
+
+class Metrics(Section):
+    """Prometheus."""
+
+    listen: str = Field("", pattern=r"^(|.+:\d{1,5})$", description="HOST:PORT; empty: off")
+
+
+class Log(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    transcripts: bool = Field(default=False, description="also log what is recognised")
+
+
+class Service(Section):
+    """The life of the process."""
+
+    drain_seconds: Seconds = Field(10.0, description="at SIGTERM: time to recognise and publish what was said")
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter=DELIMITER)
+
+    audio: Audio = Audio()
+    vad: Vad = Vad()
+    recognition: Recognition = Recognition()
+    server: Server = Server()
+    publish: Publish = Publish()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    service: Service = Service()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what :func:`load` has put together and nothing else."""
+        return (init_settings,)
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """Read the settings. ``overrides``, by section and key, are stronger than the environment, that than the file.
+
+    Without a ``path`` the default one is read, if it is there. Raises ConfigError.
+    """
+    file = DEFAULT_PATH if path is None else path
+    layers = [
+        (str(file), _read(file, missing_is_fine=path is None)),
+        ("environment", _environment()),
+        ("command line", {section: dict(keys) for section, keys in (overrides or {}).items()}),
+    ]
+    merged: dict[str, Any] = {}
+    for origin, layer in layers:
+        for section, keys in layer.items():
+            if section not in Config.model_fields:
+                raise ConfigError(f"{origin}: [{section}] is not a section{_nearest(section, Config.model_fields)}")
+            if not isinstance(keys, dict):
+                raise ConfigError(
+                    f"{origin}: {section} = {keys!r}: it is a section, write [{section}] and its keys below"
+                )
+            merged.setdefault(section, {}).update(keys)
+    try:
+        return Config(**merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, layers)) from None
+
+
+def to_toml(config: Config) -> str:
+    """Write all settings as a file that :func:`load` reads; what is unset becomes a comment."""
+    lines: list[str] = []
+    for name in Config.model_fields:
+        section: Section = getattr(config, name)
+        lines += [*([""] if lines else []), f"[{name}]"]
+        for key, field in type(section).model_fields.items():
+            about = f"  # {field.description}" if field.description else ""
+            value = getattr(section, key)
+            lines.append(f"# {key} ={about}" if value is None else f"{key} = {_toml(value)}{about}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)
+
+
+def _read(path: Path, *, missing_is_fine: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if missing_is_fine:
+            return {}
+        raise ConfigError(f"{path}: no such file; 'rtstream config show' writes one to begin with") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check its owner and mode") from None
+
+
+def _environment() -> dict[str, Any]:
+    """The settings in the environment; lists are separated by commas."""
+    found: dict[str, Any] = {}
+    for variable, value in os.environ.items():
+        section, delimiter, key = variable.removeprefix(PREFIX).lower().partition(DELIMITER)
+        if not variable.startswith(PREFIX) or not delimiter:
+            continue
+        if section not in Config.model_fields:
+            names = [f"{PREFIX}{name}{DELIMITER}".upper() for name in Config.model_fields]
+            raise ConfigError(f"environment: {variable} is not a setting; settings begin with {', '.join(names)}")
+        field = _section(section).model_fields.get(key)
+        many = field is not None and get_origin(field.annotation) is tuple
+        found.setdefault(section, {})[key] = [v.strip() for v in value.split(",") if v.strip()] if many else value
+    return found
+
+
+def _section(name: str) -> type[Section]:
+    section = Config.model_fields[name].annotation
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
+    return section
+
+
+def _explain(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -> str:
+    """Say of each fault where it is, what stands there, and what is allowed."""
+    told = []
+    for fault in error.errors():
+        section, key, *_ = [str(part) for part in fault["loc"]]
+        origin = next((name for name, layer in reversed(layers) if key in layer.get(section, {})), "settings")
+        where = f"{origin}: {section}.{key}"
+        if fault["type"] == "extra_forbidden":
+            told.append(f"{where} is not a setting{_nearest(key, _section(section).model_fields)}")
+        else:
+            reason = fault["msg"][:1].lower() + fault["msg"][1:]
+            if fault["type"] == "string_pattern_mismatch":
+                reason = PATTERNS[section, key]
+            told.append(f"{where} = {fault['input']!r}: {reason}")
+    return "; ".join(told)
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(known)}"

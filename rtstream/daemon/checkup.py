@@ -1,0 +1,184 @@
+"""What the service needs of this machine, looked at one by one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rtstream.audio.devices import list_devices
+from rtstream.audio.source import parse_source
+from rtstream.daemon.settings import check_settings, server_config
+from rtstream.errors import AudioError, BundleError, ConfigError
+from rtstream.rpc.security import make_way
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtstream.config import Config
+    from rtstream.rpc.security import Address
+
+Verdict = Literal["ok", "warning", "failed"]
+
+CLOCK_SET_AFTER = 1_735_689_600.0
+"""2025-01-01: before it, no time server was reached since the machine was switched on."""
+FREE_BYTES = 256 << 20
+SOUND_DEVICES = Path("/dev/snd")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``found``, and ``advice`` unless all is well."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def look(config: Config) -> Iterator[Finding]:
+    """Look at everything but the level of the microphone, which takes time and a voice."""
+    try:
+        check_settings(config)
+    except ConfigError as error:
+        yield Finding("settings", "failed", str(error), "correct it; 'rtstream config check' says if more is wrong")
+        return
+    yield Finding("settings", "ok", "right")
+    yield from _sound(config)
+    yield _model(config)
+    for address in server_config(config.server).listen:
+        yield _address(address)
+    if config.publish.store is not None:
+        yield _store(config.publish.store)
+    yield _clock()
+    yield _memory()
+
+
+def _sound(config: Config) -> Iterator[Finding]:
+    spec = parse_source(config.audio.source)
+    if spec.kind != "mic":
+        path = Path(spec.target)
+        there = spec.kind == "stdin" or path.exists()
+        advice = "" if there else f"make it: mkfifo {path}" if spec.kind == "fifo" else "check the path"
+        yield Finding("source", "ok" if there else "failed", config.audio.source, advice)
+        return
+    yield _permission()
+    try:
+        devices = list_devices()
+    except AudioError as error:
+        yield Finding("PortAudio", "failed", str(error), "install libportaudio2, and look for a driver that hangs")
+        return
+    names = ", ".join(device.name for device in devices)
+    yield Finding("PortAudio", "ok", f"starts and sees {len(devices)} microphone{'s' * (len(devices) != 1)}")
+    from rtstream.audio.capture import CaptureError, choose  # noqa: PLC0415 - the capturing process's own
+
+    rows = [{"index": d.index, "name": d.name, "max_input_channels": d.channels, "default": d.default} for d in devices]
+    try:
+        chosen = choose(rows, spec.target)
+    except CaptureError as error:
+        advice = (
+            f"plug it in, or name another one: {names}"
+            if names
+            else "plug in a microphone ('arecord -l' shows what the kernel sees), or free it from other programs"
+        )
+        yield Finding("device", "failed", str(error), advice)
+    else:
+        yield Finding("device", "ok", f"{chosen['name']} (of: {names})")
+
+
+def _permission() -> Finding:
+    cards = sorted(SOUND_DEVICES.glob("pcmC*c")) if SOUND_DEVICES.is_dir() else []
+    if not cards:
+        return Finding(
+            "permission",
+            "warning",
+            "no sound card of the kernel's can capture",
+            "nothing to do if a sound server or plug-in is used; else plug in a microphone, or in a container give it "
+            "--device /dev/snd",
+        )
+    closed = [str(card) for card in cards if not os.access(card, os.R_OK | os.W_OK)]
+    if closed:
+        return Finding(
+            "permission",
+            "failed",
+            f"{', '.join(closed)}: not for this user",
+            "sudo usermod -aG audio $USER, log in anew",
+        )
+    return Finding("permission", "ok", f"{len(cards)} sound device{'s' * (len(cards) != 1)} can be opened")
+
+
+def _model(config: Config) -> Finding:
+    from rtstream.bundle.bundle import read_manifest  # noqa: PLC0415 - torch, whose import takes seconds
+    from rtstream.bundle.default import model_path  # noqa: PLC0415
+
+    try:
+        path = model_path(config.recognition.model)
+        name, _, int8 = read_manifest(path)
+    except BundleError as error:
+        return Finding("model", "failed", str(error), "copy a bundle there, or name another one (recognition.model)")
+    return Finding("model", "ok", f"{name} in {path}, {'int8' if int8 else 'float16'}, checksums right")
+
+
+def _address(address: Address) -> Finding:
+    name = f"listen {address}"
+    if address.path:
+        try:
+            make_way(address)
+        except ConfigError as error:
+            running = "another daemon" in str(error)
+            advice = "nothing, if that is the service" if running else "make the folder, or choose another path"
+            return Finding(name, "warning" if running else "failed", str(error), advice)
+        folder = Path(address.path).parent
+        if not os.access(folder, os.W_OK):
+            return Finding(
+                name, "failed", f"{folder} is not writable for this user", "choose another path, or its owner"
+            )
+        return Finding(name, "ok", "free")
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            return Finding(
+                name,
+                "warning",
+                f"{error.strerror}",
+                f"nothing, if that is the service; else: ss -ltnp 'sport = {address.port}'",
+            )
+    return Finding(name, "ok", "free")
+
+
+def _store(path: Path) -> Finding:
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return Finding(
+            "store", "failed", f"{folder} is not a folder that this user may write to", f"make it: mkdir -p {folder}"
+        )
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        return Finding("store", "warning", f"{free >> 20} MiB are free in {folder}", "free some space")
+    return Finding("store", "ok", f"{folder} is writable, {free >> 20} MiB are free")
+
+
+def _clock() -> Finding:
+    if time.time() < CLOCK_SET_AFTER:
+        return Finding(
+            "clock",
+            "warning",
+            f"it shows {time.strftime('%Y-%m-%d', time.gmtime())}",
+            "recognition does without it, TLS does not: set it, or let systemd-timesyncd do it (timedatectl)",
+        )
+    return Finding("clock", "ok", f"shows {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}")
+
+
+def _memory() -> Finding:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    free = int(fields["MemAvailable"].split()[0]) >> 10
+    if free < 512:
+        return Finding("memory", "warning", f"{free} MiB are available", "512 MiB should be: stop other programs")
+    return Finding("memory", "ok", f"{free} MiB are available")

@@ -1,0 +1,54 @@
+"""The model of the service: one set of weights, and pipelines from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+
+from rtstream.bundle.bundle import load_bundle
+from rtstream.bundle.default import model_path
+from rtstream.events import SAMPLE_RATE
+from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+
+if TYPE_CHECKING:
+    from rtstream.config import Recognition
+    from rtstream.daemon.segments import ChangeableSegmenter
+    from rtstream.vad.segmenter import Segmenter
+
+
+class LoadedModel:
+    """The weights that the settings name. Loading sets torch's number of threads for the whole process.
+
+    Raises BundleError.
+    """
+
+    def __init__(self, settings: Recognition) -> None:
+        torch.set_num_threads(settings.threads)
+        self._settings = settings
+        self._bundle = load_bundle(model_path(settings.model), settings.engine)
+        self.name = self._bundle.name
+        self.engine = self._bundle.engine
+
+    def own(self) -> Recognizer:
+        """The recognizer of the service's own source."""
+        return self._recognizer(self._settings.chunk_ms, self._settings.partials, words=self._settings.words)
+
+    def for_client(self, chunk_ms: int | None, *, partials: bool, words: bool) -> Recognizer:
+        """A recognizer of a client's own. Raises ConfigError for chunks of a length that the model does not know."""
+        return self._recognizer(
+            chunk_ms or self._settings.chunk_ms, self._settings.partials if partials else "none", words=words
+        )
+
+    def chunk_samples(self, recognizer: Recognizer) -> int:
+        """How much audio is recognised at a time."""
+        return recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND
+
+    def pipeline(self, recognizer: Recognizer, segmenter: ChangeableSegmenter) -> Pipeline:
+        """A stream from its beginning."""
+        return Pipeline(recognizer, cast("Segmenter", segmenter))  # it uses no more of one than this has
+
+    def _recognizer(self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], *, words: bool) -> Recognizer:
+        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, words=words))

@@ -1,0 +1,168 @@
+"""The life of the service, from the first look at the settings to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+import structlog
+
+from rtstream import logging
+from rtstream.daemon.exits import ExitCode, UnavailableError
+from rtstream.daemon.notify import Notifier
+from rtstream.daemon.service import Service
+from rtstream.daemon.settings import check_settings
+from rtstream.errors import BundleError, ConfigError, RtstreamError
+from rtstream.events import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rtstream.config import Config, Recognition
+    from rtstream.daemon.models import LoadedModel
+    from rtstream.rpc.server import Server
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+"""Between looks at the progress, shorter where the watchdog asks for it."""
+GRACE_SECONDS = 2.0
+"""That subscribers have to take what was published last."""
+CLEANUP_SECONDS = 5.0
+
+
+class Runner:
+    """Leads one service from its start to its end. ``read`` gives the settings, again at each SIGHUP."""
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        start_server: Callable[[Service], Awaitable[Server]],
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._read = read
+        self._start_server = start_server
+        self._notifier = notifier or Notifier()
+        self._stop = asyncio.Event()
+        self._stops = 0
+
+    async def run(self) -> ExitCode:
+        """Serve until a signal says otherwise. Raises ConfigError, AudioError, UnavailableError."""
+        config = self._read()
+        check_settings(config)
+        logging.configure(config.log.level)
+        service = Service(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, service)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload, service)
+        stop_metrics = service.metrics.serve(config.metrics.listen) if config.metrics.listen else None
+        try:
+            server = await self._start_server(service)
+        except (RtstreamError, OSError, RuntimeError) as error:
+            raise UnavailableError(f"the service cannot listen: {error}") from error
+        try:
+            await self._serve(service, server)
+        finally:
+            await self._end(service, server)
+            if stop_metrics is not None:
+                await asyncio.to_thread(stop_metrics)
+            self._notifier.close()
+        return ExitCode.STOPPED if service.complete else ExitCode.CUT_SHORT
+
+    async def _serve(self, service: Service, server: Server) -> None:
+        """From loading the model to the signal."""
+        service.phase = "loading"
+        model = await self._load(service, service.config.recognition)
+        if model is None:
+            return
+        service.listen(model)
+        await server.set_serving(True)
+        self._notifier.ready()
+        log.info("ready", model=model.name, engine=model.engine, source=service.config.audio.source)
+        watchdog = self._notifier.watchdog_seconds
+        seconds = LOOK_SECONDS if watchdog is None else min(LOOK_SECONDS, watchdog / 4)
+        while not await self._stopped_within(seconds):
+            self._notifier.status(_line(service))
+            if service.progress is not None and service.progress.made():
+                self._notifier.watchdog()
+
+    async def _load(self, service: Service, settings: Recognition) -> LoadedModel | None:
+        """The model, as soon as there is one that can be used; None if the service is stopped before."""
+        while not self._stop.is_set():
+            self._notifier.status(f"loading the model {settings.model or ''}")
+            self._notifier.extend(settings.retry_seconds + 60.0)
+            loading = asyncio.ensure_future(asyncio.to_thread(_load_model, settings))
+            stopped = asyncio.ensure_future(self._stop.wait())
+            await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not loading.done():
+                return None
+            try:
+                model = loading.result()
+            except BundleError as error:
+                service.publish(Fault("MODEL_UNUSABLE", f"{error}; trying again"))
+                self._notifier.status(f"no model: {error}")
+                await self._stopped_within(settings.retry_seconds)
+            else:
+                service.publish(Fault("MODEL_UNUSABLE", f"the model {model.name} is loaded", recovered=True))
+                return model
+        return None
+
+    async def _end(self, service: Service, server: Server) -> None:
+        service.phase = "stopping"
+        seconds = service.config.service.drain_seconds
+        log.info("stopping", drain_seconds=seconds)
+        self._notifier.stopping()
+        self._notifier.status("stopping: publishing what was said last")
+        self._notifier.extend(seconds + GRACE_SECONDS + CLEANUP_SECONDS)
+        await asyncio.to_thread(service.drain, seconds)
+        await server.stop(GRACE_SECONDS)
+        await asyncio.to_thread(service.close)
+        log.info("stopped", complete=service.complete)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _on_stop(self, service: Service) -> None:
+        self._stop.set()
+        self._stops += 1
+        if self._stops > 1:
+            log.warning("stopping at once")
+            service.cut()
+
+    def _on_reload(self, service: Service) -> None:
+        self._notifier.reloading()
+        try:
+            config = self._read()
+            check_settings(config)
+            taken, kept = service.reload(config)
+        except ConfigError as error:
+            service.publish(Fault("CONFIG_INVALID", f"{error}; the settings stay as they were"))
+        else:
+            logging.configure(service.config.log.level)
+            service.publish(Fault("CONFIG_INVALID", "the settings are right again", recovered=True))
+            log.warning("settings read again", changed=taken, need_restart=kept)
+        if service.phase == "ready":
+            self._notifier.ready()
+
+
+def _load_model(settings: Recognition) -> LoadedModel:
+    from rtstream.daemon.models import LoadedModel  # noqa: PLC0415 - torch, whose import takes seconds
+
+    return LoadedModel(settings)
+
+
+def _line(service: Service) -> str:
+    """What ``systemctl status`` shows."""
+    status = service.status()
+    device = status.device
+    heard = f"{device.device} is {device.state}" if device is not None else "no source yet"
+    speed = "" if status.real_time_factor is None else f", {status.real_time_factor:.2f} of real time"
+    plural = "" if status.subscribers == 1 else "s"
+    return f"{status.phase}: {heard}, {status.subscribers} subscriber{plural}, {status.streams} streams{speed}"

@@ -1,0 +1,68 @@
+"""A segmenter whose settings change between two segments, and whose numbers never start again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtstream.events import SegmentAudio
+from rtstream.vad.segmenter import Segmenter, SegmenterConfig
+from rtstream.vad.webrtc import WebRtcGate
+
+if TYPE_CHECKING:
+    from rtstream.events import AudioBlock
+
+
+@dataclass(frozen=True, slots=True)
+class VadSettings:
+    """webrtcvad's settings, see :class:`~rtstream.vad.webrtc.WebRtcGate`, and the segmenter's."""
+
+    aggressiveness: int = 1
+    frame_ms: int = 20
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+
+    def gate(self) -> WebRtcGate:
+        """A new gate."""
+        return WebRtcGate(self.aggressiveness, self.frame_ms)
+
+
+class ChangeableSegmenter:
+    """Segmenters, one after the other: new settings begin between segments, and an open segment ends as it began.
+
+    What a pipeline needs of a :class:`~rtstream.vad.segmenter.Segmenter`. The first segment has the number ``first``.
+    """
+
+    def __init__(self, settings: VadSettings, first: int = 0) -> None:
+        self.next = first
+        """The number of the next segment, or of the open one."""
+        self._segmenter = _segmenter(settings)
+        self._first = first
+        self._open = False
+        self._new: VadSettings | None = None
+
+    def change(self, settings: VadSettings) -> None:
+        """Use other settings from the next segment on; any thread may call it."""
+        self._new = settings
+
+    def push(self, block: AudioBlock) -> list[SegmentAudio]:
+        """As the segmenter's own."""
+        if self._new is not None and not self._open:
+            new, self._new = self._new, None
+            self._segmenter = _segmenter(new)
+            self._first = self.next
+        return self._numbered(self._segmenter.push(block))
+
+    def finish(self) -> list[SegmentAudio]:
+        """As the segmenter's own."""
+        return self._numbered(self._segmenter.finish())
+
+    def _numbered(self, given: list[SegmentAudio]) -> list[SegmentAudio]:
+        numbered = [SegmentAudio(self._first + a.segment, a.position, a.samples, a.last) for a in given]
+        if numbered:
+            self._open = not numbered[-1].last
+            self.next = numbered[-1].segment + numbered[-1].last
+        return numbered
+
+
+def _segmenter(settings: VadSettings) -> Segmenter:
+    return Segmenter(settings.gate(), settings.segmenter)

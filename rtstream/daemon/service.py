@@ -1,0 +1,249 @@
+"""The service: what it is made of, and its state as others see it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from rtstream import __version__
+from rtstream.audio.devices import list_devices
+from rtstream.audio.open_source import open_source
+from rtstream.audio.source import parse_source
+from rtstream.daemon.channel import Channel
+from rtstream.daemon.engine import Engine
+from rtstream.daemon.faults import Faults
+from rtstream.daemon.listener import Listener
+from rtstream.daemon.load import Load
+from rtstream.daemon.metrics import Metrics
+from rtstream.daemon.reload import changes
+from rtstream.daemon.segments import ChangeableSegmenter
+from rtstream.daemon.settings import capture_request, microphone_config, vad_settings
+from rtstream.daemon.streams import ClientStream
+from rtstream.daemon.watchdog import Progress
+from rtstream.events import Fault, Final, Partial
+from rtstream.publish.broker import Broker
+from rtstream.publish.store import Store, StoreError
+from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtstream.config import Config
+    from rtstream.daemon.models import LoadedModel
+    from rtstream.events import ServiceEvent
+    from rtstream.recognizer.pipeline import Pipeline
+    from rtstream.rpc.hub import Phase, StreamSettings
+
+log = structlog.get_logger()
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+CUT_SHARE = 0.7
+"""Of the time for draining, after which audio that is not recognised yet is given up."""
+
+
+class Service:
+    """A :class:`~rtstream.rpc.hub.Hub`, whose life :mod:`rtstream.daemon.run` leads. Raises AudioError, ConfigError."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.phase: Phase = "starting"
+        self.faults = Faults()
+        self.metrics = Metrics(self.status)
+        self.engine = Engine(config.recognition.workers, Load(self.metrics.decode_seconds.observe))
+        self.listener: Listener | None = None
+        self.progress: Progress | None = None
+        self._model: LoadedModel | None = None
+        self._began = time.monotonic()
+        self._channel: Channel | None = None
+        self._segmenter = ChangeableSegmenter(vad_settings(config.vad))
+        self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
+        self._streams = 0
+        self._source = open_source(
+            parse_source(config.audio.source), capture_request(config.audio), microphone_config(config.audio)
+        )
+        self._broker = self._open_broker()
+
+    @property
+    def broker(self) -> Broker:
+        """Where the events of the service's own source are published."""
+        return self._broker
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that was heard had to be given up."""
+        return self._channel is None or not self._channel.cut_short
+
+    def publish(self, event: ServiceEvent) -> None:
+        """Publish an event of the service's own; from any thread."""
+        match event:
+            case Final():
+                self._counts["finals"] += 1
+                if self.config.log.transcripts:
+                    log.info("final", text=event.text, segment=event.segment, source=event.source)
+            case Partial():
+                self._counts["partials"] += 1
+            case Fault() if not self.faults.note(event):
+                return
+        self._broker.publish(event)
+
+    def listen(self, model: LoadedModel) -> None:
+        """Begin to recognise: the source's audio and that of clients."""
+        recognizer = model.own()
+
+        def make_pipeline() -> Pipeline:
+            # Anew after a failure: numbers go on.
+            self._segmenter = ChangeableSegmenter(vad_settings(self.config.vad), self._segmenter.next)
+            return model.pipeline(recognizer, self._segmenter)
+
+        self._channel = Channel(
+            self.engine,
+            make_pipeline,
+            lambda event: None if event is None else self.publish(event),
+            seconds=self.config.audio.backlog_seconds,
+            chunk_samples=model.chunk_samples(recognizer),
+        )
+        self.listener = Listener(self._source, self._channel, self.publish)
+        self.progress = Progress(self._source, self.engine)
+        self._model = model
+        self.phase = "ready"
+        self.listener.start()
+
+    def reload(self, config: Config) -> tuple[list[str], list[str]]:
+        """Take new settings, as far as that is possible; gives the names of those taken and of those that are not."""
+        taken, kept = changes(self.config, config)
+        self.config = self.config.model_copy(update={"log": config.log, "vad": config.vad, "service": config.service})
+        if any(name.startswith("vad.") for name in taken):
+            self._segmenter.change(vad_settings(config.vad))
+        return taken, kept
+
+    def drain(self, seconds: float) -> None:
+        """Listen no more, then recognise and publish what was heard; what takes too long is given up and told so.
+
+        Waits for all that, up to ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        if self.listener is not None and self._channel is not None:
+            self.listener.close(min(1.0, seconds / 4))
+            # The last part of the time is for the final of what was recognised until then.
+            if not self._channel.wait(max(0.0, deadline - time.monotonic()) * CUT_SHARE):
+                self._channel.cut()
+                self._channel.wait(max(0.0, deadline - time.monotonic()))
+        self._broker.close()
+
+    def cut(self) -> None:
+        """Drain no longer than the piece of work takes that is being done."""
+        if self._channel is not None:
+            self._channel.cut()
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.engine.close()
+
+    def status(self) -> Status:
+        """How the service is, now."""
+        listener, channel, model = self.listener, self._channel, self._model
+        device = listener.device if listener is not None else None
+        faults = self.faults.active
+        troubled = bool(faults) or (device is not None and device.state in {"stalled", "lost"})
+        load = self.engine.load
+        counters = {
+            **self._counts,
+            "audio_samples": listener.samples if listener is not None else 0,
+            "overflow_samples": listener.lost["overflow"] if listener is not None else 0,
+            "device_samples": listener.lost["device"] if listener is not None else 0,
+            "behind_samples": channel.lost_samples if channel is not None else 0,
+            "recognised_samples": load.samples,
+            "recognition_cpu_milliseconds": round(load.cpu_seconds * 1000),
+            "partials_replaced": self._broker.partials_replaced,
+            "subscribers_ended": self._broker.subscribers_ended,
+            "finals_unstored": self._broker.finals_unstored,
+            "finals_lost": self._broker.finals_lost,
+            "faults": self.faults.count,
+        }
+        return Status(
+            version=__version__,
+            phase="degraded" if self.phase == "ready" and troubled else self.phase,
+            model=model.name if model is not None else "",
+            engine=model.engine if model is not None else "",
+            device=device,
+            uptime_seconds=time.monotonic() - self._began,
+            audio_age_seconds=listener.audio_age if listener is not None else None,
+            real_time_factor=load.real_time_factor,
+            rss_bytes=_resident_bytes(),
+            subscribers=self._broker.subscribers,
+            streams=self._streams,
+            counters=counters,
+            faults=faults,
+        )
+
+    async def devices(self) -> Sequence[Device]:
+        """What could be captured from."""
+        used = self.listener.device if self.listener is not None else None
+        return [
+            Device(
+                device.name,
+                device.index,
+                device.channels,
+                device.rate,
+                device.default,
+                used=used is not None and used.state == "capturing" and used.device == device.name,
+            )
+            for device in await asyncio.to_thread(list_devices)
+        ]
+
+    async def open_stream(self, settings: StreamSettings) -> ClientStream:
+        """Begin to recognise a client's audio. Raises StreamLimitError, NotReadyError, or ConfigError for settings."""
+        model, most = self._model, self.config.recognition.max_streams
+        if model is None or self.phase != "ready":
+            raise NotReadyError(f"the service is {self.phase}; try again later")
+        if self._streams >= most:
+            self._counts["streams_refused"] += 1
+            raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
+        recognizer = model.for_client(settings.chunk_ms, partials=settings.partials, words=settings.words)
+        vad = vad_settings(self.config.vad)
+
+        def closed() -> None:
+            self._streams -= 1
+
+        stream = ClientStream(
+            self.engine,
+            lambda: model.pipeline(recognizer, ChangeableSegmenter(vad)),
+            model.chunk_samples(recognizer),
+            closed,
+        )
+        self._streams += 1
+        self._counts["streams_opened"] += 1
+        return stream
+
+    def _open_broker(self) -> Broker:
+        settings = self.config.publish
+        store = failed = None
+        if settings.store is not None:
+            try:
+                store = Store(
+                    settings.store,
+                    max_age_seconds=settings.store_max_age_hours * 3600,
+                    max_bytes=settings.store_max_megabytes << 20,
+                )
+            except StoreError as error:
+                failed = Fault(error.code, f"{error}; finals are kept in memory until the service is restarted")
+        broker = Broker(
+            store, queue_size=settings.queue_size, held_finals=settings.held_finals, on_fault=self._note_fault
+        )
+        if failed is not None:
+            self.faults.note(failed)
+            broker.publish(failed)
+        return broker
+
+    def _note_fault(self, fault: Fault) -> None:
+        """Hear of a fault that the broker publishes itself."""
+        self.faults.note(fault)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read at every look
+        return int(file.read().split()[1]) * PAGE

@@ -1,0 +1,65 @@
+"""From the settings tree to what each stage takes, and what the tree alone cannot check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtstream.audio.messages import CaptureRequest
+from rtstream.audio.microphone import MicrophoneConfig
+from rtstream.audio.source import parse_source
+from rtstream.daemon.segments import VadSettings
+from rtstream.errors import ConfigError
+from rtstream.rpc.security import Address, ServerTls
+from rtstream.rpc.server import ServerConfig
+from rtstream.vad.segmenter import SegmenterConfig
+
+if TYPE_CHECKING:
+    from rtstream.config import Audio, Config, Server, Vad
+
+
+def check_settings(config: Config) -> None:
+    """Raise ConfigError for settings that do not go together."""
+    parse_source(config.audio.source)
+    vad_settings(config.vad)
+    server_config(config.server)
+
+
+def server_config(server: Server) -> ServerConfig:
+    """What the gRPC server takes. Raises ConfigError."""
+    if (server.tls_certificate is None) != (server.tls_key is None):
+        raise ConfigError("server.tls_certificate and server.tls_key belong together: set both or none")
+    if server.tls_client_ca is not None and server.tls_certificate is None:
+        raise ConfigError("server.tls_client_ca needs TLS: set server.tls_certificate and server.tls_key")
+    tls = None
+    if server.tls_certificate is not None and server.tls_key is not None:
+        tls = ServerTls(server.tls_certificate, server.tls_key, server.tls_client_ca)
+    return ServerConfig(
+        listen=[Address.parse(text) for text in server.listen],
+        tls=tls,
+        tokens=server.tokens,
+        insecure_public=server.insecure_public,
+        unix_mode=int(server.unix_mode, 8),
+        message_bytes=server.max_message_bytes,
+        streams=server.max_calls,
+        streams_per_client=server.max_calls_per_client,
+        idle_seconds=server.idle_seconds,
+    )
+
+
+def vad_settings(vad: Vad) -> VadSettings:
+    """The gate's and the segmenter's. Raises ConfigError for lengths that do not go together."""
+    lengths = {name: getattr(vad, name) for name in SegmenterConfig.__dataclass_fields__}
+    try:
+        return VadSettings(vad.aggressiveness, vad.frame_ms, SegmenterConfig(**lengths))
+    except ValueError as error:
+        raise ConfigError(f"vad: {error}") from None
+
+
+def capture_request(audio: Audio) -> CaptureRequest:
+    """What to ask of a microphone, but for its name."""
+    return CaptureRequest("default", audio.rate, audio.channels, audio.ring_seconds)
+
+
+def microphone_config(audio: Audio) -> MicrophoneConfig:
+    """When to give it up and try again."""
+    return MicrophoneConfig(audio.open_seconds, audio.stall_seconds, min(0.5, audio.retry_seconds), audio.retry_seconds)

@@ -1,0 +1,106 @@
+"""A client's own audio on its way through the engine, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rtstream.daemon.channel import Channel
+from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState, Fault, Final, Partial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rtstream.daemon.engine import Engine
+    from rtstream.events import ServiceEvent
+    from rtstream.recognizer.pipeline import Pipeline
+
+WAITING_SECONDS = 5.0
+"""Of a client's audio; beyond it the client is held back."""
+WAITING_EVENTS = 32
+"""That a client may leave unread before its audio is left alone."""
+PIECE = SAMPLE_RATE
+"""Samples put at a time, so that a message of minutes does not count as one block."""
+
+StreamEvent = Partial | Final | AudioLost | Fault
+
+
+class ClientStream:
+    """One client's audio and events. ``closed`` is called once, when the stream has let go of everything."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        make_pipeline: Callable[[], Pipeline],
+        chunk_samples: int,
+        closed: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[ServiceEvent | None] = deque()
+        self._room = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._when_closed: Callable[[], None] | None = closed
+        self._position = 0
+        self._ended = False
+        self._channel = Channel(
+            engine,
+            make_pipeline,
+            self._take,
+            seconds=WAITING_SECONDS,
+            chunk_samples=chunk_samples,
+            held=lambda: len(self._events) >= WAITING_EVENTS,
+            stepped=lambda: self._call(self._room.set),
+        )
+
+    async def push(self, samples: NDArray[np.float32]) -> None:
+        """Take further samples, 16 kHz mono, shape (n,); waits for room, so that a fast client is held back."""
+        for begin in range(0, len(samples), PIECE):
+            block = AudioBlock(samples[begin : begin + PIECE], self._position)
+            while not self._ended:
+                self._room.clear()  # before looking: what changes from here on is not missed
+                if self._channel.offer(block):
+                    break
+                await self._room.wait()
+            self._position += len(block.samples)
+
+    async def finish(self) -> None:
+        """Say that no more audio comes: the iteration ends after the last final."""
+        self._channel.end()
+
+    async def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        """Give the events, in order."""
+        while not self._ended:
+            while self._events:
+                event = self._events.popleft()
+                if len(self._events) == WAITING_EVENTS - 1:
+                    self._channel.wake()
+                if event is None:
+                    return
+                assert not isinstance(event, DeviceState)
+                yield event
+            await self._arrived.wait()
+            self._arrived.clear()
+
+    async def close(self) -> None:
+        """Let go of everything, whatever is pending; any number of times."""
+        self._ended = True
+        self._channel.close()
+        self._room.set()
+        self._arrived.set()
+        closed, self._when_closed = self._when_closed, None
+        if closed is not None:
+            closed()
+
+    def _take(self, event: ServiceEvent | None) -> None:
+        """Take an event on the engine's thread."""
+        self._events.append(event)
+        self._call(self._arrived.set)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is there any more
+            self._loop.call_soon_threadsafe(function)

@@ -1,0 +1,262 @@
+"""Many streams on few threads: same events, fair, bounded, and nothing lost unnoticed."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from rtstream.audio.wav import open_audio
+from rtstream.bundle.bundle import load_bundle
+from rtstream.daemon.channel import Channel
+from rtstream.daemon.engine import Engine
+from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
+from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, Fault, Final
+from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from rtstream.vad.segmenter import SegmenterConfig
+from tests.audio.sound_server import until
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+
+BLOCK = 320
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory):
+    bundle = load_bundle(save_tiny_bundle(tmp_path_factory.mktemp("bundle")), "float")
+    return Recognizer(bundle, RecognizerConfig(partials="ctc"))
+
+
+@pytest.fixture(scope="module")
+def speech():
+    clips = []
+    for name in ("cv-telephone.wav", "lj-high-wall.flac"):
+        with open_audio(DATA / name) as audio:
+            clips += [*(block.samples for block in audio), np.zeros(SAMPLE_RATE, np.float32)]
+    return np.concatenate(clips)
+
+
+@pytest.fixture
+def engine():
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def blocks(samples):
+    return [AudioBlock(samples[at : at + BLOCK], at) for at in range(0, len(samples), BLOCK)]
+
+
+def expected(recognizer, samples):
+    pipeline = Pipeline(recognizer)
+    return [e for block in blocks(samples) for e in pipeline.push(block)] + pipeline.finish()
+
+
+class Slow:
+    """A pipeline that takes a block only when it is let, and gives what it got."""
+
+    def __init__(self, *, fails_at=None):
+        self.go = threading.Semaphore(0)
+        self.taken = []
+        self.fails_at = fails_at
+
+    def push(self, block):
+        self.go.acquire()
+        if self.fails_at is not None and block.position >= self.fails_at:
+            raise ZeroDivisionError("bad luck")
+        self.taken.append(block)
+        return []
+
+    def finish(self):
+        return []
+
+
+def test_streams_side_by_side_give_what_each_gives_alone(engine, recognizer, speech):
+    streams = [speech, speech[::-1].copy(), speech[20_000:]]
+    events = [[] for _ in streams]
+    channels = [
+        Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=3.0, chunk_samples=10_240)
+        for given in events
+    ]
+    for channel, samples in zip(channels, streams, strict=True):
+        threading.Thread(
+            target=lambda c=channel, s=samples: [[c.put(block) for block in blocks(s)], c.end()], daemon=True
+        ).start()
+    for given, samples in zip(events, streams, strict=True):
+        until(lambda g=given: g and g[-1] is None, "the end")
+        assert given[:-1] == expected(recognizer, samples)
+    assert any(isinstance(event, Final) for event in events[0])
+    assert engine.load.samples == sum(map(len, streams))
+    until(lambda: engine.idle, "idle")
+
+
+def test_streams_get_their_turn_one_chunk_at_a_time(engine):
+    order = []
+
+    class Noting(Slow):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def push(self, block):
+            super().push(block)
+            order.append(self.name)
+            return []
+
+    pipelines = {name: Noting(name) for name in "abc"}
+    channels = {
+        name: Channel(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
+        for name, pipeline in pipelines.items()
+    }
+    for name in "aaabcbccb":  # the first has much more than the others before they come
+        channels[name].put(AudioBlock(np.zeros(BLOCK, np.float32), 0))
+    for pipeline in pipelines.values():
+        pipeline.go.release(100)
+    until(lambda: len(order) == 9, "all done")
+    assert order == list("abcabcabc")
+
+
+def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):
+    slow = Slow()
+    given = []
+    channel = Channel(engine, lambda: slow, given.append, seconds=1.0, chunk_samples=BLOCK)
+    total = 200
+    for number in range(total):
+        channel.put_live(AudioBlock(np.full(BLOCK, number, np.float32), number * BLOCK))
+        assert channel.waiting_seconds <= 1.0
+        if number % 4 == 0:
+            slow.go.release()
+            until(lambda n=number: len(slow.taken) >= n // 4, "a step")
+    channel.flush()
+    slow.go.release(total)
+    assert channel.wait(30.0)
+    lost = [event for event in given if isinstance(event, AudioLost)]
+    assert lost
+    assert {event.reason for event in lost} == {"behind"}
+    assert sum(len(block.samples) for block in slow.taken) + sum(event.samples for event in lost) == total * BLOCK
+    assert channel.lost_samples == sum(event.samples for event in lost)
+    spans = [(e.position, e.samples) for e in lost] + [(b.position, len(b.samples)) for b in slow.taken]
+    at = 0
+    for position, length in sorted(spans):  # every sample is recognised or told to be lost, once
+        assert position == at
+        at += length
+    # Not many little holes: between two losses at least half of the room was used.
+    assert len(lost) <= total * BLOCK / (SAMPLE_RATE // 2)
+
+
+def test_loss_is_told_between_the_finals_around_it(engine, recognizer, speech):
+    given = []
+    channel = Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=60.0, chunk_samples=10_240)
+    half = 2 * SAMPLE_RATE
+    for block in blocks(speech[:half]):
+        channel.put(block)
+    channel.note(AudioLost(half, 48_000, "device"))
+    for block in blocks(speech):
+        channel.put(AudioBlock(block.samples, half + 48_000 + block.position))
+    channel.end()
+    until(lambda: given and given[-1] is None, "the end")
+    at = next(n for n, event in enumerate(given) if isinstance(event, AudioLost))
+    assert [event for event in given[:at] if isinstance(event, Final)]
+    assert all(event.end <= half for event in given[:at])
+    assert all(event.start >= half + 48_000 for event in given[at + 1 : -1])
+
+
+def test_who_may_wait_waits_and_loses_nothing(engine, recognizer, speech):
+    given = []
+    channel = Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=0.1, chunk_samples=10_240)
+    for block in blocks(speech):
+        channel.put(block)
+    channel.end()
+    until(lambda: given and given[-1] is None, "the end")
+    assert given[:-1] == expected(recognizer, speech)
+
+
+def test_stream_whose_events_nobody_takes_stops_and_costs_nobody_else(engine, recognizer, speech):
+    held = True
+    stopped, going = [], []
+    first = Channel(
+        engine, lambda: Pipeline(recognizer), stopped.append, seconds=1.0, chunk_samples=10_240, held=lambda: held
+    )
+    second = Channel(engine, lambda: Pipeline(recognizer), going.append, seconds=60.0, chunk_samples=10_240)
+    for block in blocks(np.zeros(SAMPLE_RATE, np.float32)):
+        assert first.offer(block)
+    assert not first.offer(AudioBlock(np.zeros(BLOCK, np.float32), SAMPLE_RATE))
+    for block in blocks(speech):
+        second.put(block)
+    second.end()
+    until(lambda: going and going[-1] is None, "the other's end")
+    assert first.waiting_seconds > 0.9
+    held = False
+    first.wake()
+    until(lambda: not first.waiting_seconds, "going on")
+
+
+def test_failing_recognition_is_a_fault_and_the_stream_goes_on(engine):
+    pipelines = [Slow(fails_at=BLOCK), Slow()]
+    for pipeline in pipelines:
+        pipeline.go.release(100)
+    made = iter(pipelines)
+    given = []
+    channel = Channel(engine, lambda: next(made), given.append, seconds=60.0, chunk_samples=BLOCK)
+    for number in range(4):
+        channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+    assert channel.wait(30.0)
+    assert [block.position // BLOCK for block in pipelines[0].taken] == [0]
+    assert [block.position // BLOCK for block in pipelines[1].taken] == [2, 3]
+    (fault,) = given
+    assert isinstance(fault, Fault)
+    assert fault.code == "RECOGNITION_FAILED"
+    assert "bad luck" in fault.message
+
+
+def test_cut_gives_up_what_waits_but_not_the_end(engine):
+    slow = Slow()
+    given = []
+    channel = Channel(engine, lambda: slow, given.append, seconds=60.0, chunk_samples=BLOCK)
+    for number in range(10):
+        channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+    channel.end()
+    until(lambda: channel.waiting_seconds == 9 * BLOCK / SAMPLE_RATE, "first block taken")
+    channel.cut()
+    slow.go.release(100)
+    until(lambda: given and given[-1] is None, "the end")
+    assert given == [AudioLost(BLOCK, 9 * BLOCK, "behind"), None]
+
+
+def test_closed_stream_lets_go_of_who_waits(engine):
+    slow = Slow()
+    channel = Channel(engine, lambda: slow, lambda _: None, seconds=0.02, chunk_samples=BLOCK)
+    done = threading.Event()
+
+    def fill():
+        for number in range(50):
+            channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+        done.set()
+
+    threading.Thread(target=fill, daemon=True).start()
+    until(lambda: channel.waiting_seconds > 0, "full")
+    channel.close()
+    assert done.wait(30.0)
+    slow.go.release(100)
+
+
+def test_new_settings_begin_with_the_next_segment_and_numbers_go_on(speech):
+    def cut(change_at):
+        segmenter = ChangeableSegmenter(VadSettings())
+        given = []
+        for block in blocks(speech):
+            if block.position == change_at:
+                segmenter.change(VadSettings(segmenter=SegmenterConfig(max_segment_ms=2_500, soft_ms=500)))
+            given += segmenter.push(block)
+        given += segmenter.finish()
+        lengths = {}
+        for audio in given:
+            lengths[audio.segment] = lengths.get(audio.segment, 0) + len(audio.samples)
+        assert sorted(lengths) == list(range(len(lengths)))
+        return lengths
+
+    before = cut(None)
+    opened = BLOCK * 60  # in the middle of the first segment
+    after = cut(opened)
+    assert after[0] == before[0] > 2.5 * SAMPLE_RATE
+    assert len(after) > len(before)
+    assert max(length for number, length in after.items() if number) <= 2.5 * SAMPLE_RATE

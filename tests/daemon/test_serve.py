@@ -1,0 +1,283 @@
+"""The daemon as a process: what goes in, what comes out, and what signals do."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtstream.audio.wav import open_audio
+from rtstream.bundle.bundle import load_bundle
+from rtstream.events import SAMPLE_RATE, Final
+from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+from tests.audio.sound_server import needs_sound, until
+from tests.daemon.served import PROGRAM
+from tests.recognizer.tiny_bundle import DATA
+
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+CTC = '[recognition]\npartials = "ctc"\n'
+"""The tiny model's decoder says nothing before the end."""
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """A recording of two sentences, as a WAV file; and its samples."""
+    clips = []
+    for name in ("cv-telephone.wav", "lj-high-wall.flac"):
+        with open_audio(DATA / name) as audio:
+            clips += [*(block.samples for block in audio), np.zeros(SAMPLE_RATE, np.float32)]
+    pcm = np.round(np.concatenate(clips) * 32767).astype("<i2")
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    soundfile.write(path, pcm, SAMPLE_RATE)
+    return path, pcm
+
+
+@pytest.fixture(scope="module")
+def replayed(bundle, speech):
+    """What replay finds in it."""
+    pipeline = Pipeline(Recognizer(load_bundle(bundle), RecognizerConfig(partials="ctc")))
+    with open_audio(speech[0]) as audio:
+        events = [event for block in audio for event in pipeline.push(block)] + pipeline.finish()
+    finals = [(e.segment, e.start, e.end, e.text) for e in events if isinstance(e, Final)]
+    assert len(finals) >= 2
+    return finals
+
+
+def samples(duration):
+    return (duration.seconds * 10**9 + duration.nanos) * SAMPLE_RATE // 10**9
+
+
+def finals(subscriber):
+    return [(f.segment, samples(f.start), samples(f.end), f.text) for f in subscriber.of("final")]
+
+
+def open_segments(subscriber):
+    done = {final.segment for final in subscriber.of("final")}
+    return sorted({partial.segment for partial in subscriber.of("partial")} - done)
+
+
+@pytest.mark.parametrize("kind", ["wav", "fifo", "stdin", "stdin wav"])
+def test_every_source_gives_the_finals_that_replay_gives(serve, speech, replayed, tmp_path, kind):
+    path, pcm = speech
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    source = {"wav": f"wav:{path}?speed=max", "fifo": f"fifo:{fifo}", "stdin": "-?rate=16000", "stdin wav": "-"}[kind]
+    daemon = serve("--source", source, stdin=subprocess.PIPE, settings=CTC)
+    if kind == "fifo":
+        threading.Thread(target=fifo.write_bytes, args=(pcm.tobytes(),), daemon=True).start()
+    elif kind.startswith("stdin"):
+        content = pcm.tobytes() if kind == "stdin" else path.read_bytes()
+        threading.Thread(target=lambda: [daemon.process.stdin.write(content), daemon.process.stdin.close()]).start()
+    daemon.ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+    assert finals(subscriber) == replayed
+    status = daemon.status()  # the service stays up after it
+    assert status.phase == pb.PHASE_READY
+    assert status.counters["audio_samples"] == len(pcm)
+    assert status.counters["behind_samples"] == 0
+    assert daemon.stop() == 0
+    assert finals(subscriber) == replayed
+    assert not [entry for entry in daemon.log if "text" in entry]  # transcripts stay out of the log
+    assert daemon.told.index("READY=1") < daemon.told.index("STOPPING=1")
+
+
+def test_sigterm_finishes_and_publishes_the_segment_that_is_being_spoken(serve, speech, tmp_path):
+    _, pcm = speech
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    daemon = serve("--source", f"fifo:{fifo}").ready()
+    subscriber = daemon.subscribe()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(pcm[: 2 * SAMPLE_RATE].tobytes())
+        until(lambda: daemon.status().counters["recognised_samples"] == 2 * SAMPLE_RATE, "heard")
+        assert not subscriber.of("final")
+        assert daemon.stop() == 0
+    (final,) = subscriber.of("final")
+    assert final.text
+    assert daemon.told[-1].startswith("EXTEND_TIMEOUT_USEC=") or "STOPPING=1" in daemon.told
+
+
+def test_what_cannot_be_recognised_in_time_at_the_end_is_told(serve, speech):
+    daemon = serve(
+        "--source", f"wav:{speech[0]}?speed=max&loop=1", settings="[service]\ndrain_seconds = 0.01\n"
+    ).ready()
+    subscriber = daemon.subscribe()
+    until(lambda: subscriber.of("final"), "heard")
+    assert daemon.stop() == 75
+    assert daemon.events("stopped")[0]["complete"] is False
+
+
+def test_ready_is_told_only_when_the_model_is_loaded_for_which_the_service_waits(serve, bundle, tmp_path):
+    model = tmp_path / "model"
+    daemon = serve("--source", "fifo:none", model=model, settings="[recognition]\nretry_seconds = 0.1\n")
+    subscriber = daemon.subscribe()
+    until(lambda: daemon.status().faults, "fault")
+    (fault,) = daemon.status().faults
+    assert fault.code == "MODEL_UNUSABLE"
+    assert str(model) in fault.message
+    assert daemon.status().phase == pb.PHASE_LOADING
+    assert "READY=1" not in daemon.told
+    shutil.copytree(bundle, model)
+    daemon.ready()
+    until(lambda: any(fault.recovered for fault in subscriber.of("fault")), "recovery")
+    assert not daemon.status().faults
+    assert daemon.status().model == "tiny"
+
+
+def test_sighup_takes_what_it_can_and_names_what_it_cannot(serve):
+    daemon = serve("--source", "fifo:none", settings="[vad]\naggressiveness = 1\n").ready()
+    daemon.config.write_text("[vad]\naggressiveness = 3\n[log]\ntranscripts = true\n[audio]\nstall_seconds = 9.0\n")
+    daemon.send(signal.SIGHUP)
+    until(lambda: daemon.events("settings read again"), "read again")
+    (entry,) = daemon.events("settings read again")
+    assert entry["changed"] == ["vad.aggressiveness", "log.transcripts"]
+    assert entry["need_restart"] == ["audio.stall_seconds"]
+    until(lambda: daemon.told.count("READY=1") == 2, "ready again")
+    assert daemon.told.index("RELOADING=1") > daemon.told.index("READY=1")
+    daemon.config.write_text("[vad]\naggressiveness = 7\n")
+    daemon.send(signal.SIGHUP)
+    until(lambda: [fault.code for fault in daemon.status().faults] == ["CONFIG_INVALID"], "fault")
+    daemon.config.write_text("")
+    daemon.send(signal.SIGHUP)
+    until(lambda: not daemon.status().faults, "recovery")
+    assert daemon.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "code", "told"),
+    [
+        (["--source", "wav:none.wav"], "", 66, "none.wav: no such file"),
+        (["--source", "radio"], "", 78, "source 'radio' is not known"),
+        ([], "[vad]\nframe_ms = 25\n", 78, "vad.frame_ms = 25"),
+        (["--listen", "nowhere"], "", 78, "server.listen"),
+        (["--listen", "0.0.0.0:7661"], "", 69, "other machines could listen in"),
+        (["--listen", "unix:/no/such/folder/x"], "", 69, "there is no folder /no/such/folder"),
+        (["--no-such"], "", 2, "--no-such"),
+    ],
+)
+def test_exit_code_and_one_line_say_why_it_does_not_start(tmp_path, options, settings, code, told):
+    (tmp_path / "c.toml").write_text(settings)
+    done = subprocess.run(
+        [*PROGRAM, "serve", "--config", tmp_path / "c.toml", "--source", "fifo:none", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_metrics_are_served_and_their_port_is_not_taken_twice(serve, tmp_path):
+    from urllib.request import urlopen
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    daemon = serve("--source", "fifo:none", "--metrics", f"127.0.0.1:{port}").ready()
+    text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    assert 'rtstream_info{engine="' in text
+    assert 'rtstream_device_state{state="lost"} 1.0' in text
+    assert "rtstream_decode_seconds_count 0.0" in text
+    other = subprocess.run(
+        [
+            *PROGRAM,
+            "serve",
+            "--source",
+            "fifo:none",
+            "--listen",
+            f"unix:{tmp_path}/b",
+            "--metrics",
+            f"127.0.0.1:{port}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert other.returncode == 69
+    assert f"metrics.listen = '127.0.0.1:{port}'" in other.stderr.splitlines()[-1]
+    assert daemon.stop() == 0
+
+
+@needs_sound
+def test_microphone_that_is_absent_at_boot_is_heard_when_it_comes_and_sigterm_gives_its_last_words(
+    serve, sound, speech
+):
+    daemon = serve(
+        "--source", "mic:desk", environment=sound.environment, settings=f"[audio]\nretry_seconds = 0.2\n{CTC}"
+    ).ready()
+    subscriber = daemon.subscribe()
+    until(lambda: daemon.status().device.state == pb.CAPTURE_STATE_LOST, "absent")
+    assert daemon.status().phase == pb.PHASE_DEGRADED
+    sound.configure("desk")
+    device = sound.plug("desk")
+    device.say(np.tile(speech[1].astype(np.float32) / 32768, 10))
+    until(lambda: daemon.status().phase == pb.PHASE_READY, "heard")
+    until(lambda: subscriber.of("final"), "a final")
+    said = len(subscriber.of("final"))
+    open_segment = until(lambda: open_segments(subscriber), "another segment is being spoken")[0]
+    assert daemon.stop() == 0
+    assert open_segment in [final.segment for final in subscriber.of("final")[said:]]
+    states = [event.state for event in subscriber.of("device_state")]
+    assert states[-2:] == [pb.CAPTURE_STATE_CAPTURING, pb.CAPTURE_STATE_ENDED]
+    assert not subscriber.of("audio_lost")
+
+
+@needs_sound
+def test_watchdog_is_fed_while_audio_comes_and_not_when_an_open_device_gives_none(serve, sound):
+    sound.configure("desk")
+    device = sound.plug("desk")
+    device.say(np.zeros(0, np.float32))
+    daemon = serve(
+        "--source",
+        "mic:desk",
+        environment={**sound.environment, "WATCHDOG_USEC": "400000"},
+        settings="[audio]\nstall_seconds = 1.0\nretry_seconds = 0.2\n",
+    ).ready()
+    until(lambda: daemon.told.count("WATCHDOG=1") > 3, "fed")
+    device.hush()
+    until(lambda: daemon.status().device.state == pb.CAPTURE_STATE_STALLED, "stalled")
+    fed = daemon.told.count("WATCHDOG=1")
+    threading.Event().wait(2.0)  # five times the watchdog's interval
+    assert daemon.told.count("WATCHDOG=1") == fed
+    device.say(np.zeros(0, np.float32))
+    until(lambda: daemon.told.count("WATCHDOG=1") > fed, "fed again")
+    device.unplug()
+    sound.configure()
+    until(lambda: daemon.status().device.state == pb.CAPTURE_STATE_LOST, "lost")
+    fed = daemon.told.count("WATCHDOG=1")
+    # An absent device is being looked for: a restart would not bring it.
+    until(lambda: daemon.told.count("WATCHDOG=1") > fed + 3, "fed while looking")
+    assert daemon.stop() == 0
+
+
+@pytest.mark.skipif(not FAKETIME, reason="needs a clock that can be set: apt-get install libfaketime")
+def test_time_of_day_that_jumps_in_the_middle_of_a_sentence_changes_nothing(serve, speech, replayed, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    environment = {
+        "LD_PRELOAD": str(FAKETIME[0]),
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+    }
+    daemon = serve("--source", f"wav:{speech[0]}", environment=environment, settings=CTC).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    for number, jump in enumerate(("+30y", "-20y", "+1y")):
+        heard = (number + 1) * len(speech[1]) // 4
+        until(lambda h=heard: daemon.status().counters["recognised_samples"] >= h, "heard")
+        clock.write_text(jump)
+    until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+    assert finals(subscriber) == replayed
+    assert daemon.status().uptime.seconds < 3600
+    assert daemon.stop() == 0
+    assert len({entry["timestamp"][:4] for entry in daemon.log if "timestamp" in entry}) > 1  # it did jump

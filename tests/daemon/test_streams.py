@@ -1,0 +1,132 @@
+"""Clients' own audio: same events, held back, bounded, and let go of."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from rtstream.audio.wav import open_audio
+from rtstream.bundle.bundle import load_bundle
+from rtstream.daemon.engine import Engine
+from rtstream.daemon.streams import PIECE, WAITING_EVENTS, WAITING_SECONDS, ClientStream
+from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
+from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from tests.audio.sound_server import until
+from tests.recognizer.tiny_bundle import DATA
+
+
+@pytest.fixture(scope="module")
+def recognizer(bundle):
+    return Recognizer(load_bundle(bundle, "float"), RecognizerConfig(partials="ctc"))
+
+
+@pytest.fixture(scope="module")
+def speech():
+    with open_audio(DATA / "cv-telephone.wav") as audio:
+        return np.concatenate([block.samples for block in audio])
+
+
+@pytest.fixture
+def engine():
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+class Talkative:
+    """A pipeline that has something to say about every block, at once."""
+
+    def __init__(self):
+        self.blocks = 0
+
+    def push(self, block):
+        self.blocks += 1
+        return [Partial(0, 0, block.position, f"{self.blocks}")]
+
+    def finish(self):
+        return [Final(0, 0, 1, "end")]
+
+
+def run(test):
+    asyncio.run(asyncio.wait_for(test, 120))
+
+
+def test_events_are_those_of_the_audio_alone_however_it_comes(engine, recognizer, speech):
+    pipeline = Pipeline(recognizer)
+    expected = pipeline.push(AudioBlock(speech, 0)) + pipeline.finish()
+    assert any(isinstance(event, Final) for event in expected)
+
+    async def client(sizes):
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), 10_240, lambda: None)
+
+        async def send():
+            at = turn = 0
+            while at < len(speech):
+                await stream.push(speech[at : at + sizes[turn % len(sizes)]])
+                at += sizes[turn % len(sizes)]
+                turn += 1
+            await stream.finish()
+
+        sending = asyncio.create_task(send())
+        events = [event async for event in stream]
+        await sending
+        await stream.close()
+        return events
+
+    async def test():
+        for events in await asyncio.gather(client([10**6]), client([160, 7_000, 1]), client([3 * PIECE + 1])):
+            assert events == expected
+
+    run(test())
+
+
+def test_client_that_is_faster_than_recognition_is_held_back(engine):
+    async def test():
+        pipeline = Talkative()
+        stream = ClientStream(engine, lambda: pipeline, 320, lambda: None)
+        # Nobody reads: after so many events recognition leaves the stream alone, then pushing waits.
+        sending = asyncio.create_task(stream.push(np.zeros(SAMPLE_RATE * 200, np.float32)))
+        await asyncio.to_thread(until, lambda: stream._channel.waiting_seconds >= WAITING_SECONDS, "full")
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            assert stream._channel.waiting_seconds <= WAITING_SECONDS
+            assert len(stream._events) <= WAITING_EVENTS
+        assert not sending.done()
+        seen = 0
+        async for _ in stream:
+            seen += 1
+            if seen == 3 * WAITING_EVENTS:
+                break
+        await stream.close()
+        await sending
+
+    run(test())
+
+
+def test_closing_lets_go_of_who_waits_and_is_told_once(engine):
+    async def test():
+        closed = []
+        stream = ClientStream(engine, Talkative, 320, lambda: closed.append(True))
+        reading = asyncio.create_task(anext(aiter(stream), None))
+        await asyncio.sleep(0.05)
+        await stream.close()
+        await stream.close()
+        assert await reading is None
+        assert closed == [True]
+        await stream.push(np.zeros(10 * SAMPLE_RATE, np.float32))  # goes nowhere, and does not wait
+
+    run(test())
+
+
+def test_streams_that_come_and_go_leave_nothing_behind(engine):
+    async def test():
+        for _ in range(300):
+            stream = ClientStream(engine, Talkative, 320, lambda: None)
+            await stream.push(np.zeros(320, np.float32))
+            await stream.close()
+        await asyncio.to_thread(until, lambda: engine.idle, "idle")
+        assert not engine._turn
+        assert not engine._running
+
+    run(test())

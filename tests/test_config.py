@@ -1,0 +1,110 @@
+"""Settings: where they come from, and what is said of those that are wrong."""
+
+import json
+
+import pytest
+
+from rtstream.cli.main import main
+from rtstream.config import Config, load, to_toml
+from rtstream.daemon.settings import check_settings
+from rtstream.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    monkeypatch.delenv("RTSTREAM_MODEL", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "rtstream.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_are_right():
+    check_settings(Config())
+
+
+def test_environment_is_stronger_than_the_file_and_the_command_line_than_both(file, monkeypatch):
+    path = file('[log]\nlevel = "error"\n[server]\nlisten = ["unix:/a"]\n[vad]\naggressiveness = 3\n')
+    monkeypatch.setenv("RTSTREAM_LOG__LEVEL", "debug")
+    monkeypatch.setenv("RTSTREAM_SERVER__LISTEN", "unix:/b, 127.0.0.1:7")
+    monkeypatch.setenv("RTSTREAM_PUBLISH__QUEUE_SIZE", "99")
+    config = load(path)
+    assert config.vad.aggressiveness == 3
+    assert config.log.level == "debug"
+    assert config.server.listen == ("unix:/b", "127.0.0.1:7")
+    assert config.publish.queue_size == 99
+    assert load(path, {"log": {"level": "info"}}).log.level == "info"
+
+
+def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
+    monkeypatch.setenv("RTSTREAM_MODEL", "/models/x")
+    monkeypatch.setenv("RTSTREAM_DEBUG", "1")
+    assert load().recognition.model is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[audio]\nsourc = 'mic'", "audio.sourc is not a setting; did you mean 'source'?"),
+        ("[sever]\n", "[sever] is not a section; did you mean 'server'?"),
+        ("audio = 3", "audio = 3: it is a section"),
+        ("[vad]\naggressiveness = 4", "vad.aggressiveness = 4: input should be 0, 1, 2 or 3"),
+        ("[recognition]\nchunk_ms = 500", "recognition.chunk_ms = 500: input should be 320, 640 or 1280"),
+        ("[audio]\nrate = 'fast'", "audio.rate = 'fast': input should be a valid integer"),
+        ("[server]\nlisten = ['nowhere']", "server.listen = 'nowhere': it must be HOST:PORT or unix:PATH"),
+        ("[publish]\nqueue_size = 1", "publish.queue_size = 1: input should be greater than or equal to 8"),
+        ("[log]\nlevel = 'loud'", "log.level = 'loud': input should be 'debug', 'info', 'warning' or 'error'"),
+        ("[log\n", "not TOML"),
+        ("[vad]\nmin_speech_ms = 300", "vad: min_speech_ms (300) must fit into onset_window_ms (200)"),
+        ("[audio]\nsource = 'radio'", "source 'radio' is not known; it is one of: mic"),
+        ("[server]\ntls_key = '/k'", "server.tls_certificate and server.tls_key belong together"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_key_value_and_what_is_allowed(file, capsys, text, told):
+    assert main(["config", "check", "--config", str(file(text))]) == 1
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert shown.count("\n") == 1
+
+
+def test_wrong_variable_is_named_as_such(monkeypatch):
+    monkeypatch.setenv("RTSTREAM_VAD__FRAME_MS", "25")
+    with pytest.raises(ConfigError, match=r"environment: vad.frame_ms = '25': input should be 10, 20 or 30"):
+        load()
+    monkeypatch.delenv("RTSTREAM_VAD__FRAME_MS")
+    monkeypatch.setenv("RTSTREAM_VADD__FRAME_MS", "20")
+    with pytest.raises(ConfigError, match="RTSTREAM_VADD__FRAME_MS is not a setting"):
+        load()
+
+
+def test_several_faults_are_all_told(file):
+    with pytest.raises(ConfigError, match=r"vad.frame_ms = 7.*log.levle is not a setting; did you mean 'level'"):
+        load(file("[vad]\nframe_ms = 7\n[log]\nlevle = 'info'"))
+
+
+def test_missing_file_is_an_error_only_where_it_was_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_what_show_writes_is_read_as_the_same_settings(file, capsys):
+    path = file('[audio]\nsource = "mic:Müller \\"X\\""\n[server]\nlisten = ["unix:/b"]\nmax_calls = 3\n')
+    assert main(["config", "show", "--config", str(path)]) == 0
+    shown = capsys.readouterr().out
+    again = path.with_name("again.toml")
+    again.write_text(shown)
+    assert load(again) == load(path)
+    assert to_toml(load(again)) == shown
+
+
+def test_schema_has_every_setting(capsys):
+    assert main(["config", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["$defs"]["Vad"]["properties"]["aggressiveness"]["enum"] == [0, 1, 2, 3]

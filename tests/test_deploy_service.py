@@ -1,0 +1,151 @@
+"""What is installed: the units, the scripts, the example of the settings."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rtstream.config import Config, load, to_toml
+from rtstream.daemon.exits import ExitCode
+from rtstream.daemon.metrics import COUNTERS
+from rtstream.daemon.settings import check_settings
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+UNITS = ("rtstream.service", "rtstream-user.service")
+
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd: apt-get install systemd")
+
+
+def script(name, *arguments, destination):
+    return subprocess.run(
+        [DEPLOY / name, *arguments],
+        env={**os.environ, "DESTDIR": str(destination), "RTSTREAM_FILES_ONLY": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode & 0o777, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_example_of_the_settings_is_right_and_changes_only_what_it_says():
+    config = load(DEPLOY / "rtstream.toml")
+    check_settings(config)
+    assert config.metrics.listen
+    changed = [name for name in Config.model_fields if getattr(config, name) != getattr(Config(), name)]
+    assert changed == ["server", "metrics"]
+
+
+def test_defaults_of_the_documentation_are_those_of_the_program():
+    check_settings(load(None, {}))
+    assert "aggressiveness = 1" in to_toml(Config())
+
+
+def test_installing_twice_is_the_same_as_once_and_keeps_the_settings(tmp_path):
+    assert script("install.sh", destination=tmp_path).returncode == 0
+    first = files(tmp_path)
+    assert first["etc/rtstream/rtstream.toml"][0] == 0o640
+    assert "etc/systemd/system/rtstream.service" in first
+    (tmp_path / "etc/rtstream/rtstream.toml").write_text("[log]\nlevel = 'debug'\n")
+    done = script("install.sh", destination=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    second = files(tmp_path)
+    assert second.pop("etc/rtstream/rtstream.toml")[1] == b"[log]\nlevel = 'debug'\n"
+    first.pop("etc/rtstream/rtstream.toml")
+    assert second == first
+
+
+def test_uninstalling_keeps_settings_and_transcripts_and_purge_leaves_nothing(tmp_path):
+    script("install.sh", destination=tmp_path)
+    (tmp_path / "var/lib/rtstream").mkdir(parents=True)
+    (tmp_path / "var/lib/rtstream/finals.sqlite").touch()
+    for _ in range(2):
+        assert script("uninstall.sh", destination=tmp_path).returncode == 0
+        assert set(files(tmp_path)) == {"etc/rtstream/rtstream.toml", "var/lib/rtstream/finals.sqlite"}
+    assert script("uninstall.sh", "--purge", destination=tmp_path).returncode == 0
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["install.sh", "uninstall.sh"])
+def test_unknown_option_is_an_error_and_changes_nothing(tmp_path, name):
+    done = script(name, "--all", destination=tmp_path)
+    assert done.returncode == 1
+    assert "--all" in done.stderr
+    assert not files(tmp_path)
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_understands_the_unit(tmp_path, unit):
+    text = (DEPLOY / "systemd" / unit).read_text()
+    (tmp_path / unit).write_text(text.replace("/opt/rtstream/bin/rtstream", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *(["--user"] if "user" in unit else []), tmp_path / unit],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert unit not in done.stderr, done.stderr
+
+
+@needs_systemd
+def test_unit_is_as_closed_as_was_promised():
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", DEPLOY / "systemd/rtstream.service"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-500:]
+    score = re.search(r"exposure level for rtstream.service: ([0-9.]+)", done.stdout)
+    assert float(score[1]) <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("MemoryDenyWriteExecute=no", "PortAudio's callbacks go through libffi"),
+        ("DevicePolicy=closed", "PrivateDevices would take /dev/snd away"),
+        ("DeviceAllow=char-alsa rw", "as above"),
+        ("SupplementaryGroups=audio", "as above"),
+        ("Type=notify", "ready when the model is loaded, not before"),
+        ("KillMode=mixed", "the capturing process ends after the last words"),
+    ],
+)
+def test_unit_avoids_what_breaks_sound(setting, why):
+    lines = (DEPLOY / "systemd/rtstream.service").read_text().splitlines()
+    assert setting in lines, why
+    assert not [line for line in lines if line.startswith("PrivateDevices")]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_know_the_exit_codes(unit):
+    text = (DEPLOY / "systemd" / unit).read_text()
+    assert f"RestartPreventExitStatus={ExitCode.CONFIG} 2" in text
+    assert f"SuccessExitStatus={ExitCode.CUT_SHORT}" in text
+
+
+def test_alerts_name_metrics_that_there_are():
+    from prometheus_client import generate_latest
+
+    from rtstream.daemon.metrics import Metrics
+    from rtstream.events import DeviceState
+    from rtstream.rpc.hub import Status
+
+    status = Status("1", "ready", device=DeviceState("m", "lost"), audio_age_seconds=1.0, real_time_factor=0.1)
+    text = generate_latest(Metrics(lambda: status).registry).decode()
+    samples = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert {f"rtstream_{name}_total" for name in COUNTERS} <= samples
+    used = set(re.findall(r"\brtstream_\w+", (DEPLOY / "prometheus/alerts.yml").read_text()))
+    assert used
+    assert used <= samples
