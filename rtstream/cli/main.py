@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("rtstream.cli.replay", "Transcribe audio files, partial by partial."),
+    "serve": ("rtstream.cli.serve", "Listen all day and serve any number of subscribers."),
+    "listen": ("rtstream.cli.listen", "Show what a running service hears."),
+    "transcribe": ("rtstream.cli.transcribe", "Transcribe audio files with a running service."),
+    "status": ("rtstream.cli.status", "Ask a running service how it is."),
+    "devices": ("rtstream.cli.devices", "List the microphones of this machine."),
+    "doctor": ("rtstream.cli.doctor", "Check what the service needs, and say what to do."),
+    "config": ("rtstream.cli.config", "Show and check the settings of the service."),
     "bench": ("rtstream.cli.bench", "Measure speed, delay and memory on this machine."),
     "eval": ("rtstream.cli.eval", "Measure word and character error rates on test sets."),
     "train": ("rtstream.cli.train", "Train a model from a recipe."),

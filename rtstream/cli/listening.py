@@ -1,0 +1,135 @@
+"""Shows a subscription: transcripts to standard output, the newest words and what goes wrong to the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtstream.cli.screen import LiveLine, live_stream
+from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.formats.lines import clean, json_line, short_clock
+from rtstream.formats.writer import EventWriter
+from rtstream.publish.items import Gap, Item, Position
+
+if TYPE_CHECKING:
+    from rtstream.cli.connection import ConnectionOptions
+    from rtstream.formats.writer import Format
+    from rtstream.publish.items import Published
+    from rtstream.rpc.client import ConnectionState
+
+
+class Listening:
+    """How to show what is published. See ``rtstream listen --help``."""
+
+    def __init__(self, format_: Format, *, words: bool = False, partials: bool = True) -> None:
+        self._format = format_
+        self._words = words
+        self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
+        self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
+        self._partials = self._live or (partials and format_ == "jsonl")
+        self._writer = EventWriter(format_, words=words)
+        self._lost = False
+
+    async def run(
+        self,
+        connection: ConnectionOptions,
+        target: str | None,
+        *,
+        from_start: bool = False,
+        resume_after: Position | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Show events until interrupted. Raises ServerError, ConfigError."""
+        if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
+            sys.stdout.reconfigure(encoding="utf-8")
+        async with connection.client(target) as client:
+            self._write(self._writer.begin())
+            try:
+                async for item in client.subscribe(
+                    from_start=from_start,
+                    resume_after=resume_after,
+                    partials=self._partials,
+                    words=self._words or self._format in {"srt", "vtt"},
+                    wait=wait,
+                    on_connection=self._connection,
+                ):
+                    self._show(item)
+            finally:
+                self._line.clear()
+
+    def _connection(self, state: ConnectionState, message: str) -> None:
+        if state == "lost" or self._lost:
+            self._note(message if state == "connected" else f"{message}; trying again")
+        self._lost = state == "lost"
+
+    def _show(self, item: Item) -> None:
+        if self._format == "jsonl":
+            self._write(item_line(item, words=self._words) + "\n")
+        elif isinstance(item, Gap) or not isinstance(item.event, Partial | Final):
+            self._note(describe(item))
+        else:
+            self._write(self._writer.add(item.event))
+        if self._live and not isinstance(item, Gap) and isinstance(item.event, Partial | Final):
+            self._line.show("" if isinstance(item.event, Final) else item.event.text)
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._line.clear()
+            sys.stdout.write(text)
+            sys.stdout.flush()  # whoever reads the other end of a pipe sees it now
+
+    def _note(self, text: str) -> None:
+        self._line.clear()
+        click.echo(f"rtstream: {clean(text)}", err=True)
+
+
+def item_line(item: Item, *, words: bool = False) -> str:
+    """An item as JSON: partials and finals as replay writes them, finals with ``epoch`` and ``sequence`` besides."""
+    return json.dumps(_fields(item, words=words), ensure_ascii=False)
+
+
+def describe(item: Item) -> str:
+    """A line for people about what is no transcript."""
+    if isinstance(item, Gap):
+        count = "some finals" if item.missed is None else f"{item.missed} finals"
+        return f"{count} after number {item.requested.sequence} are no longer held by the daemon ({item.reason})"
+    match item.event:
+        case AudioLost(position, samples, reason):
+            return f"{samples / SAMPLE_RATE:.2f} s of audio were lost at {short_clock(position)} ({reason})"
+        case DeviceState(device, state, detail):
+            return f"{device}: {state}" + (f", {detail}" if detail else "")
+        case Fault(code, message, recovered):
+            return f"{'recovered' if recovered else 'fault'} {code}: {message}"
+        case event:
+            return event.text
+
+
+def read_position(text: str) -> Position | None:
+    """``EPOCH:N``; None if it is not that."""
+    epoch, colon, sequence = text.rpartition(":")
+    return Position(epoch, int(sequence)) if colon and epoch and sequence.isdecimal() else None
+
+
+def _fields(item: Item, *, words: bool) -> dict[str, Any]:
+    if isinstance(item, Gap):
+        after = {"epoch": item.requested.epoch, "sequence": item.requested.sequence}
+        return {"type": "gap", "after": after, "reason": item.reason, "missed": item.missed}
+    match item.event:
+        case Partial() | Final() as event:
+            fields: dict[str, Any] = json.loads(json_line(event, words=words))
+            return fields | _number(item)
+        case AudioLost(position, samples, reason):
+            start, end = position / SAMPLE_RATE, (position + samples) / SAMPLE_RATE
+            return {"type": "audio_lost", "start": round(start, 3), "end": round(end, 3), "reason": reason}
+        case DeviceState(device, state, detail):
+            return {"type": "device_state", "device": device, "state": state, "detail": detail}
+        case Fault(code, message, recovered):
+            return {"type": "fault", "code": code, "message": message, "recovered": recovered}
+
+
+def _number(item: Published) -> dict[str, str | int]:
+    return {} if item.sequence is None else {"epoch": item.epoch, "sequence": item.sequence}

@@ -1,0 +1,127 @@
+"""``rtstream transcribe``: recordings through a daemon that runs, without loading a model here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+import click
+
+from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_options
+from rtstream.errors import AudioError
+from rtstream.formats.writer import FORMATS, EventWriter, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtstream.rpc.client import Client
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  rtstream transcribe talk.flac
+  rtstream transcribe --server pi.local:7660 --ca ca.pem --token-file token talk.mp3
+  rtstream transcribe --format srt talk.wav > talk.srt
+"""
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--server", "target", metavar="TARGET", help=TARGET_HELP)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="What is written to standard output.",
+)
+@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl).")
+@click.option("--no-partials", is_flag=True, help="Finals alone.")
+@click.option(
+    "--rate", type=click.IntRange(1), metavar="HZ", help="Every FILE is raw 16-bit little-endian mono PCM of this rate."
+)
+@connection_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    target: str | None,
+    format_: Format,
+    *,
+    words: bool,
+    no_partials: bool,
+    rate: int | None,
+    connection: ConnectionOptions,
+) -> None:
+    """Transcribe audio files with a daemon that runs; the output is that of replay.
+
+    FILE has any format that libsndfile reads, any rate and length; "-" is standard input, a WAV stream or, with --rate,
+    raw PCM. It is decoded here and sent while it is recognised. A file that cannot be read, or holds no speech, makes
+    the exit code 1; the others are transcribed all the same.
+    """
+    if format_ in {"srt", "vtt"} and len(files) > 1:
+        raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")
+    if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
+        sys.stdout.reconfigure(encoding="utf-8")
+
+    async def run() -> bool:
+        async with connection.client(target) as client:
+            sender = _Sender(client, format_, words=words, partials=not no_partials, raw_rate=rate)
+            return await sender.run(files)
+
+    if not asyncio.run(run()):
+        ctx.exit(1)
+
+
+class _Sender:
+    """Sends recordings, one after the other, and writes what comes back."""
+
+    def __init__(self, client: Client, format_: Format, *, words: bool, partials: bool, raw_rate: int | None) -> None:
+        self._client = client
+        self._format = format_
+        self._words = words
+        self._partials = partials
+        self._raw_rate = raw_rate
+
+    async def run(self, files: Sequence[str]) -> bool:
+        """Transcribe all, report those that failed, and say whether none did. Raises ServerError."""
+        good = True
+        for file in files:
+            name = os.fsencode(file).decode(errors="backslashreplace") if len(files) > 1 else None
+            try:
+                await self._transcribe(file, EventWriter(self._format, words=self._words, file=name))
+            except AudioError as error:
+                click.echo(f"rtstream: error: {error}", err=True)
+                good = False
+        return good
+
+    async def _transcribe(self, file: str, writer: EventWriter) -> None:
+        from rtstream.events import AudioLost, Fault, Final  # noqa: PLC0415 - with the client, not for --help
+        from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
+        from rtstream.rpc.recordings import chunks  # noqa: PLC0415
+
+        settings = StreamSettings(
+            partials=self._partials and self._format == "jsonl", words=self._words or self._format in {"srt", "vtt"}
+        )
+        found = False
+        _write(writer.begin())
+        async for event in self._client.recognize(
+            chunks(file, raw_rate=self._raw_rate), floats=True, settings=settings
+        ):
+            if isinstance(event, AudioLost | Fault):
+                reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
+                click.echo(f"rtstream: {reason}", err=True)
+                continue
+            found |= isinstance(event, Final)
+            _write(writer.add(event))
+        if not found:
+            raise AudioError(f"{file}: no speech was found in it; check that the recording is not silent")
+
+
+def _write(text: str) -> None:
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()  # whoever reads the other end of a pipe sees it now

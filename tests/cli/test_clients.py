@@ -1,0 +1,211 @@
+"""``listen``, ``transcribe`` and ``status`` as processes, against a real server."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from rtstream.cli.listening import describe, item_line, read_position
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
+from rtstream.formats.lines import json_line
+from rtstream.publish.items import Gap, Position, Published
+from rtstream.rpc.server import ServerConfig
+from tests.publish.finals import final, partial
+from tests.rpc.calls import until
+from tests.rpc.conftest import running
+
+ROOT = Path(__file__).parents[2]
+
+
+async def start(*arguments, **environment):
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import sys; from rtstream.cli.main import main; sys.exit(main())",
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+async def ended(process):
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def run(*arguments, **environment):
+    return await ended(await start(*arguments, **environment))
+
+
+async def lines(process, count):
+    return [(await process.stdout.readline()).decode() for _ in range(count)]
+
+
+@pytest.fixture
+async def served():
+    async with running() as made:
+        yield made
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "talk.flac"
+    soundfile.write(path, np.full(5 * 22_050, 0.25), 22_050)
+    return path
+
+
+async def test_listen_writes_what_happens_as_lines_of_json(served):
+    process = await start("listen", served.target, "--format", "jsonl", "--words")
+    await until(lambda: served.broker.subscribers)
+    events = [partial(1), final(1), Fault("DISK_FULL", "full"), final(2)]
+    for event in events:
+        served.broker.publish(event)
+    got = await lines(process, 4)
+    process.send_signal(signal.SIGINT)
+    code, out, err = await ended(process)
+    assert (code, out, err) == (130, "", "")
+    epoch = served.broker.last.epoch
+    assert json.loads(got[1]) == json.loads(json_line(events[1], words=True)) | {"epoch": epoch, "sequence": 1}
+    assert [json.loads(line)["type"] for line in got] == ["partial", "final", "fault", "final"]
+    assert got[0] == json_line(events[0], words=True) + "\n"
+
+
+async def test_listen_from_start_as_captions_and_after_a_number(served):
+    for number in range(3):
+        served.broker.publish(final(number))
+    process = await start("listen", "--from-start", "--format", "srt", RTSTREAM_SERVER=served.target)
+    assert (await lines(process, 12))[0::4] == ["1\n", "2\n", "3\n"]
+    process.terminate()
+    await ended(process)
+    process = await start("listen", served.target, "--resume-after", f"{served.broker.last.epoch}:2")
+    assert (await lines(process, 1)) == ["[00:02.00 - 00:02.50] words that were said\n"]
+    process.terminate()
+    await ended(process)
+
+
+async def test_listen_tells_of_faults_beside_the_text(served):
+    process = await start("listen", served.target)
+    await until(lambda: served.broker.subscribers)
+    served.broker.publish(Fault("DISK_FULL", "the disk is full"))
+    served.broker.publish(final(1))
+    assert len(await lines(process, 1)) == 1
+    process.terminate()
+    assert (await ended(process))[2] == "rtstream: fault DISK_FULL: the disk is full\n"
+
+
+async def test_listen_ends_quietly_when_its_reader_has_gone(served):
+    process = await start("listen", served.target, "--from-start")
+    process._transport.get_pipe_transport(1).close()
+    served.broker.publish(final(1))
+    assert await process.wait() == 141
+    assert await process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("command", [["listen"], ["status"], ["transcribe", "--server"]])
+async def test_daemon_that_is_not_there_is_one_line(tmp_path, recording, command):
+    target = f"unix:{tmp_path}/nothing"
+    files = [recording] if "transcribe" in command else []
+    code, out, err = await run(*command, target, *files)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"rtstream: error: {target}: no daemon can be reached there")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--from-start", "--resume-after", "e:1"], ["--resume-after", "1"], ["--resume-after", "e:-1"]]
+)
+async def test_listen_with_an_impossible_beginning_is_a_usage_error(arguments):
+    assert (await run("listen", *arguments))[0] == 2
+
+
+async def test_transcribe_writes_what_replay_would(served, recording):
+    code, out, err = await run("transcribe", "--server", served.target, recording)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [f"[00:0{n}.00 - 00:0{n + 1}.00] 0.250" for n in range(5)]
+    code, out, _ = await run("transcribe", "--server", served.target, "--format", "jsonl", recording)
+    assert [json.loads(line)["type"] for line in out.splitlines()] == ["partial", "final"] * 5
+    assert not served.hub.open_streams
+
+
+async def test_transcribe_of_a_bad_file_goes_on_with_the_others(served, recording, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no audio")
+    code, out, err = await run("transcribe", "--server", served.target, bad, recording)
+    assert code == 1
+    assert err.startswith(f"rtstream: error: {bad}: ")
+    assert err.count("\n") == 1
+    assert f"{recording}:" in out
+
+
+async def test_status_for_people_and_for_programs(served):
+    code, out, err = await run("status", served.target)
+    assert (code, err) == (0, "")
+    assert "phase        ready" in out
+    assert "up for       12 s" in out
+    code, out, _ = await run("status", served.target, "--json")
+    assert json.loads(out)["counters"] == {"finals": 3}
+
+
+async def test_token_comes_from_a_file_or_the_environment(tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("0123456789abcdef\n")
+    async with running(ServerConfig(tokens=tokens)) as served:
+        assert (await run("status", served.target, "--token-file", tokens))[0] == 0
+        assert (await run("status", served.target, RTSTREAM_TOKEN="0123456789abcdef"))[0] == 0  # noqa: S106
+        code, _, err = await run("status", served.target, RTSTREAM_TOKEN="0123456789abcdeX")  # noqa: S106
+        assert code == 1
+        assert "the token is not one" in err
+        assert err.count("\n") == 1
+        empty = tmp_path / "empty"
+        empty.write_text("# none\n")
+        assert "holds no token" in (await run("status", served.target, "--token-file", empty))[2]
+
+
+@pytest.mark.parametrize(
+    ("item", "fields"),
+    [
+        (
+            Gap(Position("e", 3), "expired", 7),
+            {"type": "gap", "after": {"epoch": "e", "sequence": 3}, "reason": "expired", "missed": 7},
+        ),
+        (
+            Published(AudioLost(16_000, 8_000, "behind"), "e"),
+            {"type": "audio_lost", "start": 1.0, "end": 1.5, "reason": "behind"},
+        ),
+        (
+            Published(DeviceState("mic", "lost", "unplugged"), "e"),
+            {"type": "device_state", "device": "mic", "state": "lost", "detail": "unplugged"},
+        ),
+        (
+            Published(Fault("X", "y", recovered=True), "e"),
+            {"type": "fault", "code": "X", "message": "y", "recovered": True},
+        ),
+    ],
+)
+def test_lines_of_what_is_no_transcript(item, fields):
+    assert json.loads(item_line(item)) == fields
+    assert "\n" not in describe(item)
+
+
+def test_lines_of_transcripts_are_those_of_replay_and_a_number():
+    word = Word("a", 0, 16_000, 0.5)
+    given = Final(0, 0, 16_000, "a", (word,))
+    assert item_line(Published(Partial(0, 0, 16_000, "a"), "e")) == json_line(Partial(0, 0, 16_000, "a"))
+    numbered = json.loads(item_line(Published(given, "e", 4), words=True))
+    assert numbered == json.loads(json_line(given, words=True)) | {"epoch": "e", "sequence": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("e:1", Position("e", 1)), ("a:b:7", Position("a:b", 7)), ("e", None), (":1", None), ("e:", None), ("e:x", None)],
+)
+def test_positions(text, position):
+    assert read_position(text) == position

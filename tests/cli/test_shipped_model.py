@@ -1,0 +1,70 @@
+"""The shipped model on recorded speech, through the whole program."""
+
+import itertools
+import json
+
+import pytest
+
+from rtstream.bundle.default import CHECKOUT
+from rtstream.cli.main import main
+from tests.recognizer.tiny_bundle import DATA
+
+CLIPS = [json.loads(line) for line in (DATA / "clips.jsonl").read_text().splitlines()]
+HIGHEST_WER = {"libri": 0.20, "cv": 0.35, "lj": 0.20}
+"""By clip set. Above what the model reaches: a few clips vary a lot, and what breaks breaks by more than this."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHECKOUT.is_dir(), reason=f"no model is shipped yet: {CHECKOUT} does not exist"),
+]
+
+
+@pytest.fixture
+def replay(capsys, monkeypatch):
+    """Events of files as the program prints them, and its exit code."""
+    monkeypatch.delenv("RTSTREAM_MODEL", raising=False)
+
+    def run(*arguments):
+        code = main(["replay", "--format", "jsonl", *map(str, arguments)])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+@pytest.mark.parametrize("name", HIGHEST_WER)
+def test_clips_are_recognised(replay, name):
+    jiwer = pytest.importorskip("jiwer")
+    normalize = pytest.importorskip("whisper_normalizer.english").EnglishTextNormalizer()
+    clips = [clip for clip in CLIPS if clip["file"].startswith(name)]
+    code, lines = replay("--words", *[DATA / clip["file"] for clip in clips])
+    assert code == 0
+    said = []
+    for clip in clips:
+        events = [line for line in lines if line["file"].endswith(clip["file"])]
+        for _, segment in itertools.groupby(events, lambda line: line["segment"]):
+            for before, after in itertools.pairwise(line["text"] for line in segment if line["type"] == "partial"):
+                assert after.startswith(before)
+        said.append(" ".join(line["text"] for line in events if line["type"] == "final"))
+    references = [normalize(clip["text"]) for clip in clips]
+    assert jiwer.wer(references, [normalize(text) for text in said]) <= HIGHEST_WER[name]
+    for line in lines:
+        assert all(line["start"] <= word["start"] <= word["end"] <= line["end"] for word in line["words"])
+
+
+def test_words_are_where_they_were_said(replay):
+    # Four sentences with pauses of more than a second between them: no word lies in a pause.
+    _, lines = replay("--words", "--no-partials", DATA / "libri-669-long.flac")
+    words = [word for line in lines for word in line["words"]]
+    gaps = sorted((after["start"] - before["end"] for before, after in itertools.pairwise(words)), reverse=True)
+    assert len(words) > 50
+    assert all(gap > 0.6 for gap in gaps[:3])
+
+
+@pytest.mark.parametrize("clip", [clip for clip in CLIPS if not clip["text"]], ids=lambda clip: clip["file"])
+def test_noise_is_not_words(replay, clip):
+    assert replay(DATA / clip["file"]) == (1, [])
+
+
+def test_partials_come_while_one_speaks(replay):
+    _, lines = replay(DATA / "libri-32-newspaper.flac")  # 7.5 s without a pause
+    assert sum(line["type"] == "partial" for line in lines) >= 5
