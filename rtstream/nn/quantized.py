@@ -110,8 +110,8 @@ class PackedEmbedding(nn.Module):
         super().__init__()
         self.rows: Tensor
         self.scale: Tensor
-        self.register_buffer("rows", weight)
-        self.register_buffer("scale", scale)
+        self.register_buffer("rows", weight.clone())  # a view would keep the whole file in memory
+        self.register_buffer("scale", scale.clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(...,) ids to (..., d_model) float32."""
