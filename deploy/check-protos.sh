@@ -8,6 +8,10 @@ if ! command -v npx >/dev/null; then
     echo "protos: npx is not installed, so buf's lint and breaking checks are left out" >&2
     exit 0
 fi
+if ! npx -y "$buf" --version >/dev/null; then
+    echo "protos: npm's registry cannot be reached, so buf's lint and breaking checks are left out" >&2
+    exit 0
+fi
 npx -y "$buf" lint protos
 for main in origin/main main; do
     if git rev-parse -q --verify "$main:protos/rtstream" >/dev/null; then

@@ -43,7 +43,7 @@ class SpeechServiceStub:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; no audio came for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
     """
 
@@ -98,7 +98,7 @@ class SpeechServiceServicer:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; no audio came for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
     """
 
@@ -194,7 +194,7 @@ class SpeechService:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; no audio came for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
     """
 
