@@ -60,7 +60,10 @@ class Bench:
         """CPU time of the whole process, all threads."""
         self.delays = Delays()
         self.memory: dict[int, int] = {}
-        """Bytes resident after so many seconds of audio, every ``MEMORY_SECONDS``; empty where the system says none."""
+        """Bytes resident after so many seconds of audio, about every ``MEMORY_SECONDS``, while no segment is open.
+
+        Empty where the system does not say.
+        """
 
     @property
     def audio_seconds(self) -> float:
@@ -83,17 +86,18 @@ class Bench:
                     break
                 self._push(block.samples)
                 self._played += len(block.samples)
-                self._look_at_memory()
 
     def pause(self) -> None:
         """Let a second of silence follow."""
         with self._timed():
             self._push(np.zeros(PAUSE, np.float32))
+        self._look_at_memory()
 
     def finish(self) -> None:
         """End the stream. What is played next is another one."""
         with self._timed():
             self._count(self._pipeline.finish)
+        self._look_at_memory()
 
     def _push(self, samples: NDArray[np.float32]) -> None:
         block = AudioBlock(samples, self._position)
@@ -113,9 +117,9 @@ class Bench:
                 self.delays.first_partial_compute.append(took)
 
     def _look_at_memory(self) -> None:
-        due = (len(self.memory) + 1) * MEMORY_SECONDS
-        if self.audio_seconds >= due and (resident := resident_bytes()) is not None:
-            self.memory[due] = resident
+        past = int(self.audio_seconds // MEMORY_SECONDS) * MEMORY_SECONDS
+        if past and past not in self.memory and (resident := resident_bytes()) is not None:
+            self.memory[past] = resident
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

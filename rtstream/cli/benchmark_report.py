@@ -37,6 +37,7 @@ STAGES = {
     "finals": "decoder, finals",
     "guard": "guard",
     "words": "times of words",
+    "memory": "freed memory returned",
 }
 
 

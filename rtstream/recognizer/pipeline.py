@@ -9,6 +9,7 @@ import numpy as np
 from rtstream.events import SAMPLE_RATE, SegmentAudio
 from rtstream.features.log_mel import N_FFT
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.session import RecognizerSession
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
@@ -40,7 +41,7 @@ class Pipeline:
 
     @property
     def times(self) -> StageTimes:
-        """CPU seconds by stage; ``vad`` is the gate and the segmenter, the others are the session's."""
+        """CPU seconds by stage: ``vad`` (gate and segmenter), ``memory`` (its return), and those of the session."""
         return self._session.times
 
     def push(self, block: AudioBlock) -> list[Event]:
@@ -57,7 +58,12 @@ class Pipeline:
         return self._recognize(self._segmenter.finish())
 
     def _recognize(self, given: list[SegmentAudio]) -> list[Event]:
-        return [event for audio in given for piece in self._pieces.cut(audio) for event in self._session.accept(piece)]
+        pieces = (piece for audio in given for piece in self._pieces.cut(audio))
+        events = [event for piece in pieces for event in self._session.accept(piece)]
+        if any(audio.last for audio in given):
+            with self.times.measure("memory"):
+                return_freed_memory()
+        return events
 
 
 class _Pieces:

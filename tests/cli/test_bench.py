@@ -67,7 +67,7 @@ def test_memory_is_looked_at_after_each_five_minutes(bench, monkeypatch):
     monkeypatch.setattr(benchmark, "MEMORY_SECONDS", 3)
     monkeypatch.setattr(benchmark, "resident_bytes", lambda: 1000)
     benchmark.play_on(bench, CLIPS, 10.0)
-    assert bench.memory == {3: 1000, 6: 1000, 9: 1000}
+    assert bench.memory == {3: 1000, 9: 1000}  # at the ends of the recordings, where no segment is open
 
 
 def test_memory_numbers_are_those_of_this_process():

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
+from rtstream.recognizer import memory
+from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.pipeline import LOOK_AHEAD, Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
@@ -140,6 +143,19 @@ def test_time_of_every_stage_is_counted(bundle, speech):
     events(pipeline, speech)
     assert {"vad", "features", "encoder", "ctc", "finals", "words"} <= pipeline.times.seconds.keys()
     assert all(seconds >= 0 for seconds in pipeline.times.seconds.values())
+
+
+def test_freed_memory_is_returned_once_a_segment(bundle, speech, monkeypatch):
+    calls = []
+    monkeypatch.setattr(pipeline_module, "return_freed_memory", lambda: calls.append(True))
+    events(Pipeline(recognizer(bundle)), speech)
+    assert len(calls) == 2
+
+
+def test_freed_memory_is_returned_or_the_system_has_its_own_way(monkeypatch):
+    return_freed_memory()
+    monkeypatch.setattr(memory, "_trim", lambda: None)
+    return_freed_memory()
 
 
 def test_memory_does_not_grow_with_the_stream(bundle, speech):
