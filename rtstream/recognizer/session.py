@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.ctc_search import LogProbs, greedy_text
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rtstream.recognizer.recognizer import Recognizer
+
+
+SHAPE_STEP = 64
+"""Mel frames to whose multiple a whole segment is padded."""
 
 
 class StageTimes:
@@ -98,8 +103,12 @@ class RecognizerSession:
             segment.decoder = self.recognizer.bundle.model.decoder.extend(states, segment.decoder)
 
     def _encode_again(self, segment: _OpenSegment) -> None:
+        mel = torch.cat(segment.features)
+        # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
+        whole = min(-(-len(mel) // SHAPE_STEP) * SHAPE_STEP, 2 * self.recognizer.bundle.config.encoder.max_frames)
         with self.times.measure("second encoding"):
-            states = self.recognizer.encoder(torch.cat(segment.features)[None])[0]
+            padded = F.pad(mel, (0, 0, 0, whole - len(mel)))[None]
+            states = self.recognizer.encoder(padded, torch.tensor([len(mel)]))[0, : -(-len(mel) // 2)]
         segment.posteriors.clear()
         segment.decoder = self.recognizer.bundle.model.decoder.initial_state()
         self._add(states, segment)
