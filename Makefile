@@ -6,7 +6,7 @@ READY := .venv/ready
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check protos clean
+.PHONY: help setup demo test check teacher protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help: ## show this list
 setup: $(READY) ## make .venv with everything in it, torch as its CPU build
 
 $(READY): pyproject.toml deploy/make-venv.sh deploy/install-torch.sh
-	@deploy/make-venv.sh "$(PYTHON)" .venv train,dev
+	@deploy/make-venv.sh "$(PYTHON)" .venv train,ctranslate2,dev
 	@touch $@
 
 demo: setup ## transcribe the recorded speech in tests/data
@@ -30,6 +30,9 @@ check: setup ## lint, formatting, types, import order
 	$(BIN)/lint-imports
 	deploy/make-protos.sh $(BIN)/python --check
 	deploy/check-protos.sh
+
+teacher: setup ## get Whisper base, from which training starts, into ~/.cache/rtstream/teacher
+	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-base"
 
 protos: setup ## generate rtstream/rpc/v1 from protos/
 	deploy/make-protos.sh $(BIN)/python

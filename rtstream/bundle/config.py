@@ -7,8 +7,11 @@ from typing import Any
 
 from rtstream.errors import BundleError
 from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.encoder import EncoderConfig, StackConfig
 from rtstream.nn.model import ModelConfig
+
+ADDED: dict[str, Any] = {"whole": False, "whole_rank": 0}
+"""Sizes that models made before they were thought of have had all along."""
 
 
 def to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -18,15 +21,25 @@ def to_dict(config: ModelConfig) -> dict[str, Any]:
 
 def from_dict(data: object) -> ModelConfig:
     """The configuration that ``to_dict`` wrote. Raises BundleError naming the key that is missing, unknown or wrong."""
-    model = _table("model", data, {"encoder", "decoder", "letters"})
-    encoder = _section(EncoderConfig, "encoder", model["encoder"])
-    decoder = _section(DecoderConfig, "decoder", model["decoder"])
-    decoder["alignment_heads"] = _pairs("model.decoder.alignment_heads", decoder["alignment_heads"])
+    model = table("model", data, {"encoder", "decoder", "letters"})
+    encoder = section(EncoderConfig, "encoder", model["encoder"])
+    decoder = decoder_from_dict(model["decoder"])
     if not isinstance(model["letters"], str):
         msg = f"model.letters: must be a string (got {model['letters']!r})"
         raise BundleError(msg)
     try:
-        return ModelConfig(EncoderConfig(**encoder), DecoderConfig(**decoder), model["letters"])
+        return ModelConfig(EncoderConfig(**encoder), decoder, model["letters"])
+    except ValueError as error:
+        msg = f"model: {error}"
+        raise BundleError(msg) from error
+
+
+def decoder_from_dict(data: object) -> DecoderConfig:
+    """The decoder's sizes. Raises BundleError as ``from_dict`` does."""
+    decoder = section(DecoderConfig, "decoder", data)
+    decoder["alignment_heads"] = _pairs("model.decoder.alignment_heads", decoder["alignment_heads"])
+    try:
+        return DecoderConfig(**decoder)
     except ValueError as error:
         msg = f"model: {error}"
         raise BundleError(msg) from error
@@ -42,7 +55,8 @@ def _pairs(where: str, data: object) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def _table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
+def table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
+    """A table of exactly these keys. Raises BundleError naming the one that is missing or unknown."""
     if not isinstance(data, dict):
         msg = f"{where}: must be a table of keys (got {type(data).__name__})"
         raise BundleError(msg)
@@ -53,14 +67,17 @@ def _table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
     return dict(data)
 
 
-def _section(cls: type[EncoderConfig | DecoderConfig], name: str, data: object) -> dict[str, Any]:
-    section = _table(f"model.{name}", data, {field.name for field in fields(cls)})
+def section(cls: type[StackConfig | DecoderConfig], name: str, data: object) -> dict[str, Any]:
+    """The fields of a part's sizes. Raises BundleError naming the key that is missing, unknown or of another type."""
+    known = {field.name for field in fields(cls)}
+    added = {key: value for key, value in ADDED.items() if key in known}
+    values = table(f"model.{name}", added | data if isinstance(data, dict) else data, known)
     for field in fields(cls):
-        value = section[field.name]
+        value = values[field.name]
         if field.type == "int" and (type(value) is not int or value < 0):
             msg = f"model.{name}.{field.name}: must be a count (got {value!r})"
             raise BundleError(msg)
         if field.type == "bool" and type(value) is not bool:
             msg = f"model.{name}.{field.name}: must be true or false (got {value!r})"
             raise BundleError(msg)
-    return section
+    return values

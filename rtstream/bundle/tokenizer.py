@@ -66,6 +66,11 @@ class Tokenizer:
         """Id of the token that ends a text."""
         return self.special["<|endoftext|>"]
 
+    @property
+    def no_speech(self) -> int:
+        """Id of the token by which, in the place of the language, Whisper's decoder says that nobody speaks."""
+        return self.special["<|nospeech|>"]
+
     def prompt(self, language: str = "en") -> list[int]:
         """The tokens before a text: start, language, task, no timestamps."""
         names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   rtstream model info models/base
-  rtstream model export ~/.cache/rtstream/runs/base-streaming models/base --card CARD.md
+  rtstream model export ~/.cache/rtstream/runs/base models/base --card CARD.md
 """
 )
 def command() -> None:
@@ -27,7 +27,7 @@ def command() -> None:
     epilog="""\b
 Examples:
   rtstream model info models/base
-  rtstream model info ~/.cache/rtstream/runs/base-streaming
+  rtstream model info ~/.cache/rtstream/runs/base
   rtstream model info --json bakeoff-k2
 """
 )
@@ -51,7 +51,7 @@ def info(target: str, *, as_json: bool) -> None:
 @command.command(
     epilog="""\b
 Example:
-  rtstream model export ~/.cache/rtstream/runs/base-streaming models/base --card CARD.md
+  rtstream model export ~/.cache/rtstream/runs/base models/base --card CARD.md
 """
 )
 @click.argument("run", type=click.Path(path_type=Path))
@@ -66,12 +66,20 @@ Example:
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices to int8.")
 def export(run: Path, bundle: Path, *, card: Path, name: str | None, float16: bool) -> None:
     """Write the averaged weights of a training RUN (its directory or checkpoint) as a BUNDLE, replacing one there."""
-    from rtstream.bundle.bundle import WEIGHTS, save_bundle  # noqa: PLC0415 - torch, which --help does without
+    from rtstream.bundle.bundle import save_bundle  # noqa: PLC0415 - torch, which --help does without
+    from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
+    from rtstream.bundle.text_bundle import save_text_bundle  # noqa: PLC0415
     from rtstream.training.run import load_start  # noqa: PLC0415
+    from rtstream.training.translation import is_translation_run, load_translation_checkpoint  # noqa: PLC0415
 
-    model, tokenizer = load_start(run.expanduser())
-    text = card.read_text(encoding="utf-8")
-    save_bundle(bundle, name or bundle.resolve().name, model, tokenizer, text, int8=not float16)
+    source, text = run.expanduser(), card.read_text(encoding="utf-8")
+    name = name or bundle.resolve().name
+    if is_translation_run(source):
+        translation, pieces = load_translation_checkpoint(source)
+        save_text_bundle(bundle, name, translation, pieces, text, int8=not float16)
+    else:
+        model, tokenizer = load_start(source)
+        save_bundle(bundle, name, model, tokenizer, text, int8=not float16)
     click.echo(f"{bundle}: {(bundle / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from rtstream.training.loop import Loop
+
 CACHE = Path("~/.cache/rtstream")
 SHARED = Path("../shared/data")
 
@@ -20,9 +22,10 @@ SHARED = Path("../shared/data")
 @click.command(
     epilog="""\b
 Examples:
-  rtstream train base-streaming
-  rtstream train shared.toml --from ~/.cache/rtstream/runs/base-streaming --threads 2
-  torchrun --nproc-per-node 2 --no-python rtstream train base-streaming
+  rtstream train base
+  rtstream train en-x-small --threads 2
+  rtstream train shared.toml --from ~/.cache/rtstream/runs/base --threads 2
+  torchrun --nproc-per-node 2 --no-python rtstream train base
 """
 )
 @click.argument("recipe")
@@ -36,9 +39,11 @@ Examples:
 @click.option(
     "--texts",
     type=click.Path(path_type=Path),
-    default=SHARED / "text",
+    multiple=True,
+    default=(SHARED / "text", CACHE / "text"),
     show_default=True,
-    help="Directory of the texts that the vocabulary is cut to.",
+    help="Directory of the texts that a vocabulary is made of, and of a translation's pairs; may be given more than "
+    "once, the first that has a file counts.",
 )
 @click.option(
     "--teacher",
@@ -66,7 +71,7 @@ def command(
     recipe: str,
     *,
     data: Path,
-    texts: Path,
+    texts: tuple[Path, ...],
     teacher: Path,
     start: Path | None,
     out: Path | None,
@@ -88,6 +93,8 @@ def command(
     from rtstream.training.plots import draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.run import load_start, make_trainer  # noqa: PLC0415
+    from rtstream.training.translation import make_translation_trainer  # noqa: PLC0415
+    from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
 
     loaded = load_recipe(find_recipe(recipe))
     directory = (CACHE / "runs" / loaded.name if out is None else out).expanduser()
@@ -102,17 +109,28 @@ def command(
         torch.set_num_threads(threads)
     rank, world = join_processes()
     console = Console(stderr=True, quiet=rank > 0)
-    console.print(f"{loaded.name}: reading teacher and data", highlight=False)
-    trainer = make_trainer(
-        loaded,
-        directory=directory,
-        audio=data.expanduser(),
-        texts=texts.expanduser(),
-        teacher_directory=teacher.expanduser(),
-        start=None if start is None else load_start(start.expanduser()),
-        rank=rank,
-        world=world,
-    )
+    folders = [folder.expanduser() for folder in texts]
+    trainer: Loop
+    if isinstance(loaded, TranslationRecipe):
+        if start is not None:
+            raise click.ClickException("--from: a translation run starts from nothing")
+        console.print(f"{loaded.name}: reading pairs", highlight=False)
+        trainer = make_translation_trainer(loaded, directory=directory, texts=folders, rank=rank, world=world)
+    else:
+        console.print(f"{loaded.name}: reading teacher and data", highlight=False)
+        with console.status("") as status:
+            trainer = make_trainer(
+                loaded,
+                directory=directory,
+                audio=data.expanduser(),
+                texts=folders[0],
+                teacher_directory=teacher.expanduser(),
+                taught=(CACHE / "taught").expanduser(),
+                start=None if start is None else load_start(start.expanduser()),
+                rank=rank,
+                world=world,
+                report=lambda shard, done, total: status.update(f"{shard}: teacher has {done} of {total} clips"),
+            )
     if trainer.step:
         console.print(f"{directory}: goes on after step {trainer.step}", highlight=False)
     write = write_metrics(metrics, trainer.step) if rank == 0 else None
@@ -127,8 +145,7 @@ def command(
 
         finished = trainer.run(report, stopped=stopped, saved=lambda: draw_curves(metrics, scores, curves))
     how = "finished" if finished else "stopped; the same command goes on"
-    hours = trainer.audio_seconds / 3600
-    console.print(f"{trainer.checkpoint}: step {trainer.step}, {hours:.2f} h of audio; {how}", highlight=False)
+    console.print(f"{trainer.checkpoint}: step {trainer.step}, {trainer.progress}; {how}", highlight=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a terminal shows of a training run: a bar with step, audio, losses, speed and time left; lines elsewhere."""
+"""What a terminal shows of a training run: a bar with step, amount, losses, speed and time left; lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-LOSSES = ("distance", "ctc", "decoder")
+LOSSES = ("distance", "ctc", "decoder", "loss")
 SMOOTHING = 0.97
 """Share of the old value in a shown loss: it looks back on some thirty steps."""
 SPEED_STEPS = 30
@@ -35,7 +35,7 @@ class TrainingProgress:
         self._steps = steps
         self._losses: dict[str, float] = {}
         self._recent: deque[tuple[float, float]] = deque([(clock(), 0.0)], maxlen=SPEED_STEPS + 1)
-        self._audio = 0.0
+        self._amount = 0.0  # seconds of audio, or tokens
         self._said = -math.inf
         self._progress = Progress(
             TextColumn("{task.completed}/{task.total}"),
@@ -58,14 +58,14 @@ class TrainingProgress:
     def report(self, metrics: Mapping[str, Any]) -> None:
         """Take the metrics of a step, as ``Trainer.run`` gives them."""
         for name in LOSSES:
-            value = float(metrics[name])
+            value = float(metrics.get(name, math.nan))
             if math.isfinite(value) and value > 0.0:
                 self._losses[name] = SMOOTHING * self._losses.get(name, value) + (1 - SMOOTHING) * value
             elif value == 0.0 and name == "distance":
                 self._losses.pop(name, None)  # the teacher rests
         now = self._clock()
-        self._audio += metrics["seconds"]
-        self._recent.append((now, self._audio))
+        self._amount += metrics["seconds"] if "seconds" in metrics else metrics["tokens"]
+        self._recent.append((now, self._amount))
         text = self._text(metrics)
         self._progress.update(self._task, completed=metrics["step"], description=text)
         if not self._console.is_terminal and now - self._said >= LINE_SECONDS:
@@ -73,11 +73,14 @@ class TrainingProgress:
             self._said = now
 
     def _text(self, metrics: Mapping[str, Any]) -> str:
-        (first, audio_before), (last, audio) = self._recent[0], self._recent[-1]
+        (first, before), (last, amount) = self._recent[0], self._recent[-1]
         elapsed = max(last - first, 1e-6)
         left = (self._steps - metrics["step"]) * elapsed / max(len(self._recent) - 1, 1)
         losses = "  ".join(f"{name} {value:.2f}" for name, value in self._losses.items())
-        return f"{metrics['hours']:.2f} h  {losses}  {(audio - audio_before) / elapsed:.1f}x  {duration(left)} left"
+        speed = (amount - before) / elapsed
+        if "hours" in metrics:
+            return f"{metrics['hours']:.2f} h  {losses}  {speed:.1f}x  {duration(left)} left"
+        return f"{metrics['mtokens']:.1f} M tokens  {losses}  {speed:.0f}/s  {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

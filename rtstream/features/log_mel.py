@@ -73,6 +73,11 @@ class LogMel(nn.Module):
         """Floor and scale to about [-1, 1.5], as Whisper does after its own clamp."""
         return (torch.clamp(log_energies, min=self.floor) + 4.0) / 4.0
 
+    @property
+    def silence(self) -> float:
+        """The feature of digital silence."""
+        return (self.floor + 4.0) / 4.0
+
     def forward(self, audio: Tensor) -> Tensor:
         """Features of whole recordings: (..., samples) to (..., ceil(samples / 160), n_mels)."""
         frames = -(-audio.shape[-1] // HOP)

@@ -5,7 +5,8 @@ The encoder's count is the paper's (arXiv 2310.02489, section 3.2). Of N layers 
 
     N / K * inputs * outputs  +  N * R * (inputs + outputs)  +  N * min(inputs, outputs)
 
-parameters: full-rank, low-rank and diagonal, each where it is on. q, k and v are three such matrices.
+parameters: full-rank, low-rank and diagonal, each where it is on. q, k and v are three such matrices. An encoder whose
+full context has private parts of its own has the last two, biases and norms, twice.
 """
 
 from __future__ import annotations
@@ -47,14 +48,25 @@ def group_parameters(config: EncoderConfig) -> dict[str, int]:
 def encoder_parameters(config: EncoderConfig) -> dict[str, int]:
     """Parameters of the encoder by part. The position encodings are computed, so they are none."""
     parts = {part: config.groups * count for part, count in group_parameters(config).items()}
-    parts[BIAS] += 2 * config.d_model
+    if config.whole:  # its full-rank matrices are those of the chunks
+        own = group_parameters(_whole(config))
+        for part in (LOW_RANK, DIAGONAL, BIAS):
+            parts[part] += config.groups * own[part]
+    parts[BIAS] += (2 + 2 * config.whole) * config.d_model
     parts[CONVOLUTIONS] = config.d_model * (KERNEL * config.n_mels + 1) + config.d_model * (KERNEL * config.d_model + 1)
     return parts
 
 
+def _whole(config: EncoderConfig) -> EncoderConfig:
+    """The encoder of full context alone."""
+    rank = config.whole_rank
+    return replace(config, rank=rank, diagonal=rank > 0, whole=False, whole_rank=0)
+
+
 def unshared(config: EncoderConfig) -> EncoderConfig:
     """The plain Transformer of the same depth and width, which sharing is measured against."""
-    return replace(config, share=1, full_rank=True, rank=0, diagonal=False, layer_scale=False)
+    sizes = replace(config, whole_rank=0)
+    return replace(sizes, share=1, full_rank=True, rank=0, diagonal=False, layer_scale=False, whole=False)
 
 
 def model_parameters(config: ModelConfig) -> dict[str, int]:
@@ -73,9 +85,10 @@ def encoder_bytes_int8(config: EncoderConfig) -> dict[str, int]:
     channels_u = channels_ab = 0
     for count, outputs, _ in config.shapes().values():
         channels_u += count * outputs
-        channels_ab += count * (outputs + config.rank)
+        channels_ab += count * (outputs + config.rank) if config.rank else 0
+        channels_ab += count * (outputs + config.whole_rank) if config.whole_rank else 0
     stored[FULL_RANK] = INT8 * parts[FULL_RANK] + (FLOAT32 * config.groups * channels_u if config.full_rank else 0)
-    stored[LOW_RANK] = INT8 * parts[LOW_RANK] + (FLOAT32 * config.layers * channels_ab if config.rank else 0)
+    stored[LOW_RANK] = INT8 * parts[LOW_RANK] + FLOAT32 * config.layers * channels_ab
     return {part: stored[part] for part in parts}
 
 
@@ -100,7 +113,7 @@ def packed_buffers(config: EncoderConfig) -> dict[str, int]:
     positions = len(config.shapes())
     return {
         FULL_RANK: positions * config.groups if config.full_rank else 0,
-        LOW_RANK: positions * config.layers if config.rank else 0,
+        LOW_RANK: positions * config.layers * ((config.rank > 0) + (config.whole_rank > 0)),
     }
 
 

@@ -76,6 +76,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         d = config.d_model
         self.heads = config.heads
+        self.dropout = 0.0  # of each branch, in training
         self.self_norm = nn.LayerNorm(d)
         self.qkv = nn.Linear(d, 3 * d)
         self.out = nn.Linear(d, d)
@@ -93,8 +94,12 @@ class DecoderLayer(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The residual stream after the feed-forward branch."""
-        y: Tensor = x + self.ff2(F.gelu(self.ff1(self.ffn_norm(x))))
+        y: Tensor = x + self.drop(self.ff2(F.gelu(self.ff1(self.ffn_norm(x)))))
         return y
+
+    def drop(self, branch: Tensor) -> Tensor:
+        """The branch after dropout."""
+        return F.dropout(branch, self.dropout) if self.training and self.dropout else branch
 
 
 class Decoder(nn.Module):
@@ -104,6 +109,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.d_model)
+        self.input_scale = 1.0  # of the embeddings where they are read; the output takes them as they are
         self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
         # A module list, seen as what it holds.
         self.layers = cast("Sequence[DecoderLayer]", nn.ModuleList(DecoderLayer(config) for _ in range(config.layers)))
@@ -121,18 +127,29 @@ class Decoder(nn.Module):
 
         ``states`` (batch, frames, d_model); ``mask`` (batch, frames), true where a frame counts.
         """
-        x = self.embedding(tokens) + self.positions[: tokens.shape[1]]
+        return self.logits(self.hidden(tokens, states, mask))
+
+    def embed(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """Tokens (..., n) at positions from ``start`` on, (..., n, d_model)."""
+        x: Tensor = self.embedding(tokens)
+        if self.input_scale != 1.0:
+            x = x * self.input_scale
+        return x + self.positions[start : start + tokens.shape[-1]]
+
+    def hidden(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The last layer's output (batch, n, d_model), of which ``logits`` makes what ``forward`` gives."""
+        x = self.embed(tokens)
         frames_mask = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
+            x = x + layer.drop(layer.out(attended.transpose(-3, -2).flatten(-2)))
             (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
             k, v = layer.split(layer.cross_kv(states), 2)
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=frames_mask)
-            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
+            x = x + layer.drop(layer.cross_out(attended.transpose(-3, -2).flatten(-2)))
             x = layer.feed_forward(x)
-        return self.logits(x)
+        return x
 
     def initial_state(self) -> DecoderState:
         """No tokens, no frames."""
@@ -159,7 +176,7 @@ class Decoder(nn.Module):
         if start + n > self.config.max_tokens:
             msg = f"{start + n} tokens are more than the {self.config.max_tokens} of the decoder"
             raise ValueError(msg)
-        x = self.embedding(tokens) + self.positions[start : start + n]
+        x = self.embed(tokens, start)
         causal = None if n == 1 else torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start)
         alignment = x.new_zeros(n, state.frames)
         keys, values = [], []

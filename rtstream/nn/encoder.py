@@ -26,15 +26,14 @@ POSITIONS = ("qkv", "out", "ff1", "ff2")
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderConfig:
-    """Sizes of an encoder.
+class StackConfig:
+    """Sizes of a stack of encoder layers, whatever its input.
 
     ``share`` (K of the paper): adjacent layers that share their full-rank matrices; 1 is the plain Transformer.
     ``rank`` (R): of the private low-rank part, 0 for none. ``layer_scale``: a learned scale on each branch, which lets
-    a grown layer start at zero. ``left_context``: frames (20 ms) before its chunk that a frame attends to.
+    a grown layer start at zero.
     """
 
-    n_mels: int = 80
     d_model: int = 512
     heads: int = 8
     ffn: int = 2048
@@ -44,11 +43,9 @@ class EncoderConfig:
     rank: int = 0
     diagonal: bool = False
     layer_scale: bool = False
-    left_context: int = 512
-    max_frames: int = 1500
 
     def __post_init__(self) -> None:
-        for name in ("n_mels", "d_model", "heads", "ffn", "layers", "share", "max_frames"):
+        for name in ("d_model", "heads", "ffn", "layers", "share"):
             if getattr(self, name) < 1:
                 msg = f"{name} ({getattr(self, name)}) must be at least 1"
                 raise ValueError(msg)
@@ -77,6 +74,31 @@ class EncoderConfig:
         """(parts, outputs of a part, inputs) of each matrix position."""
         d, f = self.d_model, self.ffn
         return {"qkv": (3, d, d), "out": (1, d, d), "ff1": (1, f, d), "ff2": (1, d, f)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig(StackConfig):
+    """Sizes of a speech encoder.
+
+    ``left_context``: frames (20 ms) before its chunk that a frame attends to. ``whole``: full context has private parts
+    of its own beside those of the chunks, of rank ``whole_rank``; with 0 it is what the shared matrices compute alone.
+    """
+
+    n_mels: int = 80
+    left_context: int = 512
+    max_frames: int = 1500
+    whole: bool = False
+    whole_rank: int = 0
+
+    def __post_init__(self) -> None:
+        StackConfig.__post_init__(self)  # super() does not find its class in a dataclass with slots
+        if not 0 <= self.whole_rank <= (min(self.d_model, self.ffn) if self.whole else 0):
+            msg = f"whole_rank ({self.whole_rank}) must be from 0 to the lesser side of a matrix, and 0 without whole"
+            raise ValueError(msg)
+        for name in ("n_mels", "max_frames"):
+            if getattr(self, name) < 1:
+                msg = f"{name} ({getattr(self, name)}) must be at least 1"
+                raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,7 @@ def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device 
 class SharedGroup(nn.Module):
     """The full-rank matrices of one group of layers; each None where ``full_rank`` is off."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: StackConfig) -> None:
         super().__init__()
         shapes = config.shapes()
 
@@ -130,9 +152,10 @@ class SharedGroup(nn.Module):
 class EncoderLayer(nn.Module):
     """The private part of one pre-norm layer; its full-rank matrices come with each call."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: StackConfig) -> None:
         super().__init__()
         self.heads = config.heads
+        self.dropout = 0.0  # of each branch, in training
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.ffn_norm = nn.LayerNorm(config.d_model)
         shapes = config.shapes()
@@ -160,9 +183,23 @@ class EncoderLayer(nn.Module):
     def merge(self, x: Tensor, attended: Tensor, group: SharedGroup) -> Tensor:
         """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
         branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
-        x = x + (branch if self.attention_scale is None else branch * self.attention_scale)
+        x = x + self.drop(branch if self.attention_scale is None else branch * self.attention_scale)
         branch = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
-        return x + (branch if self.ffn_scale is None else branch * self.ffn_scale)
+        return x + self.drop(branch if self.ffn_scale is None else branch * self.ffn_scale)
+
+    def drop(self, branch: Tensor) -> Tensor:
+        """The branch after dropout."""
+        return F.dropout(branch, self.dropout) if self.training and self.dropout else branch
+
+
+class Whole(nn.Module):
+    """The private parts of full context: a second set of layers over the same shared matrices."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        own = replace(config, rank=config.whole_rank, diagonal=config.whole_rank > 0)
+        self.layers = cast("Sequence[EncoderLayer]", nn.ModuleList(EncoderLayer(own) for _ in range(config.layers)))
+        self.norm = nn.LayerNorm(config.d_model)
 
 
 class Encoder(nn.Module):
@@ -177,6 +214,7 @@ class Encoder(nn.Module):
         self.groups = cast("Sequence[SharedGroup]", nn.ModuleList(SharedGroup(config) for _ in range(config.groups)))
         self.layers = cast("Sequence[EncoderLayer]", nn.ModuleList(EncoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.d_model)
+        self.whole = Whole(config) if config.whole else None
         self.positions: Tensor
         self.register_buffer("positions", sinusoids(config.max_frames, config.d_model), persistent=False)
 
@@ -216,11 +254,12 @@ class Encoder(nn.Module):
             mask = padding.expand(-1, 1, frames, -1) if mask is None else mask & padding
             # A padded query must see something, or its softmax is undefined and poisons the gradient.
             mask = mask | (~keys[:, None, :, None] & (torch.arange(frames, device=mel.device) == 0))
-        for index, layer in enumerate(self.layers):
+        private = self if chunk is not None or self.whole is None else self.whole
+        for index, layer in enumerate(private.layers):
             group = self.group_of(index)
             q, k, v = layer.project(x, group)
             x = layer.merge(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), group)
-        states: Tensor = self.norm(x)
+        states: Tensor = private.norm(x)
         return states
 
     def initial_state(self) -> EncoderState:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
-from rtstream.nn.encoder import Encoder, sinusoids
+from rtstream.nn.encoder import sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
+from rtstream.nn.text_model import TextModel, TextModelConfig
 
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
 HANDICAP = {"onednn": 1.5}
@@ -89,10 +90,16 @@ def dequantize(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 class PackedLinear(nn.Module):
-    """A matrix packed for one engine; called like a linear layer."""
+    """A matrix packed for one engine; called like a linear layer.
+
+    Torch quantizes all rows of its input to one scale. Whisper's encoder has frames, in silence above all, whose
+    activations are a hundred times those of others, which would all come to nothing: so each row is brought to one
+    size before, and back after.
+    """
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None, engine: Engine) -> None:
         super().__init__()
+        self.bias = bias
         self.bytes = weight.numel() + 4 * scale.numel()
         self.reduce_range = engine.reduce_range
         previous = torch.backends.quantized.engine
@@ -102,14 +109,15 @@ class PackedLinear(nn.Module):
                 warnings.simplefilter("ignore")
                 zeros = torch.zeros(len(scale), dtype=torch.long)
                 quantized = torch._make_per_channel_quantized_tensor(weight.contiguous(), scale.double(), zeros, 0)  # noqa: SLF001
-                self.packed: Any = torch.ops.quantized.linear_prepack(quantized, bias)
+                self.packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
         finally:
             torch.backends.quantized.engine = previous
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) float32 to (..., outputs) float32."""
-        y: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, self.reduce_range)
-        return y
+        size = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-8)
+        y: Tensor = torch.ops.quantized.linear_dynamic(x / size, self.packed, self.reduce_range).mul_(size)
+        return y if self.bias is None else y.add_(self.bias)
 
 
 class PackedEmbedding(nn.Module):
@@ -127,10 +135,15 @@ class PackedEmbedding(nn.Module):
         return self.rows[tokens].float() * self.scale[tokens][..., None]
 
 
-def quantized_names(config: ModelConfig) -> set[str]:
-    """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
+def skeleton(config: ModelConfig | TextModelConfig) -> SpeechModel | TextModel:
+    """A model of these sizes without storage."""
     with torch.device("meta"):
-        model = SpeechModel(config)
+        return SpeechModel(config) if isinstance(config, ModelConfig) else TextModel(config)
+
+
+def quantized_names(config: ModelConfig | TextModelConfig) -> set[str]:
+    """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
+    model = skeleton(config)
     names = {"decoder.embedding.weight"}
     for name, module in model.named_modules():
         if isinstance(module, (SharedLinear, nn.Linear)):
@@ -140,7 +153,7 @@ def quantized_names(config: ModelConfig) -> set[str]:
     return names
 
 
-def quantize_state(state: State, config: ModelConfig) -> State:
+def quantize_state(state: State, config: ModelConfig | TextModelConfig) -> State:
     """A state dict with its matrices as int8 and their scales beside them, all else as it was."""
     out: State = {}
     names = quantized_names(config)
@@ -166,12 +179,20 @@ def dequantize_state(state: State) -> State:
     return out
 
 
-def float_model(config: ModelConfig, state: State) -> SpeechModel:
+@overload
+def float_model(config: ModelConfig, state: State) -> SpeechModel: ...
+@overload
+def float_model(config: TextModelConfig, state: State) -> TextModel: ...
+def float_model(config: ModelConfig | TextModelConfig, state: State) -> SpeechModel | TextModel:
     """A float32 model of a float or quantized state dict."""
     return _load(config, dequantize_state(state)).eval().requires_grad_(requires_grad=False)
 
 
-def packed_model(config: ModelConfig, state: State, engine: Engine) -> SpeechModel:
+@overload
+def packed_model(config: ModelConfig, state: State, engine: Engine) -> SpeechModel: ...
+@overload
+def packed_model(config: TextModelConfig, state: State, engine: Engine) -> TextModel: ...
+def packed_model(config: ModelConfig | TextModelConfig, state: State, engine: Engine) -> SpeechModel | TextModel:
     """An int8 model of a quantized state dict; no matrix is ever made float."""
     names = quantized_names(config)
     small = dequantize_state({name: t for name, t in state.items() if name.removesuffix(SCALE) not in names})
@@ -193,7 +214,7 @@ def packed_model(config: ModelConfig, state: State, engine: Engine) -> SpeechMod
     return model.eval().requires_grad_(requires_grad=False)
 
 
-def packed_buffers(encoder: Encoder) -> dict[str, int]:
+def packed_buffers(encoder: nn.Module) -> dict[str, int]:
     """Bytes of each distinct packed matrix of an encoder, by name; a shared one is counted once."""
     return {name: module.bytes for name, module in encoder.named_modules() if isinstance(module, PackedLinear)}
 
@@ -203,10 +224,11 @@ def _low(state: State, name: str) -> Tensor:
     return dequantize(tensor.reshape(-1, tensor.shape[-1]), state[name + SCALE]).view(tensor.shape)
 
 
-def _load(config: ModelConfig, state: State) -> SpeechModel:
+def _load(config: ModelConfig | TextModelConfig, state: State) -> SpeechModel | TextModel:
     """A model of the given tensors; those not given stay without storage, to be replaced."""
-    with torch.device("meta"):
-        model = SpeechModel(config)
+    model = skeleton(config)
     model.load_state_dict(state, strict=False, assign=True)
-    model.encoder.positions = sinusoids(config.encoder.max_frames, config.encoder.d_model)
+    if isinstance(model, SpeechModel):
+        sizes = model.config.encoder
+        model.encoder.positions = sinusoids(sizes.max_frames, sizes.d_model)
     return model

@@ -41,10 +41,24 @@ def repeats(tokens: list[int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Tokens of a text without special ones; ``ended``: the decoder stopped by itself, within all limits."""
+    """Tokens of a text without special ones.
+
+    ``ended``: the decoder stopped by itself, within all limits. ``no_speech``: probability that nobody speaks, as
+    Whisper's decoder says it before the text (arXiv 2212.04356, section 4.5).
+    """
 
     tokens: list[int]
     ended: bool
+    no_speech: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text that the decoder has read: log-probability of each of its ``tokens`` and of the end, (n + 1,)."""
+
+    tokens: list[int]
+    log_probs: Tensor
+    state: DecoderState
 
 
 class GreedyDecoder:
@@ -63,6 +77,17 @@ class GreedyDecoder:
         best: list[int] = (logits + self.allowed).argmax(dim=-1).tolist()
         return best, attention, state
 
+    def no_speech(self, state: DecoderState) -> float:
+        """Probability that nobody speaks in the frames of ``state``."""
+        return self._no_speech(self.decoder.step(torch.tensor(self.prompt[:1]), state.rewound(0))[0])
+
+    def _no_speech(self, logits: Tensor) -> float:
+        return float(logits[0].softmax(dim=-1)[self.tokenizer.no_speech])
+
+    def limit(self, state: DecoderState) -> int:
+        """The most tokens that a text over all frames of ``state`` may have."""
+        return min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+
     def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
         """The text of all frames of ``state``.
 
@@ -71,11 +96,12 @@ class GreedyDecoder:
         """
         state = state.rewound(0)
         if not state.frames:
-            return Decoded([], ended=True)
-        limit = min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+            return Decoded([], ended=True, no_speech=1.0)
+        limit = self.limit(state)
         draft = draft[:limit]
-        best, _, state = self._read([*self.prompt, *draft], state)
-        best = best[len(self.prompt) - 1 :]
+        logits, _, state = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
+        no_speech = self._no_speech(logits)
+        best: list[int] = (logits[len(self.prompt) - 1 :] + self.allowed).argmax(dim=-1).tolist()
         agreed = 0
         while agreed < len(draft) and best[agreed] == draft[agreed]:
             agreed += 1
@@ -84,9 +110,9 @@ class GreedyDecoder:
         while following != self.tokenizer.end:
             tokens.append(following)
             if len(tokens) >= limit or repeats(tokens):
-                return Decoded(tokens, ended=False)
+                return Decoded(tokens, ended=False, no_speech=no_speech)
             (following,), _, state = self._read([following], state)
-        return Decoded(tokens, ended=True)
+        return Decoded(tokens, ended=True, no_speech=no_speech)
 
     def extend(self, state: DecoderState, committed: list[int], stop_frames: int) -> list[int]:
         """Tokens to add to a committed text now that ``state`` has more frames; whole words only.
@@ -96,7 +122,7 @@ class GreedyDecoder:
         the attention falls back, which is how a text begins to be said twice.
         """
         state = state.rewound(0)
-        limit = min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+        limit = self.limit(state)
         best, attention, state = self._read([*self.prompt, *committed], state)
         following = best[-1]
         # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
@@ -112,6 +138,23 @@ class GreedyDecoder:
                 return []
             (following,), attention, state = self._read([following], state)
         return added if following == self.tokenizer.end else self._whole_words(added, following)
+
+    def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:
+        """What the decoder thinks of a text over all frames of ``state``; the part it shares with ``like`` is free."""
+        given = [*self.prompt, *tokens]
+        same = 0
+        if like is not None:
+            pairs = zip(tokens, like.tokens, strict=False)
+            same = next((index for index, (new, old) in enumerate(pairs) if new != old), len(like.tokens))
+            same = min(same, len(tokens))
+            state = like.state
+        # The last token that is the same is read again: it is what the first other one follows.
+        begin = len(self.prompt) + same - 1 if same else 0
+        logits, _, state = self.decoder.step(torch.tensor(given[begin:]), state.rewound(begin))
+        following = torch.tensor([*tokens[same:], self.tokenizer.end])
+        scores = (logits + self.allowed)[-len(following) :].log_softmax(dim=-1)
+        new = scores.gather(1, following[:, None])[:, 0]
+        return Reading(tokens, new if like is None else torch.cat([like.log_probs[:same], new]), state)
 
     def _whole_words(self, tokens: list[int], following: int) -> list[int]:
         """Tokens without the last word, unless ``following`` begins another one."""

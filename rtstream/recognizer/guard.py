@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtstream.recognizer.ctc_search import LogProbs, align, best_total, greedy_symbols
+import numpy as np
+
+from rtstream.nn.ctc import BLANK
+from rtstream.recognizer.ctc_search import LogProbs, align, best_total, greedy_symbols, greedy_text
 from rtstream.recognizer.words import join, spell
+
+LETTERS_A_DIGIT = 10
+"""The most letters that CTC hears for a digit ("70": seventy), spared from what it finds missing in a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,20 +20,44 @@ class GuardConfig:
 
     ``min_letters``: letters that CTC must hear for anything to be published. ``max_excess``: nats a letter by which a
     text's best path may be worse than the best path of all. ``max_length_ratio``: letters of the text to those heard.
+    ``max_no_speech``: the decoder's probability that nobody speaks, above which nothing is published (Whisper's own
+    threshold, arXiv 2212.04356). ``min_confidence``: CTC's mean confidence in the letters of a text, for each unit of
+    that probability. ``min_alone``: the same of a text that CTC alone writes.
     """
 
     min_letters: int = 2
     max_excess: float = 3.0
     max_length_ratio: float = 2.5
+    max_no_speech: float = 0.6
+    min_confidence: float = 0.4
+    min_alone: float = 0.5
 
 
 def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
     """Whether the posteriors of a segment admit ``text``. An empty text always is."""
     symbols = join(spell(text, letters), letters)
+    digits = LETTERS_A_DIGIT * sum(c.isdigit() for c in text)
     heard = len(greedy_symbols(log_probs))
     if not symbols:
-        return True
+        return not digits or heard >= config.min_letters
     if heard < config.min_letters or len(symbols) > config.max_length_ratio * heard + 6:
         return False
     aligned = align(log_probs, symbols)
-    return aligned is not None and best_total(log_probs) - aligned.total <= config.max_excess * len(symbols)
+    return aligned is not None and best_total(log_probs) - aligned.total <= config.max_excess * (len(symbols) + digits)
+
+
+def spoken(text: str, no_speech: float, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
+    """Whether a text that is borne out is likely to be somebody's who speaks, and not made of noise."""
+    symbols = join(spell(text, letters), letters)
+    aligned = align(log_probs, symbols) if symbols else None
+    if no_speech > config.max_no_speech:
+        return False
+    return aligned is None or float(np.exp(aligned.scores.mean())) >= config.min_confidence * no_speech
+
+
+def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig) -> str:
+    """CTC's own text, empty where it is too short or too unsure of its letters."""
+    text = greedy_text(log_probs, letters)
+    heard = log_probs.max(axis=1)[log_probs.argmax(axis=1) != BLANK]
+    sure = len(text) >= config.min_letters and float(np.exp(heard.mean())) >= config.min_alone
+    return text if sure else ""

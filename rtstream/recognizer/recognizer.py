@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from rtstream.errors import ConfigError
 from rtstream.features.log_mel import LogMel
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
 from rtstream.recognizer.guard import GuardConfig
 
 if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
+    from rtstream.recognizer.phrases import Phrase
 
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
@@ -22,11 +24,12 @@ CHUNKS_MS = (320, 640, 1280)
 class RecognizerConfig:
     """How to recognise.
 
-    ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end.
+    ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end, and needs
+    ``reencode``.
     ``partials``: what writes them, or ``none``. ``stop_ms``: how far behind the newest audio the decoder's partials
     stay. ``reencode``: whether a segment that has ended is encoded once more, with full context, for its final: fewer
     errors, for as much encoding again and a delay that grows with the segment. ``words``: whether events carry words
-    with times and confidence.
+    with times and confidence. ``phrases``: what is to be found where it is said; without any nothing is looked for.
     """
 
     chunk_ms: int = 640
@@ -35,6 +38,8 @@ class RecognizerConfig:
     reencode: bool = True
     words: bool = False
     guard: GuardConfig = field(default_factory=GuardConfig)
+    phrases: tuple[Phrase, ...] = ()
+    bias: BiasConfig = field(default_factory=BiasConfig)
 
 
 class Recognizer:
@@ -44,6 +49,9 @@ class Recognizer:
         if config.chunk_ms not in (0, *CHUNKS_MS):
             msg = f"chunk_ms: {config.chunk_ms} is not allowed; choose one of {', '.join(map(str, CHUNKS_MS))} or 0"
             raise ConfigError(msg)
+        if not (config.chunk_ms or config.reencode):
+            msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
+            raise ConfigError(msg)
         self.bundle = bundle
         self.config = config
         self.encoder = bundle.model.encoder
@@ -51,5 +59,6 @@ class Recognizer:
         self.letters = bundle.config.letters
         self.features = LogMel(bundle.config.encoder.n_mels)
         self.decoder = GreedyDecoder(bundle.model.decoder, bundle.tokenizer)
+        self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         whole = bundle.config.encoder.max_frames
         self.chunk_frames = config.chunk_ms * FRAMES_PER_SECOND // 1000 or whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
+from rtstream.recognizer.biasing import BiasedText
+from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import LogProbs, greedy_text
-from rtstream.recognizer.guard import borne_out
+from rtstream.recognizer.guard import borne_out, spoken, written_alone
 from rtstream.recognizer.words import time_words
 
 if TYPE_CHECKING:
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
 
 
-SHAPE_STEP = 64
-"""Mel frames to whose multiple a whole segment is padded."""
+NOISES = re.compile(r"\([^()]*\)|\[[^][]*\]|\*[^*]*\*")
+SHAPE_STEP = 32
+"""Encoder frames to whose multiple a whole segment is padded."""
 
 
 class StageTimes:
@@ -54,6 +58,7 @@ class _OpenSegment:
         self.posteriors: list[LogProbs] = []
         self.committed: list[int] = []
         self.text = ""
+        self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
 
     @property
     def log_probs(self) -> LogProbs:
@@ -66,7 +71,12 @@ class RecognizerSession:
     def __init__(self, recognizer: Recognizer) -> None:
         self.recognizer = recognizer
         self.times = StageTimes()
+        self._next = recognizer
         self._open: _OpenSegment | None = None
+
+    def change(self, recognizer: Recognizer) -> None:
+        """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""
+        self._next = recognizer
 
     @torch.inference_mode()
     def accept(self, audio: SegmentAudio) -> list[Event]:
@@ -74,9 +84,10 @@ class RecognizerSession:
 
         A segment without words gives no event at all. The audio of a segment must be contiguous.
         """
-        r = self.recognizer
         if self._open is None:
-            self._open = _OpenSegment(r, audio.position)
+            self.recognizer = self._next
+            self._open = _OpenSegment(self.recognizer, audio.position)
+        r = self.recognizer
         segment = self._open
         segment.end = audio.position + len(audio.samples)
         with self.times.measure("features"):
@@ -85,10 +96,12 @@ class RecognizerSession:
                 mel = torch.cat([mel, r.features.finish(segment.mel)])
             if r.config.reencode:
                 segment.features.append(mel)
-        with self.times.measure("encoder"):
-            states, segment.encoder = r.encoder.step(mel, segment.encoder, r.chunk_frames, last=audio.last)
+        states = mel.new_zeros(0, r.bundle.config.encoder.d_model)
+        if r.config.chunk_ms:
+            with self.times.measure("encoder"):
+                states, segment.encoder = r.encoder.step(mel, segment.encoder, r.chunk_frames, last=audio.last)
         if len(states):
-            self._add(states, segment)
+            self._add(states, segment, heard=len(states))
         if audio.last:
             self._open = None
             final = self._final(audio.segment, segment)
@@ -96,22 +109,27 @@ class RecognizerSession:
         partial = self._partial(audio.segment, segment) if len(states) else None
         return [partial] if partial is not None else []
 
-    def _add(self, states: Tensor, segment: _OpenSegment) -> None:
+    def _add(self, states: Tensor, segment: _OpenSegment, *, heard: int) -> None:
+        """Take further states, of which the first ``heard`` are the segment's and the others its padding's."""
         with self.times.measure("ctc"):
-            segment.posteriors.append(self.recognizer.ctc(states).numpy())
+            segment.posteriors.append(self.recognizer.ctc(states[:heard]).numpy())
         with self.times.measure("decoder"):
             segment.decoder = self.recognizer.bundle.model.decoder.extend(states, segment.decoder)
 
-    def _encode_again(self, segment: _OpenSegment) -> None:
-        mel = torch.cat(segment.features)
-        # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
-        whole = min(-(-len(mel) // SHAPE_STEP) * SHAPE_STEP, 2 * self.recognizer.bundle.config.encoder.max_frames)
+    def _encode_whole(self, segment: _OpenSegment) -> None:
+        """Put the states of the whole segment, with full context, in the place of those of its chunks."""
+        r = self.recognizer
+        most = r.bundle.config.encoder.max_frames
         with self.times.measure("second encoding"):
-            padded = F.pad(mel, (0, 0, 0, whole - len(mel)))[None]
-            states = self.recognizer.encoder(padded, torch.tensor([len(mel)]))[0, : -(-len(mel) // 2)]
+            mel = torch.cat(segment.features)
+            frames = -(-len(mel) // 2)
+            # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
+            whole = min(-(-context_frames(frames, most) // SHAPE_STEP) * SHAPE_STEP, most)
+            padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
+            states = r.encoder(padded[None])[0, : frames + SEEN_FRAMES]
         segment.posteriors.clear()
-        segment.decoder = self.recognizer.bundle.model.decoder.initial_state()
-        self._add(states, segment)
+        segment.decoder = r.bundle.model.decoder.initial_state()
+        self._add(states, segment, heard=frames)
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
@@ -122,35 +140,62 @@ class RecognizerSession:
                 text = greedy_text(segment.log_probs, r.letters)
                 # Until a space follows, the last word may go on.
                 text = text if segment.log_probs[-1].argmax() == r.letters.index(" ") + 1 else text.rpartition(" ")[0]
+            if segment.biased is not None:
+                with self.times.measure("phrases"):
+                    segment.biased.add_text(text, segment.log_probs)
         else:
             with self.times.measure("partials"):
                 stop = r.config.stop_ms // 20
-                segment.committed += r.decoder.extend(segment.decoder, segment.committed, stop)
-                text = r.bundle.tokenizer.decode(segment.committed).strip()
+                added = r.decoder.extend(segment.decoder, segment.committed, stop)
+            if segment.biased is not None:
+                with self.times.measure("phrases"):
+                    added = segment.biased.add_tokens(
+                        added, segment.committed, segment.log_probs, r.decoder, segment.decoder
+                    )
+            segment.committed += added
+            text = self._written(segment.committed)
+        if segment.biased is not None and text:
+            text = " ".join(segment.biased.words)
         if len(text) <= len(segment.text) or not borne_out(text, segment.log_probs, r.letters, r.config.guard):
             return None
+        if not segment.text:
+            with self.times.measure("guard"):
+                no_speech = r.decoder.no_speech(segment.decoder)
+                if not spoken(text, no_speech, segment.log_probs, r.letters, r.config.guard):
+                    return None
         segment.text = text
         end = segment.start + segment.decoder.frames * SAMPLE_RATE // 50
         return Partial(number, segment.start, min(end, segment.end), text, self._words(text, segment))
 
     def _final(self, number: int, segment: _OpenSegment) -> Final | None:
         r = self.recognizer
+        if r.config.reencode and any(map(len, segment.features)):
+            self._encode_whole(segment)
         if not segment.posteriors:
             return None
-        if r.config.reencode and r.config.chunk_ms:
-            self._encode_again(segment)
         with self.times.measure("finals"):
             decoded = r.decoder.transcribe(segment.decoder, segment.committed)
-            text = r.bundle.tokenizer.decode(decoded.tokens).strip()
+            text = self._written(decoded.tokens)
         with self.times.measure("guard"):
             trusted = decoded.ended and borne_out(text, segment.log_probs, r.letters, r.config.guard)
-        if not trusted:
-            text = greedy_text(segment.log_probs, r.letters)
-            text = text if len(text) >= r.config.guard.min_letters else ""
+            if not trusted:
+                text = written_alone(segment.log_probs, r.letters, r.config.guard)
+            if not segment.text and not spoken(text, decoded.no_speech, segment.log_probs, r.letters, r.config.guard):
+                return None
+        text = text or segment.text  # what has been shown gets a final
         if not text:
             return None
+        if r.biaser is not None:
+            with self.times.measure("phrases"):
+                asked = (r.decoder, segment.decoder) if trusted else ()
+                text = r.biaser.correct(text, segment.log_probs, *asked)
         words = self._words(text, segment)
         return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
+
+    def _written(self, tokens: list[int]) -> str:
+        """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""
+        text = self.recognizer.bundle.tokenizer.decode(tokens).strip()
+        return text if any(map(str.isalnum, NOISES.sub("", text))) else ""
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         if not self.recognizer.config.words:

@@ -47,6 +47,10 @@ class Augment:
     lead: tuple[float, float] = (0.0, 0.4)
     tail: tuple[float, float] = (0.2, 1.0)
 
+    def heard(self) -> str:
+        """What of this changes a clip before noise, rooms and gain."""
+        return f"{self.speed} {self.speed_range} {self.lead} {self.tail}"
+
     def __post_init__(self) -> None:
         for name in ("speed", "noise", "room", "band"):
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -100,13 +104,17 @@ class Augmenter:
         self.noise = noise
         self.rng = rng
 
-    def __call__(self, audio: Samples) -> tuple[Samples, Samples]:
-        """The clip with its lead, tail and speed, clean; and the same with noise, room, band and gain."""
+    def clean(self, audio: Samples) -> Samples:
+        """The clip with its lead, tail and speed."""
         c, rng = self.config, self.rng
         if rng.random() < c.speed:
             audio = soxr.resample(audio, SAMPLE_RATE * rng.uniform(*c.speed_range), SAMPLE_RATE, quality="LQ")
         lead, tail = (int(rng.uniform(*span) * SAMPLE_RATE) for span in (c.lead, c.tail))
-        clean = np.concatenate([room_tone(audio, lead, rng), audio, room_tone(audio, tail, rng)])
+        return np.concatenate([room_tone(audio, lead, rng), audio, room_tone(audio, tail, rng)])
+
+    def dirty(self, clean: Samples) -> Samples:
+        """A clean clip with noise, room, band and gain."""
+        c, rng = self.config, self.rng
         dirty = clean
         if rng.random() < c.room:
             dirty = convolve(dirty, room_response(rng, rng.uniform(*c.room_seconds)))
@@ -116,7 +124,7 @@ class Augmenter:
             dirty = low_pass(dirty, rng.uniform(*c.band_hz))
         peak = float(np.abs(dirty).max(initial=1e-4))
         gain = min(10 ** (rng.uniform(*c.gain_db) / 20.0), 0.99 / peak)
-        return clean, (dirty * np.float32(gain)).astype(np.float32)
+        return (dirty * np.float32(gain)).astype(np.float32)
 
     def _add_noise(self, audio: Samples) -> Samples:
         noise = self.noise[int(self.rng.integers(len(self.noise)))].read()

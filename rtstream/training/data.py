@@ -11,18 +11,20 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
 from rtstream.training.augment import Augment, Augmenter
 from rtstream.training.text import letter_ids, normalize
+from rtstream.training.written import in_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.training.taught import Taught
 
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
@@ -38,13 +41,23 @@ MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One recording inside a shard; ``text`` is None where there is none to learn from."""
+    """One recording inside a shard; ``text`` is None where there is none to learn from.
+
+    ``taught`` is what the teacher made of it, where that is kept.
+    """
 
     shard: Path
     offset: int
     size: int
     seconds: float
     text: str | None
+    taught: Taught | None = None
+
+    @property
+    def written(self) -> str | None:
+        """The text as the decoder shall write it: in the teacher's style, where the teacher wrote one."""
+        theirs = self.taught.written if self.taught is not None else None
+        return self.text if self.text is None or theirs is None else in_style(self.text, theirs)
 
     def read(self) -> NDArray[np.float32]:
         """Samples, float32 mono at 16 kHz. Raises TrainingError where the shard holds no such audio there."""
@@ -93,20 +106,28 @@ def load_shard(path: Path) -> list[Clip]:
 class Batch:
     """Clips of about one length, padded.
 
-    ``audio`` (batch, samples) after augmentation, ``clean`` the same before noise and rooms; ``samples`` (batch,) that
-    count. ``tokens`` (batch, n) decoder input, ``targets`` (batch, n) with IGNORED where nothing is learnt; ``letters``
-    all CTC targets one after another, ``letter_counts`` (batch,), -1 for clips without a text. ``word_tokens`` (batch,
-    words): text tokens up to the end of each word, 0 past the last.
+    ``audio`` (batch, samples) after augmentation; ``samples`` (batch,) that count. ``tokens`` (batch, n) decoder input,
+    ``targets`` (batch, n) with IGNORED where nothing is learnt; ``letters`` all CTC targets one after another,
+    ``letter_counts`` (batch,), -1 for clips without a text. ``word_tokens`` (batch, words): text tokens up to the end
+    of each word, 0 past the last. ``goals`` (batch, frames, d_model) the teacher's kept states, float16, of which
+    ``goal_counts`` (batch,) count; (batch, 0, 0) where none are kept.
     """
 
     audio: Tensor
-    clean: Tensor
     samples: Tensor
     tokens: Tensor
     targets: Tensor
     letters: Tensor
     letter_counts: Tensor
     word_tokens: Tensor
+    goals: Tensor
+    goal_counts: Tensor
+
+    def first(self, rows: int) -> Batch:
+        """The first ``rows`` clips."""
+        letters = int(self.letter_counts[:rows].clamp(min=0).sum())
+        cut = {name: getattr(self, name)[: letters if name == "letters" else rows] for name in self.__slots__}
+        return Batch(**cut)
 
 
 class Batches(IterableDataset[Batch]):
@@ -164,16 +185,20 @@ class Batches(IterableDataset[Batch]):
     def collate(self, clips: Sequence[Clip], rng: np.random.Generator) -> Batch:
         """Read, augment and pad."""
         augmenter = Augmenter(self.augment, self.noise, rng)
-        pairs = [augmenter(clip.read()) for clip in clips]
-        longest = max(len(clean) for clean, _ in pairs)
-        clean = torch.zeros(len(clips), longest)
+        # What the teacher's states were made of must be heard again.
+        clean = [augmenter.clean(c.read()) if c.taught is None else clean_clip(self.augment, c) for c in clips]
+        heard = [augmenter.dirty(samples) for samples in clean]
+        width = max((clip.taught.d_model for clip in clips if clip.taught is not None), default=0)
+        nothing = np.zeros((0, width), np.float16)
+        goals = [clip.taught.read() if clip.taught is not None else nothing for clip in clips]
+        longest = max(map(len, heard))
         audio = torch.zeros(len(clips), longest)
-        for row, (before, after) in enumerate(pairs):
-            clean[row, : len(before)] = torch.from_numpy(before)
-            audio[row, : len(after)] = torch.from_numpy(after)
+        for row, samples in enumerate(heard):
+            audio[row, : len(samples)] = torch.from_numpy(samples)
 
         prompt = self.tokenizer.prompt()
-        texts = [[*self.tokenizer.encode(f" {clip.text}" if clip.text else ""), self.tokenizer.end] for clip in clips]
+        written = [clip.written for clip in clips]
+        texts = [[*self.tokenizer.encode(f" {text}" if text else ""), self.tokenizer.end] for text in written]
         width = len(prompt) + max(map(len, texts)) - 1
         tokens = torch.full((len(clips), width), self.tokenizer.end)
         targets = torch.full((len(clips), width), IGNORED)
@@ -184,20 +209,21 @@ class Batches(IterableDataset[Batch]):
             if clip.text is None:
                 counts.append(-1)
                 continue
+            # After the first token Whisper's decoder says the language, or that there is no speech.
+            targets[row, 0] = prompt[1] if clip.text else self.tokenizer.no_speech
             targets[row, len(prompt) - 1 : len(prompt) - 1 + len(text)] = torch.tensor(text)
             letters.extend(letter_ids(clip.text))
             counts.append(len(clip.text))
         return Batch(
             audio=audio,
-            clean=clean,
-            samples=torch.tensor([len(before) for before, _ in pairs]),
+            samples=torch.tensor([len(samples) for samples in heard]),
             tokens=tokens,
             targets=targets,
             letters=torch.tensor(letters, dtype=torch.long),
             letter_counts=torch.tensor(counts),
-            word_tokens=torch.nn.utils.rnn.pad_sequence(
-                [self._word_tokens(clip.text) for clip in clips], batch_first=True
-            ),
+            word_tokens=pad_sequence([self._word_tokens(text) for text in written], batch_first=True),
+            goals=pad_sequence([torch.from_numpy(states) for states in goals], batch_first=True),
+            goal_counts=torch.tensor([len(states) for states in goals]),
         )
 
     def _word_tokens(self, text: str | None) -> Tensor:
@@ -220,15 +246,6 @@ class Batches(IterableDataset[Batch]):
             step += stride
 
 
-def describe(sources: Mapping[str, tuple[Sequence[Clip], float]]) -> list[dict[str, Any]]:
-    """Clips, hours and share of each source, for the log."""
-    total = sum(weight for _, weight in sources.values())
-    return [
-        {
-            "source": name,
-            "clips": len(clips),
-            "hours": round(sum(clip.seconds for clip in clips) / 3600, 2),
-            "share": weight / total,
-        }
-        for name, (clips, weight) in sources.items()
-    ]
+def clean_clip(augment: Augment, clip: Clip) -> NDArray[np.float32]:
+    """A clip before noise, rooms and gain, always the same: what the teacher is given."""
+    return Augmenter(augment, (), np.random.default_rng([clip.offset, clip.size])).clean(clip.read())

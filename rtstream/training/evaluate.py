@@ -13,7 +13,7 @@ from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -90,12 +90,18 @@ def blocks(audio: NDArray[np.float32]) -> Iterator[AudioBlock]:
         yield AudioBlock(padded[start : start + BLOCK], start)
 
 
+def normalizer() -> Callable[[str], str]:
+    """What texts are brought to before they are compared: Whisper's for English (arXiv 2212.04356, appendix C)."""
+    normalize: Callable[[str], str] = EnglishTextNormalizer()
+    return normalize
+
+
 def evaluate(recognizer: Recognizer, clips: Iterable[Clip]) -> Score:
     """Recognise every clip and collect the texts. Clips without a reference are left out.
 
-    Texts are compared after Whisper's English normalizer (arXiv 2212.04356, appendix C), references too.
+    Texts are compared after ``normalizer``, references too.
     """
-    normalize = EnglishTextNormalizer()
+    normalize = normalizer()
     score = Score()
     for clip in clips:
         if clip.text is None:

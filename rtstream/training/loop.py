@@ -8,39 +8,32 @@ import multiprocessing
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rtstream.bundle.config import to_dict
 from rtstream.errors import TrainingError
-from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import LogMel
-from rtstream.nn.residual_linear import ResidualLinear
-from rtstream.training.augment import spec_augment
-from rtstream.training.data import Batch, Batches
-from rtstream.training.distill import Teacher, losses
-from rtstream.training.start import set_fade
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from rtstream.nn.model import SpeechModel
-    from rtstream.training.recipe import Optimizer, Recipe
+    from torch.utils.data import IterableDataset
+
+    from rtstream.training.schedule import Schedule
 
 CHECKPOINT = "checkpoint.pt"
 
 Report = Callable[[dict[str, Any]], None]
 
 
-def learning_rate(step: int, recipe: Optimizer) -> float:
+def learning_rate(step: int, recipe: Schedule) -> float:
     """Share of the full rate at a step: linear warm-up, constant, linear decay."""
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     left = (recipe.steps - step) / recipe.decay if recipe.decay else 1.0
@@ -60,46 +53,95 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return state
 
 
-@dataclass
-class Trainer:
-    """One run of a recipe. ``directory`` holds its checkpoint, metrics and curves.
+class RunRecipe(Protocol):
+    """What the loop needs to know of a recipe."""
 
-    Started under torchrun, each process takes its own batches and the gradients are averaged.
+    @property
+    def name(self) -> str:
+        """Also of the run's directory."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+        ...
+
+    @property
+    def optimizer(self) -> Schedule:
+        """Rates and their course."""
+        ...
+
+
+class Stream(Protocol):
+    """An endless stream of batches that begins with step ``start``, of one of ``world`` processes."""
+
+    start: int
+    rank: int
+    world: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches, a function of seed and step alone."""
+        ...
+
+
+class Loop(ABC):
+    """One run of a recipe: ``model`` learns from ``batches``, ``directory`` holds its checkpoint, metrics and curves.
+
+    What is learnt is the subclass's: ``losses``. ``groups``: parameters and their full learning rate. Started under
+    torchrun, each process takes its own batches and the gradients are averaged.
     """
 
-    recipe: Recipe
-    model: SpeechModel
-    teacher: Teacher | None
-    batches: Batches
-    directory: Path
-    save_seconds: float = 600.0
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        recipe: RunRecipe,
+        model: nn.Module,
+        batches: Stream,
+        directory: Path,
+        groups: Sequence[tuple[Iterable[nn.Parameter], float]],
+        *,
+        save_seconds: float = 600.0,
+    ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model.to(self.device).train()
-        for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
-            if private.fading is not None:
-                private.fading = private.fading.to(self.device)
-        if self.teacher is not None:
-            self.teacher.to(self.device)
-        self.features = LogMel(self.model.config.encoder.n_mels).to(self.device)
+        model.to(self.device).train()
+        self.directory, self.save_seconds = directory, save_seconds
         self.step = 0
-        self.audio_seconds = 0.0
         self.elapsed = 0.0
-        o = self.recipe.optimizer
-        rates = {"encoder": o.encoder_lr, "ctc": o.ctc_lr, "decoder": o.decoder_lr}
-        groups = [{"params": list(getattr(self.model, part).parameters()), "lr": rate} for part, rate in rates.items()]
-        self.optimizer = torch.optim.AdamW(groups, betas=o.betas, weight_decay=o.weight_decay, fused=True)
+        self.recipe, self.model, self.batches = recipe, model, batches
+        o = recipe.optimizer
+        params = [{"params": list(parameters), "lr": rate} for parameters, rate in groups]
+        self.optimizer = torch.optim.AdamW(params, betas=o.betas, weight_decay=o.weight_decay, fused=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @abstractmethod
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, float]]:  # noqa: ANN401  # the subclass knows
+        """The loss of this step's batch, and what else the log should say."""
+
+    @abstractmethod
+    def count(self, batch: Any) -> dict[str, float]:  # noqa: ANN401  # as above
+        """Take note of a batch that was learnt from; what the log should say of it."""
+
+    @abstractmethod
+    def totals(self) -> dict[str, float]:
+        """How much has been learnt from so far, for the log."""
+
+    @property
+    @abstractmethod
+    def progress(self) -> str:
+        """How much has been learnt from so far, for a person."""
+
+    @abstractmethod
+    def own_state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights, averages and optimizer."""
+
+    @abstractmethod
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Take ``own_state`` back. Raises KeyError where something is missing."""
 
     @property
     def checkpoint(self) -> Path:
         """Where the newest state of the run is kept."""
         return self.directory / CHECKPOINT
-
-    def _privates(self) -> dict[str, ResidualLinear]:
-        return {name: module for name, module in self.model.named_modules() if isinstance(module, ResidualLinear)}
 
     def resume(self) -> bool:
         """Continue from the checkpoint if there is one; the run then goes on exactly as if it had not stopped.
@@ -116,10 +158,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average = {name: state["average"][name] for name in self.average}
-            for name, private in self._privates().items():
-                private.fading = state["fading"].get(name)
-            self.step, self.audio_seconds = state["step"], state["audio_seconds"]
-            self.elapsed = state.get("elapsed", 0.0)
+            self.step, self.elapsed = state["step"], state.get("elapsed", 0.0)
+            self.set_own_state(state)
         except (RuntimeError, KeyError, ValueError) as error:
             msg = f"{self.checkpoint}: not a checkpoint of this run's model: {error}"
             raise TrainingError(msg) from error
@@ -127,18 +167,14 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        fading = {name: private.fading for name, private in self._privates().items() if private.fading is not None}
         state = {
             "name": self.recipe.name,
-            "config": to_dict(self.model.config),
             "step": self.step,
-            "audio_seconds": self.audio_seconds,
             "elapsed": self.elapsed,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
-            "fading": fading,
-        }
+        } | self.own_state()
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.replace(self.checkpoint)
@@ -147,39 +183,19 @@ class Trainer:
         """The averaged weights, for export."""
         return self.model.state_dict() | self.average
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
+    def train_step(self, batch: Any) -> dict[str, float]:  # noqa: ANN401  # the subclass knows
         """One update. Returns the losses and rates for the log."""
-        r, world = self.recipe, self.batches.world
-        batch = Batch(*(getattr(batch, name).to(self.device) for name in Batch.__slots__))
-        # Every choice is drawn from the step, so that a resumed run makes the same ones; processes draw alike.
-        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
-        chunk = r.chunks[int(torch.randint(len(r.chunks), (1,), generator=generator))] or None
-        mel = self.features(batch.audio)
-        if r.spec_augment:
-            mel = spec_augment(mel, generator)
-        weight = r.loss.distance * max(0.0, 1.0 - self.step / r.loss.distance_steps) if r.loss.distance_steps else 0.0
-        set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"):
-            states = self.teacher(batch.clean) if self.teacher is not None and weight > 0 else None
-            parts = losses(
-                self.model,
-                mel,
-                batch,
-                chunk=chunk,
-                teacher_states=states,
-                label_smoothing=r.loss.label_smoothing,
-                generator=generator,
-                prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
-            )
-            total = weight * parts.distance + r.loss.ctc * parts.ctc + r.loss.decoder * parts.decoder
+        o, world = self.recipe.optimizer, self.batches.world
+        batch = type(batch)(*(getattr(batch, name).to(self.device) for name in batch.__slots__))
+        total, metrics = self.losses(batch)
         total.backward()
         if world > 1:
             for p in self.model.parameters():  # every process must join in for every parameter
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
                 dist.all_reduce(p.grad)
                 p.grad /= world
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), r.optimizer.clip)
-        rate = learning_rate(self.step, r.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), o.clip)
+        rate = learning_rate(self.step, o)
         for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = full * rate
         if bool(torch.isfinite(norm)):  # one broken batch must not end a run of days
@@ -187,18 +203,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self._update_average()
         self.step += 1
-        seconds = float(batch.samples.sum()) / SAMPLE_RATE * world
-        self.audio_seconds += seconds
-        return {
-            "distance": float(parts.distance.detach()),
-            "ctc": float(parts.ctc.detach()),
-            "decoder": float(parts.decoder.detach()),
-            "tokens_right": float(parts.tokens_right),
-            "gradient": float(norm),
-            "rate": rate,
-            "seconds": seconds,
-            "chunk": chunk or 0,
-        }
+        return metrics | {"gradient": float(norm), "rate": rate} | self.count(batch)
 
     def _update_average(self) -> None:
         # Early on the average must forget its start: (1 + n) / (10 + n), as in TensorFlow's moving average.
@@ -231,8 +236,7 @@ class Trainer:
                 now = time.monotonic()
                 self.elapsed = before + now - began
                 if first:
-                    hours = self.audio_seconds / 3600
-                    report(metrics | {"step": self.step, "hours": hours, "elapsed": self.elapsed})
+                    report(metrics | {"step": self.step, "elapsed": self.elapsed} | self.totals())
                 stop = self._any(stopped())
                 if first and now - last_save > self.save_seconds:
                     self.save()
@@ -252,12 +256,12 @@ class Trainer:
         return bool(flags)
 
 
-def made_ahead(batches: Batches, workers: int) -> Generator[Batch]:
+def made_ahead(batches: Stream, workers: int) -> Generator[Any]:
     """The batches, made ahead by ``workers`` processes, 0 for none; they end when the generator is closed."""
     others = multiprocessing.active_children()
     stream = iter(
         DataLoader(
-            batches,
+            cast("IterableDataset[Any]", batches),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=4 if workers else None,

@@ -1,4 +1,4 @@
-"""Curves of a run as a PNG: losses over hours of audio, and error rates where they have been measured."""
+"""Curves of a run as a PNG: losses over what was learnt from, and error rates where they have been measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-LOSSES = {"decoder": "cross-entropy a token", "ctc": "CTC a letter", "distance": "distance to the teacher"}
+LOSSES = {
+    "decoder": "cross-entropy a token",
+    "loss": "cross-entropy a token",
+    "ctc": "CTC a letter",
+    "distance": "distance to the teacher's states",
+    "imitation": "divergence from the teacher's decoder",
+    "whole_imitation": "the same in full context",
+}
+AMOUNTS = {"hours": "hours of audio", "mtokens": "million tokens"}
+"""Of which of these the curves are drawn, by what the metrics hold, and what the axis says."""
 WINDOWS = 50
 """A smoothed curve averages over the 50th part of the run."""
 
@@ -56,23 +65,24 @@ def draw_curves(metrics: Path, scores: Path, target: Path) -> bool:
     figure = Figure(figsize=(9, 8 if points else 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2 if points else 1, sharex=True, squeeze=False)[:, 0]
-    _draw_losses(axes[0], rows)
+    amount = next(name for name in AMOUNTS if name in rows[0])
+    _draw_losses(axes[0], rows, amount)
     if points:
         _draw_scores(axes[1], points)
-    axes[-1].set_xlabel("hours of audio")
+    axes[-1].set_xlabel(AMOUNTS[amount])
     temporary = target.with_suffix(".tmp")
     figure.savefig(temporary, format="png", dpi=110)
     temporary.replace(target)
     return True
 
 
-def _draw_losses(axes: Axes, rows: list[Row]) -> None:
-    hours = np.array([row["hours"] for row in rows])
+def _draw_losses(axes: Axes, rows: list[Row], amount: str) -> None:
+    amounts = np.array([row[amount] for row in rows])
     for name, label in LOSSES.items():
         values = np.array([_number(row.get(name)) for row in rows])
         values[values <= 0.0] = np.nan  # a loss that was not computed
         if np.isfinite(values).any():
-            axes.plot(hours, smooth(values, max(1, len(rows) // WINDOWS)), label=label)
+            axes.plot(amounts, smooth(values, max(1, len(rows) // WINDOWS)), label=label)
     axes.set_yscale("log")
     axes.set_ylabel("loss")
     axes.grid(visible=True, which="both", alpha=0.3)

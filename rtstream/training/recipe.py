@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
+from rtstream.training.schedule import Positive, Schedule, Share, Strict
+from rtstream.training.translation_recipe import TranslationRecipe
 
 SHIPPED = Path(__file__).parent / "recipes"
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Strict(BaseModel):
-    """No unknown keys, no strings for numbers, nothing infinite, no changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+S = TypeVar("S", bound=Strict)
 
 
 class Encoder(Strict):
@@ -32,36 +27,31 @@ class Encoder(Strict):
     diagonal: bool = False
     full_rank: bool = True
     grow: int = Field(1, ge=1, description="copies of each layer of the start; with share = grow nothing is lost")
+    whole: bool = Field(
+        default=False, description="full context keeps the teacher's weights; chunks learn their own parts beside them"
+    )
     left_context: int = Field(512, ge=0, description="encoder frames (20 ms) before its chunk that a frame sees")
 
 
 class Loss(Strict):
-    """Weights of the losses. The teacher runs only while ``distance`` counts, until step ``distance_steps``."""
+    """Weights of the losses; those of distance and imitation count for clips that the teacher was given."""
 
-    distance: float = Field(1.0, ge=0)
-    distance_steps: int = Field(0, ge=0, description="the distance's weight falls linearly to 0 at this step")
+    distance: float = Field(1.0, ge=0, description="to the teacher's states")
     ctc: float = Field(0.3, ge=0)
-    decoder: float = Field(1.0, ge=0)
+    decoder: float = Field(1.0, ge=0, description="cross-entropy of the text")
+    imitation: float = Field(0.0, ge=0, description="divergence from the teacher's decoder")
     label_smoothing: Share = 0.05
     prefixes: Share = Field(0.0, description="share of clips of which the decoder sees and learns a beginning only")
     prefixes_from: int = Field(0, ge=0, description="first step of that: CTC must find the words before")
 
 
-class Optimizer(Strict):
-    """AdamW, linear warm-up, constant rate, then linear decay over the last ``decay`` steps."""
+class Optimizer(Schedule):
+    """The schedule, the size of a batch, and the full rates of the three parts."""
 
-    steps: int = Field(gt=0)
     seconds: float = Field(60.0, gt=0, description="audio in a batch, of each process")
     encoder_lr: float = Field(2e-4, ge=0)
     decoder_lr: float = Field(5e-5, ge=0)
     ctc_lr: float = Field(1e-3, ge=0)
-    warmup: int = Field(100, ge=0)
-    decay: int = Field(0, ge=0)
-    final_lr: float = Field(0.02, ge=0, le=1, description="share of the rate that is left at the last step")
-    weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[Share, Share] = (0.9, 0.98)
-    clip: Positive = 1.0
-    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of the weights that is exported")
 
 
 class Vocabulary(Strict):
@@ -73,12 +63,13 @@ class Vocabulary(Strict):
         "english-commonvoice.txt.gz",
     )
     lower: int = Field(8000, ge=0)
-    cased: int = Field(10000, ge=0)
+    cased: int = Field(26000, ge=0)
 
 
 class Recipe(Strict):
-    """A whole run."""
+    """A whole run of the recognition network."""
 
+    task: Literal["speech"] = "speech"
     name: str = Field(pattern=r"^[\w.-]+$", description="also of the run's directory")
     seed: int = Field(0, ge=0)
     encoder: Encoder = Encoder()
@@ -91,6 +82,10 @@ class Recipe(Strict):
         (0, 16, 32, 32, 64), min_length=1, description="encoder frames a chunk, drawn a batch; 0: full context"
     )
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
+    taught: float = Field(0.0, ge=0, description="hours of audio that the teacher is given; 0: no teacher, all clips")
+    mix: float = Field(
+        0.0, ge=0, le=1, description="the teacher's share in the encoder that a start brings; its decoder then is whole"
+    )
     max_clip: float = Field(20.0, gt=0, description="seconds; longer clips are left out")
     sources: dict[str, Positive] = Field(min_length=1, description="shard name to its share of the audio")
     noise: str = "noise"
@@ -108,15 +103,31 @@ def find_recipe(name: str) -> Path:
     return Path(name)
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises TrainingError naming the key, the value and what is allowed."""
+def load_recipe(path: Path) -> Recipe | TranslationRecipe:
+    """Read a recipe, of what its ``task`` says. Raises TrainingError naming the key, the value and what is allowed."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        # By way of JSON, for which strict types still let an array be a tuple.
-        return Recipe.model_validate_json(json.dumps(data, default=str))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f"{path}: cannot be read as TOML: {error}"
         raise TrainingError(msg) from error
+    if data.get("task") == "translation":
+        return _validated(TranslationRecipe, path, data)
+    return _validated(Recipe, path, data)
+
+
+def load_speech_recipe(path: Path) -> Recipe:
+    """Read a recipe of the recognition network. Raises TrainingError, also where it is one of another task."""
+    recipe = load_recipe(path)
+    if not isinstance(recipe, Recipe):
+        msg = f"{path}: a recipe for {recipe.task}, not for speech"
+        raise TrainingError(msg)
+    return recipe
+
+
+def _validated(kind: type[S], path: Path, data: dict[str, Any]) -> S:
+    try:
+        # By way of JSON, for which strict types still let an array be a tuple.
+        return kind.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
-from rtstream.bundle.bundle import MANIFEST, load_bundle
+from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.config import from_dict
+from rtstream.bundle.files import MANIFEST
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.nn.model import SpeechModel
+from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.align import align_layers
-from rtstream.training.data import Batches, load_shard
+from rtstream.training.data import Batches, clean_clip, load_shard
 from rtstream.training.distill import Teacher
-from rtstream.training.loop import CHECKPOINT, Trainer, read_checkpoint
-from rtstream.training.start import from_teacher, restructure, teacher_encoder, unshared
+from rtstream.training.loop import CHECKPOINT, read_checkpoint
+from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared
+from rtstream.training.taught import WholeTeacher, teach
+from rtstream.training.trainer import Trainer
 from rtstream.training.vocabulary import cut_tokenizer, kept_ids
 from rtstream.training.whisper import load_whisper
 
@@ -25,10 +34,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rtstream.nn.encoder import EncoderConfig
+    from rtstream.training.data import Clip
     from rtstream.training.recipe import Encoder, Recipe
     from rtstream.training.whisper import WhisperCheckpoint
 
 TOKENIZER = "tokenizer.json"
+
+TeachingReport = Callable[[str, int, int], object]
+"""Told the source, and how many of its clips the teacher has been given of how many."""
 
 
 def load_checkpoint(path: Path) -> tuple[SpeechModel, Tokenizer]:
@@ -72,6 +85,7 @@ def target_encoder(source: EncoderConfig, wanted: Encoder) -> EncoderConfig:
             full_rank=wanted.full_rank,
             layer_scale=source.layer_scale or wanted.grow > 1,
             left_context=wanted.left_context,
+            whole=wanted.whole,
         )
     except ValueError as error:
         msg = f"encoder: {error}"
@@ -95,52 +109,114 @@ def make_trainer(
     audio: Path,
     texts: Path,
     teacher_directory: Path,
+    taught: Path,
     start: tuple[SpeechModel, Tokenizer] | None = None,
     rank: int = 0,
     world: int = 1,
+    report: TeachingReport = lambda *_: None,
 ) -> Trainer:
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
     ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only. ``audio``
-    holds the shards and ``texts`` the vocabulary's files; ``rank`` and ``world`` are what ``join_processes`` gave.
-    Raises TrainingError and BundleError naming what is missing or does not fit.
+    holds the shards and ``texts`` the vocabulary's files; ``taught`` keeps what the teacher makes of the clips, where
+    the recipe asks for it, and ``report`` is told how far that has come. ``rank`` and ``world`` are what
+    ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does not fit.
     """
     directory.mkdir(parents=True, exist_ok=True)
     resumed = (directory / CHECKPOINT).exists()
-    needs_teacher = recipe.loss.distance > 0 and recipe.loss.distance_steps > 0
-    teacher = load_whisper(teacher_directory) if needs_teacher or (start is None and not resumed) else None
+    needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
+    teacher = load_whisper(teacher_directory) if needs_teacher else None
     if resumed:
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
         _check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
-    elif start is not None:
-        model, tokenizer = start
-        if rank == 0:
-            tokenizer.save(directory / TOKENIZER)
-        model = _restructured(model, recipe)
     else:
-        assert teacher is not None
-        if rank == 0:
+        if rank == 0 and start is not None and (not recipe.mix and not recipe.encoder.whole):
+            start[1].save(directory / TOKENIZER)
+        elif rank == 0 and teacher is not None:
             make_tokenizer(recipe, teacher, directory, texts)
         if world > 1:
             dist.barrier()
-        tokenizer = make_tokenizer(recipe, teacher, directory, texts)
-        model = from_teacher(teacher, tokenizer, kept_ids(teacher.tokenizer, tokenizer), recipe.seed)
-        model = _restructured(model, recipe)
+        tokenizer = Tokenizer.load(directory / TOKENIZER)
+        model = _restructured(_begin(recipe, tokenizer, teacher, start), recipe)
+    noise = load_shard(audio / recipe.noise)
+    sources = {name: load_shard(audio / name) for name in recipe.sources}
+    guide = None
+    if recipe.taught:
+        assert teacher is not None
+        if rank == 0:
+            _teach(recipe, sources, teacher, taught, report)
+        if world > 1:
+            dist.barrier()
+        sources = _teach(recipe, sources, teacher, taught, report)
+        if recipe.loss.imitation > 0:
+            guide = _over(tokenizer, teacher, recipe.seed).decoder
     batches = Batches(
-        {name: (load_shard(audio / name), weight) for name, weight in recipe.sources.items()},
+        {name: (sources[name], weight) for name, weight in recipe.sources.items()},
         tokenizer,
         recipe.augment,
-        load_shard(audio / recipe.noise),
+        noise,
         seconds=recipe.optimizer.seconds,
         seed=recipe.seed,
         rank=rank,
         world=world,
         max_clip=recipe.max_clip,
     )
-    guide = Teacher(teacher_encoder(teacher)) if needs_teacher and teacher is not None else None
     trainer = Trainer(recipe, model, guide, batches, directory)
     trainer.resume()
     return trainer
+
+
+def _over(tokenizer: Tokenizer, teacher: WhisperCheckpoint, seed: int) -> SpeechModel:
+    """The teacher over the tokens of ``tokenizer``."""
+    return from_teacher(teacher, tokenizer, kept_ids(teacher.tokenizer, tokenizer), seed)
+
+
+def _begin(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    teacher: WhisperCheckpoint | None,
+    start: tuple[SpeechModel, Tokenizer] | None,
+) -> SpeechModel:
+    """Where the run begins, before the recipe's structure: the start, the teacher, between them or both."""
+    anew = recipe.encoder.whole and not (start is not None and start[0].config.encoder.whole)
+    if start is not None and not recipe.mix and not anew:
+        return start[0]
+    assert teacher is not None
+    whole = _over(tokenizer, teacher, recipe.seed)
+    model = whole if start is None else start[0]
+    if anew:
+        return two_passes(model, whole, target_encoder(model.config.encoder, recipe.encoder))
+    return mixed(model, whole, recipe.mix)
+
+
+def _teach(
+    recipe: Recipe,
+    sources: dict[str, list[Clip]],
+    teacher: WhisperCheckpoint,
+    directory: Path,
+    report: TeachingReport,
+) -> dict[str, list[Clip]]:
+    """Of each source as many clips as its share of the recipe's hours has, with what the teacher makes of them.
+
+    That is kept under a name for what it was made with.
+    """
+    tokenizer = teacher.tokenizer
+    student = from_teacher(teacher, tokenizer, list(range(len(tokenizer))), 0).eval()
+    # In bfloat16 once, where autocast would convert its weights anew for every token.
+    whole = WholeTeacher(Teacher(student.encoder), student.decoder.to(torch.bfloat16), tokenizer)
+    made_with = f"{recipe.augment.heard()} {teacher.fingerprint} {LEAST_SECONDS} {AFTER_SECONDS} {SEEN_FRAMES}"
+    directory /= hashlib.sha256(made_with.encode()).hexdigest()[:12]
+    total = sum(recipe.sources.values())
+    chosen = {}
+    for shard, clips in sources.items():
+        seconds = recipe.taught * 3600 * recipe.sources[shard] / total
+        usable = [clip for clip in clips if 0.1 < clip.seconds <= recipe.max_clip]
+        mixed = sorted(usable, key=lambda clip: zlib.crc32(str(clip.offset).encode()))
+        before = np.cumsum([0.0, *(clip.seconds for clip in mixed)])
+        some = [clip for clip, start in zip(mixed, before, strict=False) if start < seconds]
+        hear = partial(clean_clip, recipe.augment)
+        chosen[shard] = teach(some, directory / shard, whole, hear, partial(report, shard))
+    return chosen
 
 
 def _restructured(model: SpeechModel, recipe: Recipe) -> SpeechModel:
@@ -161,7 +237,7 @@ def _restructured(model: SpeechModel, recipe: Recipe) -> SpeechModel:
 
 
 def _check_structure(path: Path, got: EncoderConfig, wanted: Encoder) -> None:
-    for name in ("share", "rank", "diagonal", "full_rank", "left_context"):
+    for name in ("share", "rank", "diagonal", "full_rank", "left_context", "whole"):
         if getattr(got, name) != getattr(wanted, name):
             msg = (
                 f"{path}: its encoder has {name} {getattr(got, name)}, the recipe {getattr(wanted, name)}: "

@@ -93,6 +93,53 @@ def _qkv(w: Mapping[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tens
     return torch.cat(weights), torch.cat(biases)
 
 
+def mixed(model: SpeechModel, teacher: SpeechModel, share: float) -> SpeechModel:
+    """An unshared model with its encoder ``share`` of the way back to the teacher's, and the teacher's decoder.
+
+    Half of the way, what tuning took from the teacher is mostly back, and little of what it brought is gone (WiSE-FT,
+    arXiv 2109.01903). Raises TrainingError where the structures differ.
+    """
+    if model.config.encoder != teacher.config.encoder:
+        msg = f"mix: only an unshared model of the teacher's sizes can be mixed with it, not {model.config.encoder}"
+        raise TrainingError(msg)
+    student = SpeechModel(teacher.config)
+    student.ctc, student.decoder = model.ctc, teacher.decoder
+    theirs = teacher.encoder.state_dict()
+    between = {name: tensor.lerp(theirs[name], share) for name, tensor in model.encoder.state_dict().items()}
+    student.encoder.load_state_dict(between)
+    return student
+
+
+def two_passes(model: SpeechModel, teacher: SpeechModel, target: EncoderConfig) -> SpeechModel:
+    """The teacher, whose matrices are shared by full context, which they alone compute, and by chunks.
+
+    Chunks get private parts of ``target``'s rank that bring the matrices as near as they can to those of the unshared
+    ``model``, and its biases and norms. Everything else is the teacher's, but for the CTC head, which is the model's.
+    Raises TrainingError where the structures differ.
+    """
+    sizes = replace(target, whole=False, rank=0, diagonal=False, left_context=model.config.encoder.left_context)
+    if model.config.encoder != sizes or teacher.config.encoder.layers != sizes.layers or target.whole_rank:
+        msg = f"whole: needs an unshared start of the teacher's sizes, and no whole_rank, not {model.config.encoder}"
+        raise TrainingError(msg)
+    student = SpeechModel(replace(teacher.config, encoder=target))
+    student.ctc, student.decoder = model.ctc, teacher.decoder
+    encoder, source, base = student.encoder, model.encoder, teacher.encoder
+    assert encoder.whole is not None
+    with torch.no_grad():
+        for name in ("conv1", "conv2"):
+            getattr(encoder, name).load_state_dict(getattr(base, name).state_dict())
+        encoder.groups.load_state_dict(base.groups.state_dict())  # type: ignore[attr-defined]
+        encoder.norm.load_state_dict(source.norm.state_dict())
+        encoder.whole.norm.load_state_dict(base.norm.state_dict())
+        for index in range(target.layers):
+            _copy_layer(encoder.layers[index], source.layers[index], silent=False)
+            _copy_layer(encoder.whole.layers[index], base.layers[index], silent=False)
+            for name in POSITIONS:
+                rest = source.matrix(index, name) - base.matrix(index, name)
+                fit_residual(encoder.layers[index].private(name), rest, "svd")
+    return student
+
+
 def restructure(
     model: SpeechModel, target: EncoderConfig, *, method: Method = "svd", fading: bool = False
 ) -> SpeechModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ class WhisperCheckpoint:
     def heads(self) -> int:
         """Attention heads of a layer; every Whisper has 64 channels a head."""
         return self.d_model // 64
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, whatever format they came in."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            digest.update(self.weights[name].half().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def layers(self, side: str) -> int:
         """Number of layers of ``encoder`` or ``decoder``; 0 where there are none."""

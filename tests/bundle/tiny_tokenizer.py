@@ -5,7 +5,15 @@ from rtstream.bundle.tokenizer import Tokenizer, byte_characters
 PAIRS = (
     "Ġ t, h e, Ġt he, Ġ a, n d, Ġa nd, i n, in g, o u, e r, ou r, Ġthe r, Ã ©, Ġc af, c a, ca f, Ġ caf, caf Ã©, Ġ ing"
 )
-SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>", "<|0.00|>")
+SPECIAL = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|transcribe|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
+    "<|0.00|>",
+)
 
 
 def make_tokenizer(special=SPECIAL) -> Tokenizer:

@@ -60,7 +60,7 @@ def test_ratio_is_to_the_unshared_encoder_of_the_same_depth(bundle, capsys):
 
 
 def test_recipe_is_reported_as_of_whisper_base(capsys):
-    encoder = info("base-streaming", capsys)["encoder"]
+    encoder = info("base", capsys)["encoder"]
     assert (encoder["config"]["layers"], encoder["config"]["d_model"]) == (6, 512)
     assert encoder["parts"]["full-rank"]["parameters"] == 6 * (4 * 512 * 512 + 2 * 512 * 2048)
 

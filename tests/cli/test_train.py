@@ -23,8 +23,6 @@ chunks = [0, 8]
 precision = "float32"
 [vocabulary]
 texts = ["words.txt"]
-[loss]
-distance_steps = 2
 [optimizer]
 steps = {steps}
 seconds = 1.0
@@ -85,6 +83,19 @@ def test_default_directory_is_in_the_cache_by_the_recipes_name(place):
     assert (place / "home/.cache/rtstream/runs/tiny/checkpoint.pt").exists()
 
 
+def test_what_the_teacher_makes_is_kept_in_the_cache_and_used_again(place):
+    taught = RECIPE.format(steps=1) + "[loss]\nimitation = 1.0\n"
+    (place / "taught.toml").write_text("taught = 0.01\n" + taught)
+    assert main(arguments("taught.toml")) == 0
+    kept = {path: path.read_bytes() for path in (place / "home/.cache/rtstream/taught").rglob("speech.*")}
+    assert {path.suffix for path in kept} == {".f16", ".jsonl"}
+    assert json.loads((place / "run/metrics.jsonl").read_text())["distance"] > 0
+    assert main(arguments("taught.toml", out="second")) == 0
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path.name for path in place.iterdir()} >= {"home", "run", "second"}
+    assert not (place / "~").exists()
+
+
 @pytest.mark.parametrize("start", ["run", "run/checkpoint.pt", "bundle"])
 def test_run_can_start_from_another_run_or_a_bundle(place, start):
     assert main(arguments()) == 0
@@ -123,7 +134,7 @@ def test_plot_draws_and_trains_nothing(place, capsys):
     [
         ({1: "absent.toml"}, "absent.toml: no such recipe; give a TOML file, or the name of a shipped one: "),
         ({1: "bas"}, "bas: no such recipe"),
-        ({3: "absent"}, "absent/speech: no shard"),
+        ({3: "absent"}, "absent/noise: no shard"),
         ({5: "absent"}, "absent/words.txt: text for the vocabulary cannot be read"),
         ({7: "absent"}, "absent: no Whisper checkpoint"),
     ],

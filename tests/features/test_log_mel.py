@@ -113,6 +113,12 @@ def test_silence_is_the_floor():
     assert_close(LogMel()(torch.zeros(800)), torch.full((5, 80), (FLOOR + 4) / 4))
 
 
+@pytest.mark.parametrize("floor", [FLOOR, -3.0])
+def test_silence_is_named(floor):
+    features = LogMel(floor=floor)
+    assert_close(features(torch.zeros(800)), torch.full((5, 80), features.silence))
+
+
 def test_a_batch_gives_what_each_recording_gives():
     features = LogMel()
     batch = torch.stack([noise(1000, seed) for seed in range(3)])

@@ -40,6 +40,8 @@ def model_configs(draw):
     d = 2 * heads * draw(st.integers(2, 4))
     ffn = draw(st.integers(1, 20))
     rank = draw(st.integers(0, min(d, ffn)))
+    full_rank = draw(st.booleans()) if rank else True
+    whole = full_rank and draw(st.booleans())
     encoder = EncoderConfig(
         n_mels=draw(st.integers(1, 6)),
         d_model=d,
@@ -48,7 +50,9 @@ def model_configs(draw):
         layers=share * draw(st.integers(1, 3)),
         share=share,
         rank=rank,
-        full_rank=draw(st.booleans()) if rank else True,
+        full_rank=full_rank,
+        whole=whole,
+        whole_rank=draw(st.integers(0, min(d, ffn))) if whole else 0,
         diagonal=draw(st.booleans()),
         layer_scale=draw(st.booleans()),
         max_frames=10,

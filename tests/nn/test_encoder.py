@@ -241,3 +241,42 @@ def test_names_of_the_tensors_are_those_of_saved_checkpoints():
     expected |= {f"groups.0.{position}.weight" for position in ("qkv", "out", "ff1", "ff2")}
     expected |= {f"{module}.{part}" for module in ("conv1", "conv2", "norm") for part in ("weight", "bias")}
     assert set(encoder.state_dict()) == expected
+
+
+TWO_PASSES = {"rank": 3, "diagonal": True, "whole": True}
+
+
+def test_full_context_with_parts_of_its_own_is_what_the_shared_matrices_compute_alone():
+    encoder = make_encoder(**TWO_PASSES)
+    alone = Encoder(encoder_config()).double().eval()
+    state = {name: tensor for name, tensor in encoder.state_dict().items() if name in alone.state_dict()}
+    whole = {name.removeprefix("whole."): t for name, t in encoder.state_dict().items() if name.startswith("whole.")}
+    alone.load_state_dict(state | whole)
+    mel = noise(2, 30, 6)
+    assert_close(encoder(mel), alone(mel))
+    assert not torch.allclose(encoder(mel), encoder(mel, chunk=15))
+
+
+@pytest.mark.parametrize(
+    ("part", "chunks_change", "whole_changes"),
+    [
+        ("layers", True, False),
+        ("whole", False, True),
+        ("groups", True, True),
+        ("conv1", True, True),
+    ],
+)
+def test_the_two_passes_share_matrices_and_convolutions_and_nothing_else(part, chunks_change, whole_changes):
+    encoder, mel = make_encoder(**TWO_PASSES), noise(1, 30, 6)
+    before = encoder(mel, chunk=4), encoder(mel)
+    with torch.no_grad():
+        for parameter in getattr(encoder, part).parameters():
+            parameter.add_(0.1)
+    assert torch.equal(encoder(mel, chunk=4), before[0]) is not chunks_change
+    assert torch.equal(encoder(mel), before[1]) is not whole_changes
+
+
+@pytest.mark.parametrize("changes", [{"whole_rank": 2}, {"whole": True, "whole_rank": 17}])
+def test_rank_of_full_context_that_cannot_be_is_refused(changes):
+    with pytest.raises(ValueError, match="whole_rank"):
+        encoder_config(**changes)

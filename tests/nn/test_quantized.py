@@ -23,6 +23,8 @@ STRUCTURES = {
     "shared": {"share": 2},
     "shared with rank and diagonal": {"share": 2, "rank": 8, "diagonal": True},
     "grown": {"share": 2, "rank": 8, "diagonal": True, "layer_scale": True},
+    "two passes": {"rank": 8, "diagonal": True, "whole": True},
+    "two passes of shared layers": {"share": 2, "rank": 8, "diagonal": True, "whole": True, "whole_rank": 4},
 }
 
 
@@ -112,3 +114,21 @@ def test_dequantizing_gives_every_tensor_its_name_and_shape_back():
     state = model.state_dict()
     back = dequantize_state(quantize_state(state, model.config))
     assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in state.items()}
+
+
+def test_the_two_passes_use_the_same_packed_matrices():
+    models = [make_model(rank=8, diagonal=True, whole=whole) for whole in (False, True)]
+    packed = [packed_model(model.config, quantize_state(model.state_dict(), model.config), ENGINE) for model in models]
+    assert packed_buffers(packed[0].encoder) == packed_buffers(packed[1].encoder)
+
+
+def test_loud_rows_take_nothing_from_the_precision_of_quiet_ones():
+    torch.manual_seed(0)
+    weight, x = torch.randn(64, 96), torch.randn(20, 96) * 0.1
+    packed = PackedLinear(*quantize(weight), None, ENGINE)
+    loud = x.clone()
+    loud[7] *= 5000
+    quiet = [row for row in range(20) if row != 7]
+    for given in (x, loud):
+        error = (packed(given) - given @ weight.T)[quiet].norm() / (given @ weight.T)[quiet].norm()
+        assert error < 0.03

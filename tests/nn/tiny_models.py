@@ -19,6 +19,8 @@ VARIANTS = {
     "rank alone": {"full_rank": False, "rank": 3},
     "diagonal alone": {"full_rank": False, "diagonal": True},
     "rank and diagonal alone": {"full_rank": False, "rank": 3, "diagonal": True},
+    "two passes": {"rank": 3, "diagonal": True, "whole": True},
+    "two passes of shared layers": {"share": 2, "rank": 3, "diagonal": True, "whole": True, "whole_rank": 2},
     "narrow feed-forward": {"share": 2, "rank": 3, "diagonal": True, "ffn": 12},
 }
 """Every structure that a config can ask for, by name."""

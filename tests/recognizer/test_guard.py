@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.nn.model import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
-from rtstream.recognizer.guard import GuardConfig, borne_out
+from rtstream.recognizer.guard import GuardConfig, borne_out, spoken, written_alone
 
 CONFIG = GuardConfig()
 
@@ -45,3 +46,49 @@ def test_another_text_is_not():
 
 def test_nothing_said_is_nothing_written():
     assert borne_out("", say(""), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("It was 1946.", "it was nineteen forty six"),
+        ("46", "forty six"),
+        ("70 men and 13 boats", "seventy men and thirteen boats"),
+        ("In 1877, 3 of them left.", "in eighteen seventy seven three of them left"),
+    ],
+)
+def test_numbers_in_digits_are_borne_out(text, said):
+    assert borne_out(text, say(said), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize("text", ["46", "1946", "3 boats"])
+def test_numbers_in_silence_are_not(text):
+    assert not borne_out(text, say(""), LETTERS, CONFIG)
+
+
+def test_digits_do_not_excuse_other_words():
+    assert not borne_out("please subscribe to my 3 channels", say("the cat sat on the old mat"), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("sure", "no_speech", "published"),
+    [(0.9, 0.0, True), (0.9, 0.59, True), (0.9, 0.61, False), (0.2, 0.1, True), (0.2, 0.55, False), (0.05, 0.3, False)],
+)
+def test_the_likelier_it_is_that_nobody_speaks_the_surer_must_ctc_be(sure, no_speech, published):
+    assert spoken("We went home.", no_speech, say("we went home", sure), LETTERS, CONFIG) is published
+
+
+def test_what_ctc_cannot_spell_is_left_to_the_decoder():
+    assert spoken("46", 0.5, say("forty six"), LETTERS, CONFIG)
+    assert not spoken("46", 0.7, say("forty six"), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("said", "sure", "text"),
+    [("we went home", 0.9, "we went home"), ("we went home", 0.4, ""), ("a", 0.9, ""), ("", 0.9, "")],
+)
+def test_ctc_writes_alone_only_what_it_is_sure_of(said, sure, text):
+    table = say(said, sure)
+    for index, letter in enumerate(said):  # still the likeliest
+        table[index * 4, LETTERS.index(letter) + 1] = np.log(sure)
+    assert written_alone(table, LETTERS, CONFIG) == text

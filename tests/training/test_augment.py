@@ -34,7 +34,9 @@ def noise(count, level=0.05, seed=0):
 
 def augmented(config, audio, seed=0, noises=None):
     noises = [Recording(noise(5000))] if noises is None else noises
-    return Augmenter(config, noises, np.random.default_rng(seed))(audio)
+    augmenter = Augmenter(config, noises, np.random.default_rng(seed))
+    clean = augmenter.clean(audio)
+    return clean, augmenter.dirty(clean)
 
 
 @settings(max_examples=40)
@@ -75,6 +77,22 @@ def test_input_is_left_as_it_was():
     audio = tone(4000)
     augmented(EVERYTHING, audio)
     assert np.array_equal(audio, tone(4000))
+
+
+@pytest.mark.parametrize("name", ["gain_db", "noise", "snr_db", "room", "room_seconds", "band", "band_hz"])
+def test_what_is_heard_clean_is_described_by_what_changes_it(name):
+    """What a teacher made of clips is kept by this description."""
+    audio, changed = tone(4000), {"noise": 0.9, "room": 0.9, "band": 0.9}.get(name, (0.3, 0.4))
+    other = replace(Augment(), **{name: changed})
+    assert other.heard() == Augment().heard()
+    assert np.array_equal(augmented(other, audio)[0], augmented(Augment(), audio)[0])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"speed": 1.0}, {"speed_range": (1.1, 1.1)}, {"lead": (0.1, 0.1)}, {"tail": (2, 2)}]
+)
+def test_what_changes_what_is_heard_clean_is_in_its_description(changes):
+    assert replace(Augment(), **changes).heard() != Augment().heard()
 
 
 def test_clip_lies_between_lead_and_tail():

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from rtstream.errors import TrainingError
-from rtstream.training.data import IGNORED, Batches, describe, load_shard
-from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, tone, write_shard
+from rtstream.training.augment import Augment
+from rtstream.training.data import IGNORED, Batches, clean_clip, load_shard
+from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, taught_clips, tone, write_shard
 from tests.training.tiny_whisper import full_tokenizer
 
 RECIPE = make_recipe()
@@ -27,8 +28,9 @@ def same(one, other):
     return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
 
 
-def test_same_seed_gives_the_same_batches(data):
-    first, second = (take(make_batches(RECIPE, data), 5) for _ in range(2))
+@pytest.mark.parametrize("taught", [False, True])
+def test_same_seed_gives_the_same_batches(data, taught):
+    first, second = (take(make_batches(RECIPE, data, taught=taught), 5) for _ in range(2))
     assert all(map(same, first, second))
 
 
@@ -54,7 +56,7 @@ def test_processes_share_out_the_batches_of_one(data, world):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loader_processes_give_each_batch_once_and_in_order(data, workers):
-    batches = make_batches(RECIPE, data, start=2)
+    batches = make_batches(RECIPE, data, start=2, taught=True)
     loaded = take(DataLoader(batches, batch_size=None, num_workers=workers), 5)
     assert all(map(same, loaded, take(batches, 5)))
 
@@ -85,11 +87,13 @@ def test_a_batch_holds_what_the_decoder_and_ctc_are_to_write(data):
     batch = make_batches(RECIPE, data, augment=PLAIN).collate(clips, np.random.default_rng(0))
     prompt = tokenizer.prompt()
     for row, text in enumerate(TEXTS):
-        learnt = batch.targets[row][batch.targets[row] != IGNORED].tolist()
+        # What follows the first token says whether anybody speaks; the rest of the prompt is given.
+        spoken, *learnt = batch.targets[row][batch.targets[row] != IGNORED].tolist()
+        assert spoken == batch.targets[row, 0] == (prompt[1] if text else tokenizer.no_speech)
         assert learnt == [*tokenizer.encode(f" {text}" if text else ""), tokenizer.end]
         read = batch.tokens[row, : len(prompt) + len(learnt) - 1].tolist()
         assert read == [*prompt, *learnt[:-1]]
-        first = int((batch.targets[row] != IGNORED).nonzero()[0])
+        first = int((batch.targets[row] != IGNORED).nonzero()[1])
         assert batch.tokens[row, first] == prompt[-1]  # the first word is learnt where the prompt ends
     assert batch.letter_counts.tolist() == [*map(len, TEXTS), -1]
     assert len(batch.letters) == sum(map(len, TEXTS))
@@ -109,11 +113,99 @@ def test_word_tokens_count_the_tokens_up_to_each_word(data):
 def test_audio_is_padded_with_zeros_past_its_samples(data):
     batch = make_batches(RECIPE, data, augment=PLAIN).collate(load_shard(data / "speech"), np.random.default_rng(0))
     assert batch.samples.tolist() == [int(s * 16_000) for s in (0.4, 0.5, 0.55, 0.6, 0.7, 0.8)]
-    for audio in (batch.audio, batch.clean):
-        assert audio.shape == (6, 12_800)
-        for row, samples in enumerate(batch.samples):
-            assert not audio[row, samples:].any()
-            assert np.allclose(audio[row, :samples], tone(row, int(samples) / 16_000), atol=1e-4)
+    assert batch.audio.shape == (6, 12_800)
+    for row, samples in enumerate(batch.samples):
+        assert not batch.audio[row, samples:].any()
+        assert np.allclose(batch.audio[row, :samples], tone(row, int(samples) / 16_000), atol=1e-4)
+
+
+UNSPOILT = replace(Augment(speed=0.9), noise=0.0, room=0.0, band=0.0, gain_db=(0.0, 0.0))
+"""Clips are changed as the teacher's are, and no more."""
+
+
+def test_taught_clip_is_always_heard_as_the_teacher_heard_it(data):
+    clips = taught_clips(data, "speech", UNSPOILT)
+    batches = make_batches(RECIPE, data, augment=UNSPOILT)
+    first, second = (batches.collate(clips, np.random.default_rng(seed)) for seed in (1, 2))
+    for row, clip in enumerate(clips):
+        expected = clean_clip(UNSPOILT, clip)
+        if clip.taught is None:
+            assert not np.array_equal(first.audio[row, : len(expected)], second.audio[row, : len(expected)])
+            continue
+        for batch in (first, second):
+            assert int(batch.samples[row]) == len(expected)
+            assert np.allclose(batch.audio[row, : len(expected)], expected, atol=1e-6)
+
+
+def test_noise_and_rooms_are_others_each_time(data):
+    spoilt = replace(UNSPOILT, noise=1.0)
+    clips = [clip for clip in taught_clips(data, "speech", spoilt) if clip.taught]
+    batches = make_batches(RECIPE, data, augment=spoilt)
+    first, second = (batches.collate(clips, np.random.default_rng(seed)) for seed in (1, 2))
+    assert torch.equal(first.samples, second.samples)
+    assert not any(torch.equal(one, other) for one, other in zip(first.audio, second.audio, strict=True))
+
+
+def test_clips_differ_in_how_they_are_heard(data):
+    """Or all of a shard would have one speed and one lead."""
+    clips = load_shard(data / "speech")
+    longer = [len(clean_clip(Augment(speed=1.0), clip)) / 16_000 - clip.seconds for clip in clips]
+    assert len({round(seconds, 3) for seconds in longer}) == len(clips)
+
+
+def test_goals_are_those_of_the_clips_of_their_rows(data):
+    taught = [clip for clip in taught_clips(data, "speech", PLAIN) if clip.taught]
+    untaught = load_shard(data / "speech")[0]
+    batches = make_batches(RECIPE, data, augment=PLAIN)
+    clips = [taught[3], untaught, taught[0], taught[4]]
+    batch = batches.collate(clips, np.random.default_rng(0))
+    assert batch.goal_counts.tolist() == [clip.taught.frames if clip.taught else 0 for clip in clips]
+    assert batch.goals.shape == (4, max(batch.goal_counts), 16)
+    assert batch.goals.dtype == torch.float16
+    for row, clip in enumerate(clips):
+        count = int(batch.goal_counts[row])
+        assert not batch.goals[row, count:].any()
+        if clip.taught:
+            assert np.array_equal(batch.goals[row, :count], clip.taught.read())
+    nothing = batches.collate([untaught, untaught], np.random.default_rng(0))
+    assert nothing.goals.shape == (2, 0, 0)
+    assert nothing.goal_counts.tolist() == [0, 0]
+
+
+def test_decoder_learns_the_teachers_style_and_ctc_the_letters(data):
+    tokenizer = full_tokenizer()
+    clips = [
+        replace(clip, taught=replace(clip.taught, written=f"{clip.text.title()}, and more"))
+        for clip in taught_clips(data, "speech", PLAIN)
+        if clip.taught
+    ]
+    batches = make_batches(RECIPE, data, augment=PLAIN)
+    styled = batches.collate(clips, np.random.default_rng(0))
+    plain = batches.collate([replace(clip, taught=None) for clip in clips], np.random.default_rng(0))
+    assert torch.equal(styled.letters, plain.letters)
+    assert torch.equal(styled.letter_counts, plain.letter_counts)
+    for row, clip in enumerate(clips):
+        _, *learnt = styled.targets[row][styled.targets[row] != IGNORED].tolist()
+        assert tokenizer.decode(learnt) == f" {clip.text.title()},"
+        words = clip.text.split()
+        counted = styled.word_tokens[row].tolist()[: len(words)]
+        assert [tokenizer.decode(learnt[:count]).lower().rstrip(",") for count in counted] == [
+            "".join(f" {word}" for word in words[: n + 1]) for n in range(len(words))
+        ]
+
+
+@pytest.mark.parametrize("rows", range(1, 8))
+def test_first_rows_of_a_batch_are_the_batch_of_those_clips(data, rows):
+    clips = [load_shard(data / "foreign")[0], *taught_clips(data, "speech", PLAIN)]
+    batches = make_batches(RECIPE, data, augment=PLAIN)
+    first = batches.collate(clips, np.random.default_rng(0)).first(rows)
+    alone = batches.collate(clips[:rows], np.random.default_rng(0))
+    for name in ("samples", "letters", "letter_counts", "goal_counts"):
+        assert torch.equal(getattr(first, name), getattr(alone, name)), name
+    for name in ("audio", "tokens", "targets", "word_tokens", "goals"):
+        cut, own = getattr(first, name), getattr(alone, name)
+        assert len(cut) == rows
+        assert torch.equal(cut[tuple(slice(0, size) for size in own.shape)], own), name
 
 
 def test_clips_too_long_or_too_short_are_left_out(data):
@@ -136,12 +228,6 @@ def test_shard_keeps_labels_that_can_be_learnt(tmp_path):
     ]
     write_shard(tmp_path / "shard", rows)
     assert [clip.text for clip in load_shard(tmp_path / "shard")] == ["hello there", None, None, "sure", ""]
-
-
-def test_description_names_clips_hours_and_share(data):
-    clips = load_shard(data / "speech")
-    (row,) = describe({"speech": (clips, 2.0)})
-    assert row == {"source": "speech", "clips": 6, "hours": 0.0, "share": 1.0}
 
 
 def rewrite(path, **changes):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +95,16 @@ def test_run_at_its_last_step_does_nothing(data, tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in again.model.state_dict().items())
 
 
-def test_training_lowers_the_losses(data, tmp_path):
-    optimizer = {"steps": 30, "seconds": 2.0, "warmup": 0, "encoder_lr": 3e-3, "decoder_lr": 3e-3, "ctc_lr": 3e-3}
-    recipe = make_recipe(optimizer=optimizer, augment=PLAIN, loss={"distance_steps": 1000}, spec_augment=False)
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [({}, ("distance", "ctc", "decoder")), ({"decoder": 0.0, "imitation": 1.0}, ("imitation",))],
+    ids=["of the clips", "of the teacher's decoder"],
+)
+def test_training_lowers_the_losses(data, tmp_path, loss, names):
+    optimizer = {"steps": 60, "seconds": 2.0, "warmup": 0, "encoder_lr": 3e-3, "decoder_lr": 3e-3, "ctc_lr": 3e-3}
+    recipe = make_recipe(optimizer=optimizer, augment=PLAIN, loss=loss, spec_augment=False, chunks=(2, 8))
     metrics = run(make_trainer(recipe, data, tmp_path))
-    for name in ("distance", "ctc", "decoder"):
+    for name in names:
         early, late = (sum(step[name] for step in part) for part in (metrics[:5], metrics[-5:]))
         assert late < 0.8 * early, name
 
@@ -110,8 +116,8 @@ def test_metrics_name_what_a_step_did(data, tmp_path):
     assert metrics[-1]["hours"] == pytest.approx(sum(step["seconds"] for step in metrics) / 3600)
     assert {step["chunk"] for step in metrics} <= {0, 2, 8}
     assert [step["rate"] for step in metrics] == [0.5, 1.0, 1.0, 1.0]
-    assert metrics[2]["distance"] > 0
-    assert metrics[3]["distance"] == 0  # its weight has come to nothing, the teacher rests
+    assert sum(step["distance"] for step in metrics) > 0
+    assert sum(step["imitation"] for step in metrics) > 0
     assert all(0 <= step["tokens_right"] <= 1 for step in metrics)
 
 
@@ -222,6 +228,10 @@ def test_alone_there_is_one_process(monkeypatch):
     assert join_processes() == (0, 1)
 
 
+def augmented(generator, audio):
+    return spec_augment(LogMel()(audio), generator)
+
+
 def by_hand(recipe, model, pairs):
     """Two processes' steps written out: both gradients, their mean, clipped, then AdamW."""
     o = recipe.optimizer
@@ -233,17 +243,17 @@ def by_hand(recipe, model, pairs):
         for batch in batches:
             generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
             chunk = recipe.chunks[int(torch.randint(len(recipe.chunks), (1,), generator=generator))] or None
-            mel = spec_augment(LogMel()(batch.audio), generator)
             parts = losses(
                 model.train(),
-                mel,
-                batch,
+                partial(augmented, generator),
+                batch if chunk else batch.first(1),  # of padded clips more would be too many
                 chunk=chunk,
-                teacher_states=None,
+                guide=None,
                 label_smoothing=recipe.loss.label_smoothing,
                 generator=generator,
             )
-            (recipe.loss.ctc * parts.ctc + recipe.loss.decoder * parts.decoder).backward()
+            total = recipe.loss.distance * parts.distance + recipe.loss.ctc * parts.ctc
+            (total + recipe.loss.decoder * parts.decoder).backward()
             gradients.append([torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()])
             model.zero_grad()
         for p, *both in zip(model.parameters(), *gradients, strict=True):
@@ -253,6 +263,17 @@ def by_hand(recipe, model, pairs):
             group["lr"] = rate * learning_rate(step, o)
         optimizer.step()
         model.zero_grad()
+
+
+def without_key_biases(state):
+    """Attention is the same whatever they are: their gradient is rounding noise, of which AdamW makes whole steps."""
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    for name, tensor in state.items():
+        if name.endswith("qkv.bias"):
+            tensor[len(tensor) // 3 : 2 * len(tensor) // 3] = 0.0
+        elif name.endswith("cross_kv.bias"):
+            tensor[: len(tensor) // 2] = 0.0
+    return state
 
 
 PROCESS = """
@@ -316,4 +337,4 @@ def test_two_processes_make_the_update_of_both_batches_and_stop_together(data, t
     by_hand(recipe, model, pairs)
     first, second = (torch.load(tmp_path / f"model{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert_close(first, dict(model.state_dict()), rtol=1e-4, atol=1e-5)
+    assert_close(without_key_biases(first), without_key_biases(dict(model.state_dict())), rtol=1e-4, atol=1e-5)

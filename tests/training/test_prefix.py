@@ -20,7 +20,8 @@ def make_batch(*texts):
     letters = torch.tensor([symbol for text in texts for symbol in letter_ids(text)])
     ends = torch.nn.utils.rnn.pad_sequence([torch.arange(1, len(said) + 1) for said in words], batch_first=True)
     empty = torch.zeros(len(texts), 1)
-    return Batch(empty, empty, counts, targets, targets, letters, counts, ends)
+    goals = torch.zeros(len(texts), 0, 0)
+    return Batch(empty, counts, targets, targets, letters, counts, ends, goals, torch.zeros_like(counts))
 
 
 def spoken(texts, frames, every=4):

@@ -1,6 +1,7 @@
 """A run is put together from recipe, data and start, and keeps of the start what it can."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from torch.testing import assert_close
 
 from rtstream.bundle.bundle import save_bundle
 from rtstream.errors import TrainingError
+from rtstream.training.augment import Augment
 from rtstream.training.recipe import Encoder
 from rtstream.training.run import load_start, make_trainer, target_encoder
+from rtstream.training.start import teacher_encoder
+from rtstream.training.whisper import load_whisper
 from tests.training.tiny_training import ENCODER, make_model, make_recipe
 from tests.training.tiny_whisper import full_tokenizer, make_weights, write_hugging_face
 
@@ -21,7 +25,36 @@ def start_run(model, data, directory, encoder, **changes):
     """A trainer that starts from ``model``; no teacher is needed."""
     recipe = make_recipe(encoder=encoder, loss={}, **changes)
     paths = {"directory": directory, "audio": data, "texts": directory, "teacher_directory": directory / "none"}
-    return make_trainer(recipe, **paths, start=(model, full_tokenizer()))
+    return make_trainer(recipe, **paths, taught=directory / "taught", start=(model, full_tokenizer()))
+
+
+@pytest.fixture
+def paths(data, tmp_path):
+    """Where a run with a teacher finds what it needs, and keeps what the teacher makes."""
+    write_hugging_face(tmp_path / "teacher", make_weights())
+    (tmp_path / "words.txt").write_text("the end\n")
+    return {
+        "audio": data,
+        "texts": tmp_path,
+        "teacher_directory": tmp_path / "teacher",
+        "taught": tmp_path / "taught",
+    }
+
+
+def taught_recipe(seconds=60.0, **changes):
+    """The teacher is given so many seconds of audio."""
+    return make_recipe(vocabulary={"texts": ("words.txt",)}, taught=seconds / 3600, **changes)
+
+
+def sources(trainer):
+    """The clips of each source by where they lie."""
+    given = zip(trainer.recipe.sources, trainer.batches.sources, strict=True)
+    return {name: {clip.offset: clip for clip in clips} for name, (clips, _) in given}
+
+
+def kept(paths):
+    """The files of what the teacher made."""
+    return {path.name: path.read_bytes() for path in sorted(paths["taught"].rglob("*")) if path.is_file()}
 
 
 def encoded(model):
@@ -65,27 +98,125 @@ def test_what_a_new_structure_leaves_out_fades(data, tmp_path):
 
 
 def test_teacher_is_read_only_where_it_is_needed(data, tmp_path):
-    assert start_run(make_model(), data, tmp_path, {}).teacher is None
-    with pytest.raises(TrainingError, match="none: no Whisper checkpoint"):
+    assert start_run(make_model(), data, tmp_path, {}).guide is None
+    assert not (tmp_path / "taught").exists()
+    for changes in ({"taught": 1.0}, {"mix": 0.5}):
+        with pytest.raises(TrainingError, match="none: no Whisper checkpoint"):
+            start_run(make_model(), data, tmp_path / "other", {}, **changes)
+
+
+def test_new_run_from_the_teacher_has_its_encoder_and_a_cut_vocabulary(paths, tmp_path):
+    trainer = make_trainer(taught_recipe(), directory=tmp_path / "run", **paths)
+    teacher = load_whisper(paths["teacher_directory"])
+    assert_close(trainer.model.encoder.state_dict(), teacher_encoder(teacher).state_dict())
+    assert trainer.model.config.decoder.vocabulary == len(trainer.batches.tokenizer) < len(full_tokenizer())
+
+
+def test_guide_is_the_teachers_decoder_over_the_students_tokens(paths, tmp_path):
+    trainer = make_trainer(taught_recipe(), directory=tmp_path / "run", **paths)
+    assert_close(trainer.guide.state_dict(), trainer.model.decoder.state_dict())
+    assert not any(p.requires_grad for p in trainer.guide.parameters())
+    assert all(p.requires_grad for p in trainer.model.parameters())
+    assert make_trainer(taught_recipe(loss={}), directory=tmp_path / "other", **paths).guide is None
+
+
+def test_without_hours_all_clips_are_learnt_from_and_none_is_taught(paths, tmp_path):
+    trainer = make_trainer(taught_recipe(0.0), directory=tmp_path / "run", **paths)
+    assert {name: len(clips) for name, clips in sources(trainer).items()} == {"speech": 6, "foreign": 3}
+    assert trainer.guide is None
+    assert not any(clip.taught for clips in sources(trainer).values() for clip in clips.values())
+    assert not kept(paths)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 60.0])
+def test_each_source_gets_its_share_of_the_hours(paths, tmp_path, seconds):
+    trainer = make_trainer(taught_recipe(seconds), directory=tmp_path / "run", **paths)
+    for name, clips in sources(trainer).items():
+        wanted = seconds * trainer.recipe.sources[name]
+        got = sum(clip.seconds for clip in clips.values())
+        assert min(wanted, 1.45 if name == "foreign" else 3.55) - 1e-9 <= got < wanted + 0.8
+        assert all(clip.taught is not None for clip in clips.values())
+        assert all(clip.taught.written is None for clip in clips.values() if clip.text is None)
+
+
+def test_more_hours_keep_the_clips_of_less_and_what_was_made_of_them(paths, tmp_path):
+    chosen, files = [], []
+    for seconds in (0.5, 2.0, 3.0, 60.0):
+        trainer = make_trainer(taught_recipe(seconds), directory=tmp_path / str(seconds), **paths)
+        chosen.append(sources(trainer))
+        files.append(kept(paths))
+    for less, more in pairwise(chosen):
+        for name, clips in less.items():
+            assert clips.items() <= more[name].items()
+    for less, more in pairwise(files):
+        assert all(more[name].startswith(data) for name, data in less.items())
+    assert len({sum(map(len, clips.values())) for clips in chosen}) == 4
+    told = []
+    make_trainer(
+        taught_recipe(2.0), directory=tmp_path / "again", **paths, report=lambda *progress: told.append(progress)
+    )
+    assert not told
+    assert kept(paths) == files[-1]
+
+
+def test_report_names_the_source(paths, tmp_path):
+    told = []
+    make_trainer(taught_recipe(), directory=tmp_path / "run", **paths, report=lambda *progress: told.append(progress))
+    assert told == [("speech", 6, 6), ("foreign", 3, 3)]
+
+
+@pytest.mark.parametrize("changes", [{"speed": 0.0}, {"tail": (0.2, 0.3)}])
+def test_what_was_made_of_other_audio_is_not_used(paths, tmp_path, changes):
+    make_trainer(taught_recipe(), directory=tmp_path / "run", **paths)
+    told = []
+    other = taught_recipe(augment=Augment(**changes))
+    make_trainer(other, directory=tmp_path / "other", **paths, report=lambda *progress: told.append(progress))
+    assert ("speech", 6, 6) in told
+
+
+def test_run_learns_from_what_the_teacher_made_and_goes_on_with_it(paths, tmp_path):
+    trainer = make_trainer(taught_recipe(chunks=(8,)), directory=tmp_path / "run", **paths)
+    metrics = []
+    assert trainer.run(metrics.append, workers=0)
+    assert sum(step["distance"] for step in metrics) > 0
+    assert sum(step["imitation"] for step in metrics) > 0
+    before = kept(paths)
+    again = make_trainer(taught_recipe(chunks=(8,)), directory=tmp_path / "run", **paths)
+    assert again.step == 4
+    assert all(torch.equal(t, trainer.model.state_dict()[name]) for name, t in again.model.state_dict().items())
+    assert kept(paths) == before
+
+
+def test_start_is_mixed_with_the_teacher_once(paths, tmp_path):
+    first = make_trainer(taught_recipe(0.0), directory=tmp_path / "first", **paths)
+    first.run(lambda _: None, workers=0)
+    start = load_start(tmp_path / "first")
+    ours = {name: tensor.clone() for name, tensor in start[0].encoder.state_dict().items()}
+    theirs = teacher_encoder(load_whisper(paths["teacher_directory"])).state_dict()
+    recipe = taught_recipe(0.0, mix=0.25, optimizer={"steps": 1, "seconds": 1.0, "encoder_lr": 0.0})
+    trainer = make_trainer(recipe, directory=tmp_path / "second", **paths, start=start)
+    expected = {name: 0.75 * tensor + 0.25 * theirs[name] for name, tensor in ours.items()}
+    assert any(not torch.allclose(tensor, theirs[name], atol=1e-4) for name, tensor in ours.items())
+    assert_close(dict(trainer.model.encoder.state_dict()), expected)
+    assert_close(trainer.model.ctc.state_dict(), start[0].ctc.state_dict())
+    guide = make_trainer(taught_recipe(), directory=tmp_path / "first", **paths).guide
+    assert_close(trainer.model.decoder.state_dict(), guide.state_dict())
+    trainer.save()
+    resumed = make_trainer(recipe, directory=tmp_path / "second", **paths, start=load_start(tmp_path / "first"))
+    assert_close(dict(resumed.model.encoder.state_dict()), expected)
+
+
+def test_start_of_other_sizes_cannot_be_mixed(paths, tmp_path):
+    with pytest.raises(TrainingError, match="mix: only an unshared model of the teacher's sizes"):
         make_trainer(
-            make_recipe(),
-            directory=tmp_path / "other",
-            audio=data,
-            texts=tmp_path,
-            teacher_directory=tmp_path / "none",
-            start=(make_model(), full_tokenizer()),
+            taught_recipe(mix=0.5), directory=tmp_path / "run", **paths, start=(make_model(), full_tokenizer())
         )
 
 
-def test_new_run_from_the_teacher_has_its_encoder_and_a_cut_vocabulary(data, tmp_path):
-    write_hugging_face(tmp_path / "teacher", make_weights())
-    (tmp_path / "words.txt").write_text("the end\n")
-    recipe = make_recipe(vocabulary={"texts": ("words.txt",)})
-    paths = {"audio": data, "texts": tmp_path, "teacher_directory": tmp_path / "teacher"}
-    trainer = make_trainer(recipe, directory=tmp_path / "run", **paths)
-    assert trainer.teacher is not None
-    assert_close(trainer.model.encoder.state_dict(), trainer.teacher.encoder.state_dict())
-    assert trainer.model.config.decoder.vocabulary == len(trainer.batches.tokenizer) < len(full_tokenizer())
+def test_without_a_start_there_is_nothing_to_mix(paths, tmp_path):
+    trainer = make_trainer(taught_recipe(0.0, mix=0.5), directory=tmp_path / "run", **paths)
+    teacher = teacher_encoder(load_whisper(paths["teacher_directory"]))
+    assert_close(trainer.model.encoder.state_dict(), teacher.state_dict())
 
 
 @pytest.mark.parametrize("int8", [True, False])

@@ -1,5 +1,6 @@
 """Starts: a student that computes what its teacher does, and what growing and sharing change of that."""
 
+import copy
 import functools
 from dataclasses import replace
 
@@ -12,7 +13,16 @@ from rtstream.errors import TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import POSITIONS, EncoderConfig, sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
-from rtstream.training.start import from_teacher, missing_share, restructure, set_fade, teacher_encoder, unshared
+from rtstream.training.start import (
+    from_teacher,
+    missing_share,
+    mixed,
+    restructure,
+    set_fade,
+    teacher_encoder,
+    two_passes,
+    unshared,
+)
 from rtstream.training.vocabulary import SPECIAL, kept_ids
 from rtstream.training.whisper import Weights, WhisperCheckpoint
 from tests.training.tiny_whisper import HEADS, LAYERS, MAX_TOKENS, D, full_tokenizer, make_weights
@@ -254,3 +264,71 @@ def test_shared_source_is_refused():
     shared = restructure(source(), replace(ENCODER, share=2))
     with pytest.raises(TrainingError, match="start from an unshared one"):
         restructure(shared, replace(ENCODER, share=4))
+
+
+def another(seed=5):
+    torch.manual_seed(seed)
+    return SpeechModel(source().config)
+
+
+@pytest.mark.parametrize(("share", "end"), [(0.0, 0), (1.0, 1)])
+def test_all_or_nothing_of_the_teacher_is_one_of_the_two_encoders(share, end):
+    ends = another(), source()
+    between = mixed(*ends, share)
+    for name, tensor in between.encoder.state_dict().items():
+        assert torch.equal(tensor, ends[end].encoder.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_mixed_encoder_lies_between_the_two_with_the_teachers_decoder(share):
+    model, teacher = another(), source()
+    between = mixed(model, teacher, share)
+    ours, theirs = model.encoder.state_dict(), teacher.encoder.state_dict()
+    for name, tensor in between.encoder.state_dict().items():
+        assert_close(tensor, (1 - share) * ours[name] + share * theirs[name])
+    for part, whole in ((between.decoder, teacher.decoder), (between.ctc, model.ctc)):
+        assert all(torch.equal(t, whole.state_dict()[name]) for name, t in part.state_dict().items())
+    assert between.config == model.config
+
+
+def test_mixing_leaves_both_models_as_they_were():
+    model, teacher = another(), source()
+    before = [{name: t.clone() for name, t in one.encoder.state_dict().items()} for one in (model, teacher)]
+    mixed(model, teacher, 0.5)
+    for one, kept in zip((model, teacher), before, strict=True):
+        assert all(torch.equal(t, kept[name]) for name, t in one.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("changes", [{"share": 2}, {"layers": 8, "layer_scale": True}, {"left_context": 3}])
+def test_other_structure_cannot_be_mixed(changes):
+    other = restructure(source(), replace(ENCODER, **changes))
+    with pytest.raises(TrainingError, match="mix: only an unshared model of the teacher's sizes") as caught:
+        mixed(other, source(), 0.5)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_passes_keep_the_teachers_full_context_and_come_near_the_models_chunks(teacher):
+    theirs = from_teacher(teacher, teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0).eval()
+    torch.manual_seed(1)
+    tuned = copy.deepcopy(theirs)
+    with torch.no_grad():
+        for parameter in tuned.encoder.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+        for name in ("conv1", "conv2"):
+            getattr(tuned.encoder, name).load_state_dict(getattr(theirs.encoder, name).state_dict())
+    full = min(tuned.config.encoder.d_model, tuned.config.encoder.ffn)
+    wanted = replace(tuned.config.encoder, whole=True, diagonal=True)
+    gaps = []
+    for rank in (2, full):
+        both = two_passes(tuned, theirs, replace(wanted, rank=rank)).eval().requires_grad_(requires_grad=False)
+        assert_close(both.encoder(mel()), theirs.encoder(mel()))
+        gaps.append(float((both.encoder(mel(), chunk=4) - tuned.encoder(mel(), chunk=4)).norm()))
+        assert both.decoder is theirs.decoder
+    assert gaps[1] < 1e-3 < gaps[0]
+
+
+@pytest.mark.parametrize("changes", [{"share": 2}, {"d_model": 32, "heads": 2}])
+def test_two_passes_of_other_structures_are_refused(teacher, changes):
+    theirs = from_teacher(teacher, teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0)
+    with pytest.raises(TrainingError, match="whole: needs an unshared start"):
+        two_passes(theirs, theirs, replace(theirs.config.encoder, whole=True, rank=1, **changes))

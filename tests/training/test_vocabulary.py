@@ -71,9 +71,10 @@ def test_kept_ids_name_the_full_tokenizers_row_of_each_token(texts):
     [
         ("absent.txt", None),
         ("plain.txt.gz", b"no gzip"),
-        ("cut.txt.gz", gzip.compress(b"x" * 9999)[:20]),
+        ("cut.txt.gz", gzip.compress(b"x" * 9999, mtime=0)[:20]),
         ("bad.txt", b"\xff"),
     ],
+    ids=["absent", "no gzip", "cut short", "not UTF-8"],
 )
 def test_text_that_cannot_be_read_is_named(tmp_path, name, content):
     if content is not None:

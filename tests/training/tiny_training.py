@@ -3,6 +3,8 @@
 import io
 import json
 import tarfile
+import zlib
+from functools import partial
 
 import numpy as np
 import soundfile
@@ -13,11 +15,12 @@ from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.training.augment import Augment
-from rtstream.training.data import Batches, load_shard
+from rtstream.training.data import Batches, clean_clip, load_shard
 from rtstream.training.distill import Teacher
-from rtstream.training.loop import Trainer
 from rtstream.training.recipe import Recipe
 from rtstream.training.start import restructure
+from rtstream.training.taught import WholeTeacher, teach
+from rtstream.training.trainer import Trainer
 from tests.training.tiny_whisper import full_tokenizer
 
 TEXTS = ("the end", "and our thing", "in the other", "", "an hour", "singing")
@@ -62,7 +65,7 @@ def make_recipe(**changes):
         "name": "tiny",
         "seed": 3,
         "optimizer": {"steps": 4, "seconds": 2.0, "warmup": 2, "encoder_lr": 1e-3, "decoder_lr": 1e-3},
-        "loss": {"distance": 1.0, "distance_steps": 3, "prefixes": 0.5, "prefixes_from": 1},
+        "loss": {"distance": 1.0, "imitation": 0.5, "prefixes": 0.5, "prefixes_from": 1},
         "augment": Augment(),
         "chunks": (0, 2, 8),
         "sources": {"speech": 0.8, "foreign": 0.2},
@@ -83,11 +86,32 @@ def make_model(encoder=ENCODER, *, fading=False, seed=0):
     return model if encoder == ENCODER else restructure(model, encoder, fading=fading)
 
 
-def make_batches(recipe, data, *, seed=None, start=0, rank=0, world=1, augment=None):
+def make_teacher(seed=1, *, ends=0.0):
+    """Another random model. ``ends``: how much likelier than others its decoder finds the end of a text."""
+    model = make_model(seed=seed).eval()
+    end = model.decoder.embedding.weight[full_tokenizer().end]
+    with torch.no_grad():
+        model.decoder.positions.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(seed))
+        model.decoder.norm.bias += ends * end / end.norm()
+    return WholeTeacher(Teacher(model.encoder), model.decoder, full_tokenizer())
+
+
+def taught_clips(data, name, augment):
+    """The clips of a shard with what the teacher makes of them, kept beside it; noise is not taught."""
+    clips = load_shard(data / name)
+    speech = [clip for clip in clips if clip.text != ""]
+    path = data / f"taught-{zlib.crc32(augment.heard().encode())}" / name
+    given = teach(speech, path, make_teacher(), partial(clean_clip, augment), lambda *_: None)
+    return given + [clip for clip in clips if clip.text == ""]
+
+
+def make_batches(recipe, data, *, seed=None, start=0, rank=0, world=1, augment=None, taught=False):
+    augment = recipe.augment if augment is None else augment
+    clips = {name: taught_clips(data, name, augment) if taught else load_shard(data / name) for name in recipe.sources}
     return Batches(
-        {name: (load_shard(data / name), weight) for name, weight in recipe.sources.items()},
+        {name: (clips[name], weight) for name, weight in recipe.sources.items()},
         full_tokenizer(),
-        recipe.augment if augment is None else augment,
+        augment,
         load_shard(data / "noise"),
         seconds=recipe.optimizer.seconds,
         seed=recipe.seed if seed is None else seed,
@@ -98,8 +122,8 @@ def make_batches(recipe, data, *, seed=None, start=0, rank=0, world=1, augment=N
 
 
 def make_trainer(recipe, data, directory, *, encoder=ENCODER, rank=0, world=1):
-    """A new trainer, not resumed; the teacher is another random encoder."""
+    """A new trainer, not resumed; the teacher is another random model."""
     directory.mkdir(parents=True, exist_ok=True)
     model = make_model(encoder, fading=recipe.fade_steps > 0)
-    teacher = Teacher(make_model(seed=1).encoder)
-    return Trainer(recipe, model, teacher, make_batches(recipe, data, rank=rank, world=world), directory)
+    guide = make_teacher().decoder if recipe.loss.imitation else None
+    return Trainer(recipe, model, guide, make_batches(recipe, data, rank=rank, world=world, taught=True), directory)

@@ -1,0 +1,238 @@
+"""What the teacher makes of each clip, computed once and kept beside the runs: its states and its text.
+
+Training then runs without the teacher: half of the time of a step. The states are those of the clip as it is heard
+before noise, rooms and gain, padded as ``recognizer.context`` pads a segment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rtstream.errors import TrainingError
+from rtstream.events import SAMPLE_RATE
+from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.context import SEEN_FRAMES, context_frames
+from rtstream.recognizer.final_pass import repeats, token_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.nn.decoder import Decoder
+    from rtstream.training.data import Clip
+    from rtstream.training.distill import Teacher
+
+BATCH_SECONDS = 240.0
+SAMPLES_A_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
+MOST_FRAMES = 1500  # that a Whisper hears
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Where a clip's states lie: ``frames`` rows from ``row`` on in a file of float16 rows of width ``d_model``.
+
+    ``written`` is the teacher's text, None where it ran into no end.
+    """
+
+    path: Path
+    row: int
+    frames: int
+    d_model: int
+    written: str | None
+
+    def read(self) -> NDArray[np.float16]:
+        """The states, float16 (frames, d_model): those of the clip, then ``SEEN_FRAMES`` of its padding."""
+        shape = (self.frames, self.d_model)
+        offset = self.row * self.d_model * 2
+        return np.array(np.memmap(self.path, np.float16, mode="r", offset=offset, shape=shape))
+
+
+@dataclass(frozen=True)
+class WholeTeacher:
+    """The teacher's encoder, decoder and tokenizer, all of them."""
+
+    encoder: Teacher
+    decoder: Decoder
+    tokenizer: Tokenizer
+
+
+def teach(
+    clips: Sequence[Clip],
+    path: Path,
+    teacher: WholeTeacher,
+    hear: Callable[[Clip], NDArray[np.float32]],
+    report: Callable[[int, int], object],
+) -> list[Clip]:
+    """The clips with what the teacher makes of them, from ``path``.f16 and ``path``.jsonl, which are gone on with.
+
+    ``hear`` gives a clip's samples; ``report`` is told how many of the clips are done. Clips without a reference, or
+    with none to write, get no text. Raises TrainingError where the files cannot be read, or the states' is shorter than
+    the other says.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    states_path, index_path = path.with_suffix(".f16"), path.with_suffix(".jsonl")
+    width = teacher.decoder.config.d_model
+    with index_path.open("a+b") as index, states_path.open("a+b") as states:
+        fcntl.flock(index, fcntl.LOCK_EX)  # another run may be at the same clips: it ends, then its work is found here
+        known = _read_index(index)
+        rows = max((row["row"] + row["frames"] for row in known.values()), default=0)
+        if states.seek(0, 2) < rows * width * 2:
+            msg = f"{states_path}: shorter than {index_path} says; remove both, they are made again"
+            raise TrainingError(msg)
+        missing = [clip for clip in clips if clip.offset not in known]
+        done = len(clips) - len(missing)
+        if missing:
+            states.truncate(rows * width * 2)  # what no line tells of
+        for batch in _batches(missing):
+            audio = [hear(clip) for clip in batch]
+            heard = _listen(audio, [bool(clip.text) for clip in batch], teacher)
+            added = []
+            for clip, (frames, written) in zip(batch, heard, strict=True):
+                states.write(frames.tobytes())
+                row = {"offset": clip.offset, "row": rows, "frames": len(frames), "written": written}
+                rows += len(frames)
+                known[clip.offset] = row
+                added.append(json.dumps(row) + "\n")
+            states.flush()  # first: a line is never without its states
+            index.write("".join(added).encode())
+            index.flush()
+            done += len(batch)
+            report(done, len(clips))
+    return [
+        replace(clip, taught=Taught(states_path, row["row"], row["frames"], width, row["written"]))
+        for clip in clips
+        if (row := known[clip.offset])
+    ]
+
+
+def _read_index(index: BinaryIO) -> dict[int, dict[str, Any]]:
+    """The rows by the clips' offsets; a line that was cut short is cut off the file."""
+    index.seek(0)
+    data = index.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        index.truncate(len(whole))
+    try:
+        return {row["offset"]: row for row in map(json.loads, whole.splitlines())}
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{index.name}: not an index of what a teacher made ({type(error).__name__}): remove it and its .f16"
+        raise TrainingError(msg) from error
+
+
+def _batches(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
+    """Clips of about one length, BATCH_SECONDS with their padding."""
+    batch: list[Clip] = []
+    for clip in sorted(clips, key=lambda clip: clip.seconds):
+        frames = context_frames(int(clip.seconds * FRAMES_PER_SECOND), MOST_FRAMES)
+        if batch and (len(batch) + 1) * frames > BATCH_SECONDS * FRAMES_PER_SECOND:
+            yield batch
+            batch = []
+        batch.append(clip)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _listen(
+    audio: Sequence[NDArray[np.float32]], write: Sequence[bool], teacher: WholeTeacher
+) -> list[tuple[NDArray[np.float16], str | None]]:
+    """States of each recording, and text of those to ``write``."""
+    lengths = [-(-len(samples) // SAMPLES_A_FRAME) for samples in audio]
+    padded = torch.zeros(len(audio), max(map(len, audio)))
+    for row, samples in enumerate(audio):
+        padded[row, : len(samples)] = torch.from_numpy(samples)
+    texts: list[str | None] = [None] * len(audio)
+    with torch.autocast("cpu", torch.bfloat16):
+        states = teacher.encoder(padded)
+    rows = [row for row, wanted in enumerate(write) if wanted]
+    if rows:
+        given = states[rows].to(teacher.decoder.positions.dtype)
+        written = greedy(given, [lengths[row] for row in rows], teacher.decoder, teacher.tokenizer)
+        for row, text in zip(rows, written, strict=True):
+            texts[row] = text
+    seen = [min(length + SEEN_FRAMES, states.shape[1]) for length in lengths]
+    kept = [states[row, :frames].to(torch.float16).numpy() for row, frames in enumerate(seen)]
+    return list(zip(kept, texts, strict=True))
+
+
+class _Reader:
+    """Reads texts of one length over rows of states, token by token."""
+
+    def __init__(self, decoder: Decoder, states: Tensor) -> None:
+        self.decoder = decoder
+        # For one query a row, plain products over keys laid out for them take an eighth of fused attention's time.
+        split = (layer.split(layer.cross_kv(states), 2) for layer in decoder.layers)
+        self.cross = [(k.transpose(-1, -2).contiguous(), v.contiguous()) for k, v in split]
+        empty = states.new_zeros(len(states), decoder.config.heads, 0, states.shape[-1] // decoder.config.heads)
+        self.past = [(empty, empty) for _ in decoder.layers]
+
+    def read(self, tokens: Tensor, start: int) -> Tensor:
+        """Logits (rows, vocabulary) after further ``tokens`` (rows, n), the first of them at place ``start``."""
+        d = self.decoder
+        x = d.embedding(tokens) + d.positions[start : start + tokens.shape[1]]
+        for index, layer in enumerate(d.layers):
+            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
+            past_k, past_v = self.past[index]
+            k, v = torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)
+            self.past[index] = k, v
+            if start:
+                attended = attend(q, k.transpose(-1, -2), v)
+            else:
+                attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
+            (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
+            attended = attend(q, *self.cross[index])
+            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
+            x = layer.feed_forward(x)
+        return d.logits(x[:, -1]).float()
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.cross = [(k[rows], v[rows]) for k, v in self.cross]
+        self.past = [(k[rows], v[rows]) for k, v in self.past]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of (..., n, d) queries to (..., d, m) keys and (..., m, d) values."""
+    return torch.softmax(q @ k / math.sqrt(q.shape[-1]), dim=-1) @ v
+
+
+def greedy(states: Tensor, lengths: Sequence[int], decoder: Decoder, tokenizer: Tokenizer) -> list[str | None]:
+    """The decoder's text over each row of states (batch, frames, d_model); None where it does not come to an end."""
+    never = [token for token in tokenizer.special.values() if token != tokenizer.end]
+    prompt = tokenizer.prompt()
+    reader = _Reader(decoder, states)
+    texts: list[str | None] = [None] * len(states)
+    tokens: list[list[int]] = [[] for _ in states]
+    rows = list(range(len(states)))
+    given = torch.tensor([prompt] * len(states))
+    start = 0
+    while rows:
+        logits = reader.read(given, start)
+        start += given.shape[1]
+        logits[:, never] = -torch.inf
+        going = []
+        for place, (row, token) in enumerate(zip(rows, logits.argmax(dim=-1).tolist(), strict=True)):
+            if token == tokenizer.end:
+                texts[row] = tokenizer.decode(tokens[row]).strip()
+                continue
+            tokens[row].append(token)
+            if len(tokens[row]) < token_limit(lengths[row]) and not repeats(tokens[row]):
+                going.append(place)
+        if len(going) < len(rows):
+            rows = [rows[place] for place in going]
+            reader.keep(torch.tensor(going, dtype=torch.long))
+        given = torch.tensor([[tokens[row][-1]] for row in rows])
+    return texts

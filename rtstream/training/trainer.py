@@ -1,0 +1,142 @@
+"""Training of the recognition network: a loop whose losses are those of ``distill``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rtstream.bundle.config import to_dict
+from rtstream.events import SAMPLE_RATE
+from rtstream.features.log_mel import LogMel
+from rtstream.nn.residual_linear import ResidualLinear
+from rtstream.recognizer.context import context_samples
+from rtstream.training.augment import spec_augment
+from rtstream.training.distill import losses, rehearsal
+from rtstream.training.loop import Loop
+from rtstream.training.start import set_fade
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rtstream.nn.decoder import Decoder
+    from rtstream.nn.model import SpeechModel
+    from rtstream.training.data import Batch, Batches
+    from rtstream.training.recipe import Recipe
+
+
+FULL_CONTEXT = 1.25
+"""Audio of a full-context step with its padding, to that of a batch."""
+
+
+class Trainer(Loop):
+    """One run of a speech recipe."""
+
+    recipe: Recipe
+    model: SpeechModel
+    batches: Batches
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: SpeechModel,
+        guide: Decoder | None,
+        batches: Batches,
+        directory: Path,
+        *,
+        save_seconds: float = 600.0,
+    ) -> None:
+        o = recipe.optimizer
+        if model.encoder.whole is not None:  # full context is kept as it is: chunks learn beside it
+            for part in (model.encoder.whole, *model.encoder.groups, model.encoder.conv1, model.encoder.conv2):
+                part.requires_grad_(requires_grad=False)
+        groups = (
+            ([p for p in model.encoder.parameters() if p.requires_grad], o.encoder_lr),
+            (model.ctc.parameters(), o.ctc_lr),
+            (model.decoder.parameters(), o.decoder_lr),
+        )
+        super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
+        self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
+        for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
+            if private.fading is not None:
+                private.fading = private.fading.to(self.device)
+        self.features = LogMel(self.model.config.encoder.n_mels).to(self.device)
+        self.audio_seconds = 0.0
+
+    def _privates(self) -> dict[str, ResidualLinear]:
+        return {name: module for name, module in self.model.named_modules() if isinstance(module, ResidualLinear)}
+
+    def own_state(self) -> dict[str, Any]:
+        """Sizes, seconds of audio, and what fades out."""
+        fading = {name: private.fading for name, private in self._privates().items() if private.fading is not None}
+        return {"config": to_dict(self.model.config), "audio_seconds": self.audio_seconds, "fading": fading}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Take ``own_state`` back. Raises KeyError where something is missing."""
+        for name, private in self._privates().items():
+            private.fading = state["fading"].get(name)
+        self.audio_seconds = state["audio_seconds"]
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The weighted sum of the recipe's losses, and each of them."""
+        r = self.recipe
+        # Every choice is drawn from the step, so that a resumed run makes the same ones; processes draw alike.
+        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
+        chunk = r.chunks[int(torch.randint(len(r.chunks), (1,), generator=generator))] or None
+
+        def features(audio: Tensor) -> Tensor:
+            mel: Tensor = self.features(audio)
+            return spec_augment(mel, generator) if r.spec_augment else mel
+
+        if chunk is None:  # short clips are mostly padding then: a step would take several times as long
+            batch = batch.first(self._rows_in_full_context(batch))
+        set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"):
+            parts = losses(
+                self.model,
+                features,
+                batch,
+                chunk=chunk,
+                guide=self.guide,
+                label_smoothing=r.loss.label_smoothing,
+                generator=generator,
+                prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
+            )
+            w = r.loss
+            total = w.distance * parts.distance + w.ctc * parts.ctc
+            total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
+            whole = (parts.ctc, parts.decoder, parts.imitation)
+            if self.model.encoder.whole is not None:
+                whole = rehearsal(self.model, batch, guide=self.guide, label_smoothing=w.label_smoothing)
+                total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
+        return total, {
+            "distance": float(parts.distance.detach()),
+            "ctc": float(parts.ctc.detach()),
+            "decoder": float(parts.decoder.detach()),
+            "imitation": float(parts.imitation.detach()),
+            "whole_ctc": float(whole[0].detach()),
+            "whole_decoder": float(whole[1].detach()),
+            "whole_imitation": float(whole[2].detach()),
+            "tokens_right": float(parts.tokens_right),
+            "chunk": chunk or 0,
+        }
+
+    def _rows_in_full_context(self, batch: Batch) -> int:
+        samples = context_samples(batch.audio.shape[1], self.model.config.encoder.max_frames)
+        return max(1, int(FULL_CONTEXT * self.recipe.optimizer.seconds * SAMPLE_RATE / samples))
+
+    def count(self, batch: Batch) -> dict[str, float]:
+        """Seconds of audio in the batches of all processes."""
+        seconds = float(batch.samples.sum()) / SAMPLE_RATE * self.batches.world
+        self.audio_seconds += seconds
+        return {"seconds": seconds}
+
+    def totals(self) -> dict[str, float]:
+        """Hours of audio."""
+        return {"hours": self.audio_seconds / 3600}
+
+    @property
+    def progress(self) -> str:
+        """Hours of audio, for a person."""
+        return f"{self.audio_seconds / 3600:.2f} h of audio"
