@@ -13,10 +13,11 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rtstream.errors import ConfigError
+from rtstream.languages import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,6 +33,7 @@ PATTERNS = {
 
 Address = Annotated[str, Field(pattern=ADDRESS)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Language = Annotated[str, AfterValidator(canonical)]
 
 
 class Section(BaseModel):
@@ -44,7 +46,7 @@ class Audio(Section):
     """Where the audio comes from."""
 
     source: str = Field(
-        "mic", description="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000, - or -?rate=16000"
+        "mic", description="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000"
     )
     rate: int = Field(0, ge=0, le=768_000, description="Hz at which the microphone is captured; 0: its own")
     channels: int = Field(0, ge=0, le=32, description="channels captured, which are averaged; 0: the microphone's own")
@@ -81,8 +83,28 @@ class Recognition(Section):
     words: bool = Field(
         default=False, description="times and confidence of each word, also in the service's own events"
     )
+    phrases: tuple[str, ...] = Field(
+        (), description='names and words to find where they are said, each "PHRASE" or "PHRASE=WEIGHT", 0 < WEIGHT <= 5'
+    )
     max_streams: int = Field(8, ge=0, le=10_000, description="clients' own streams that are recognised at a time")
     retry_seconds: Seconds = Field(10.0, description="pause between attempts to load a model that cannot be used")
+
+
+class Translation(Section):
+    """What is translated into other languages, and by which models."""
+
+    languages: tuple[Language, ...] = Field((), description="targets, such as es, pt-BR; empty: no translation")
+    model: Path | None = Field(
+        None, description="a model's directory; unset: $RTSTREAM_TRANSLATION_MODEL, or the shipped model"
+    )
+    models: dict[Language, Path] = Field({}, description="directories of models for single languages, by language")
+    threads: int = Field(1, ge=1, le=64, description="threads that compute one translation (CTranslate2)")
+    partials: bool = Field(default=True, description="translate what is being spoken, not finals alone")
+    mask: int = Field(3, ge=0, le=100, description="last words of a partial's translation that are not shown yet")
+    keep: Literal["nothing", "partials", "all"] = Field(
+        "partials", description="what was shown stays: until the final, in the final too, or not at all"
+    )
+    context: int = Field(0, ge=0, le=10, description="finals before a segment that are translated again with it")
 
 
 class Server(Section):
@@ -100,7 +122,9 @@ class Server(Section):
     max_calls: int = Field(256, ge=1, le=100_000, description="calls that stay open, of all clients")
     max_calls_per_client: int = Field(64, ge=1, le=100_000)
     max_message_bytes: int = Field(4 << 20, ge=1 << 16, le=64 << 20)
-    idle_seconds: Seconds = Field(30.0, description="a client that sends no audio for so long is sent away")
+    idle_seconds: Seconds = Field(
+        30.0, description="a client that sends no audio, or reads no event, for so long is sent away"
+    )
 
 
 class Publish(Section):
@@ -140,6 +164,7 @@ class Config(BaseSettings):
     audio: Audio = Audio()
     vad: Vad = Vad()
     recognition: Recognition = Recognition()
+    translation: Translation = Translation()
     server: Server = Server()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
@@ -179,7 +204,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
                 raise ConfigError(
                     f"{origin}: {section} = {keys!r}: it is a section, write [{section}] and its keys below"
                 )
-            merged.setdefault(section, {}).update(keys)
+            _merge(merged.setdefault(section, {}), keys)
     try:
         return Config(**merged)
     except ValidationError as error:
@@ -207,6 +232,9 @@ def _toml(value: object) -> str:
             return repr(value)
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            pairs = ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
         case _:
             return json.dumps(str(value), ensure_ascii=False)
 
@@ -234,10 +262,26 @@ def _environment() -> dict[str, Any]:
         if section not in Config.model_fields:
             names = [f"{PREFIX}{name}{DELIMITER}".upper() for name in Config.model_fields]
             raise ConfigError(f"environment: {variable} is not a setting; settings begin with {', '.join(names)}")
+        key, nested, entry = key.partition(DELIMITER)
         field = _section(section).model_fields.get(key)
-        many = field is not None and get_origin(field.annotation) is tuple
-        found.setdefault(section, {})[key] = [v.strip() for v in value.split(",") if v.strip()] if many else value
+        kind = None if field is None else get_origin(field.annotation)
+        if nested and kind is not dict:
+            raise ConfigError(f"environment: {variable} is not a setting; {section}.{key} has no keys of its own")
+        if nested:
+            _merge(found, {section: {key: {entry: value}}})
+        else:
+            many = kind is tuple
+            found.setdefault(section, {})[key] = [v.strip() for v in value.split(",") if v.strip()] if many else value
     return found
+
+
+def _merge(into: dict[str, Any], stronger: Mapping[str, Any]) -> None:
+    """Take over keys, and those of tables one by one."""
+    for key, value in stronger.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, dict) else value
 
 
 def _section(name: str) -> type[Section]:
@@ -257,7 +301,8 @@ def _explain(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -
         if fault["type"] == "extra_forbidden":
             told.append(f"{where} is not a setting{_nearest(key, _section(section).model_fields)}")
         else:
-            reason = fault["msg"][:1].lower() + fault["msg"][1:]
+            reason = fault["msg"].removeprefix("Value error, ")
+            reason = reason[:1].lower() + reason[1:]
             if fault["type"] == "string_pattern_mismatch":
                 reason = PATTERNS[section, key]
             told.append(f"{where} = {fault['input']!r}: {reason}")

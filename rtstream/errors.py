@@ -22,3 +22,7 @@ class ConfigError(RtstreamError):
 
 class TrainingError(RtstreamError):
     """A recipe, data set or checkpoint cannot be used for training."""
+
+
+class TranslationError(RtstreamError):
+    """A translation model is missing, cannot be read, or does not know a language."""

@@ -84,6 +84,22 @@ Event = Partial | Final
 
 
 @dataclass(frozen=True, slots=True)
+class Translation:
+    """The text of a segment in another language, ``language`` being its BCP 47 tag.
+
+    ``start`` and ``end`` are those of what is translated: with ``final`` the segment's final, and then it never
+    changes; else a partial, and a later translation of the segment replaces it.
+    """
+
+    segment: int
+    start: int
+    end: int
+    text: str
+    language: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AudioLost:
     """Audio of the source that was never recognised: ``samples`` of it from ``position`` on, and why."""
 
@@ -92,12 +108,16 @@ class AudioLost:
     reason: Literal["overflow", "behind", "device"]
 
 
+CaptureState = Literal["starting", "capturing", "paused", "stalled", "lost", "ended"]
+"""``paused``: whoever delivers the audio does not for now, and may; ``stalled``: a device does not, and should."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceState:
     """What the audio source is doing. ``device`` is its name, ``detail`` a line for people."""
 
     device: str
-    state: Literal["starting", "capturing", "stalled", "lost", "ended"]
+    state: CaptureState
     detail: str = ""
 
 
@@ -113,5 +133,5 @@ class Fault:
     recovered: bool = False
 
 
-ServiceEvent = Event | AudioLost | DeviceState | Fault
+ServiceEvent = Event | Translation | AudioLost | DeviceState | Fault
 """Everything that the daemon publishes."""

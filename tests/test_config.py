@@ -42,6 +42,19 @@ def test_environment_is_stronger_than_the_file_and_the_command_line_than_both(fi
     assert load(path, {"log": {"level": "info"}}).log.level == "info"
 
 
+def test_tables_of_all_sources_are_put_together_entry_by_entry(file, monkeypatch):
+    path = file('[translation]\nlanguages = ["es"]\n[translation.models]\nes = "/a"\npt-BR = "/b"\n')
+    monkeypatch.setenv("RTSTREAM_TRANSLATION__LANGUAGES", "es, pt_br")
+    monkeypatch.setenv("RTSTREAM_TRANSLATION__MODELS__PT_BR", "/c")
+    translation = load(path).translation
+    assert translation.languages == ("es", "pt-BR")
+    assert {language: str(model) for language, model in translation.models.items()} == {"es": "/a", "pt-BR": "/c"}
+    assert to_toml(load(file(to_toml(load(path))))) == to_toml(load(path))
+    monkeypatch.setenv("RTSTREAM_TRANSLATION__MASK__ES", "3")
+    with pytest.raises(ConfigError, match="RTSTREAM_TRANSLATION__MASK__ES is not a setting"):
+        load(path)
+
+
 def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
     monkeypatch.setenv("RTSTREAM_MODEL", "/models/x")
     monkeypatch.setenv("RTSTREAM_DEBUG", "1")
@@ -64,6 +77,9 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
         ("[vad]\nmin_speech_ms = 300", "vad: min_speech_ms (300) must fit into onset_window_ms (200)"),
         ("[audio]\nsource = 'radio'", "source 'radio' is not known; it is one of: mic"),
         ("[server]\ntls_key = '/k'", "server.tls_certificate and server.tls_key belong together"),
+        ("[translation]\nlanguages = ['spanish']", "translation.languages = 'spanish': 'spanish' is no language tag"),
+        ("[translation]\nlanguages = ['xx']", "translation.languages: no model translates into xx"),
+        ("[translation.models]\nspanish = '/m'", "translation.models = 'spanish': 'spanish' is no language tag"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_key_value_and_what_is_allowed(file, capsys, text, told):

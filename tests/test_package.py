@@ -36,7 +36,8 @@ def test_changelog_knows_the_version():
 def test_every_imported_package_is_a_declared_dependency(path):
     declared = _names(PROJECT["dependencies"])
     if PACKAGE / "training" in path.parents:
-        declared |= _names(PROJECT["optional-dependencies"]["train"])
+        extras = PROJECT["optional-dependencies"]
+        declared |= _names(extras["train"]) | _names(extras["portuguese"])
     distributions = packages_distributions()
     for name in _imported(path) - set(sys.stdlib_module_names) - {"rtstream"}:
         if name == "__future__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.audio.resample import Resampler
+from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import AudioError
 from rtstream.events import AudioBlock, DeviceState
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from rtstream.audio.source import SourceItem
 
-QUIET_SECONDS = 3.0
-"""A writer that writes nothing for so long has paused: what it said is a whole."""
 RETRY_SECONDS = 1.0
 _PIECE = 1 << 13
 
@@ -30,18 +29,19 @@ _PIECE = 1 << 13
 class FifoSource:
     """A :class:`~rtstream.audio.source.Source` of signed 16-bit little-endian mono samples at ``rate`` Hz.
 
-    The FIFO may be made later or anew. When a writer closes it, the source is "ended" until the next one writes;
-    positions go on without a gap, since nothing tells how long the pause was.
+    The FIFO may be made later or anew. When a writer closes it, the source is "ended" until the next one writes; when
+    it keeps it open and writes nothing for ``pause_seconds``, the source is "paused" until it goes on. Shorter delays
+    change nothing. Positions go on without a gap, since nothing tells how much time has passed for the writer.
     """
 
     live = False
 
-    def __init__(self, path: str, rate: int, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(self, path: str, rate: int, *, pause_seconds: float = PAUSE_SECONDS) -> None:
         self.signs = 0
         self.resting = True  # whoever writes decides when
         self._path = path
         self._rate = rate
-        self._quiet = quiet_seconds
+        self._pause = pause_seconds
         self._closing = os.eventfd(0, os.EFD_CLOEXEC)
         self._closed = False
         self._position = 0
@@ -80,10 +80,10 @@ class FifoSource:
         rest = b""
         speaking = heard = False
         while not self._closed:
-            if not self._wait_for(descriptor, self._quiet if speaking else None):
+            if not self._wait_for(descriptor, self._pause if speaking else None):
                 if speaking and not self._closed:
                     speaking = False
-                    yield DeviceState(self._path, "stalled", f"nothing was written for {self._quiet:g} s")
+                    yield DeviceState(self._path, "paused", f"its writer has written nothing for {self._pause:g} s")
                 continue
             data = os.read(descriptor, _PIECE)
             if not data:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rtstream.audio.messages import CaptureRequest, Message
     from rtstream.audio.source import SourceItem
+    from rtstream.events import CaptureState
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,7 @@ class Microphone:
             yield AudioBlock(samples, self._position)
             self._position += len(samples)
 
-    def _tell(
-        self, state: Literal["starting", "capturing", "stalled", "lost", "ended"], detail: str
-    ) -> Iterator[DeviceState]:
+    def _tell(self, state: CaptureState, detail: str) -> Iterator[DeviceState]:
         """Give a state, unless it was given last: a device that is absent for days is one event."""
         new = DeviceState(self._name, state, detail)
         if new != self._state:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 SourceItem = AudioBlock | AudioLost | DeviceState
 """What a source gives, in order: audio, what is missing of it, and how the device is."""
 
-EXAMPLES = "mic, mic:NAME, wav:FILE, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000, - or -?rate=16000"
+PAUSE_SECONDS = 10.0
+"""A writer that writes nothing for so long pauses, as a speaker does: who waits for the last words shall get them."""
+PAUSE_RANGE = (0.1, 86_400.0)
+EXAMPLES = "mic, mic:NAME, wav:FILE, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000"
 
 
 class Source(Protocol):
@@ -56,7 +59,7 @@ class SourceSpec:
     """A parsed name of a source.
 
     ``target``: a device or a path. ``speed``: times real time, 0 for as fast as it is recognised. ``rate``: of raw
-    PCM in Hz, None for WAV.
+    PCM in Hz, None for WAV. ``pause``: seconds without audio after which the writer of a FIFO pauses.
     """
 
     kind: Literal["mic", "wav", "fifo", "stdin"]
@@ -64,6 +67,7 @@ class SourceSpec:
     speed: float = 1.0
     loop: bool = False
     rate: int | None = None
+    pause: float = PAUSE_SECONDS
 
 
 def parse_source(text: str) -> SourceSpec:
@@ -79,7 +83,10 @@ def parse_source(text: str) -> SourceSpec:
                 "wav", target, speed=_speed(text, options.pop("speed", "1")), loop=_flag(text, options.pop("loop", "0"))
             )
         case "fifo" if target:
-            spec = SourceSpec("fifo", target, rate=_rate(text, options.pop("rate", "16000")))
+            pause = _number(options.pop("pause", f"{PAUSE_SECONDS:g}"), *PAUSE_RANGE)
+            if pause is None:
+                raise ConfigError(f"source '{text}': pause is {PAUSE_RANGE[0]:g} to {PAUSE_RANGE[1]:g} seconds")
+            spec = SourceSpec("fifo", target, rate=_rate(text, options.pop("rate", "16000")), pause=pause)
         case "-" if not colon:
             rate = options.pop("rate", None)
             spec = SourceSpec("stdin", "-", rate=None if rate is None else _rate(text, rate))
@@ -93,13 +100,18 @@ def parse_source(text: str) -> SourceSpec:
 def _speed(text: str, value: str) -> float:
     if value == "max":
         return 0.0
-    try:
-        speed = float(value)
-    except ValueError:
-        speed = 0.0
-    if not 0.01 <= speed <= 1000:
+    speed = _number(value, 0.01, 1000)
+    if speed is None:
         raise ConfigError(f"source '{text}': speed is 'max' or 0.01 to 1000 times real time")
     return speed
+
+
+def _number(value: str, least: float, most: float) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if least <= number <= most else None
 
 
 def _flag(text: str, value: str) -> bool:

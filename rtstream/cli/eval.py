@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.recognizer.phrases import Phrase
     from rtstream.training.evaluate import Score
 
 CHUNKS = ("320", "640", "1280", "full")
@@ -30,13 +32,19 @@ COLUMNS = {
     "rtf": "rtf",
 }
 """What the table shows, and its headings."""
+PHRASE_COLUMNS = {"phrases": "phrases", "found": "found", "invented": "invented", "other_wer": "others"}
+PHRASE_CAPTION = (
+    " phrases: how many were listed; found: of those that were said, how many the finals have; invented: those that "
+    "finals have and nobody said; others: WER of all other words."
+)
 CAPTION = (
     "Error rates of finals in per cent. partials: WER of the last ones; shown: the same without the segment's last "
     "words, which only the final has; by CTC: finals that it wrote; rtf: CPU seconds a second of audio."
 )
 EPILOG = """\b
-Example:
+Examples:
   rtstream eval models/base dev-cv dev-lj --data ~/speech --chunk-ms 640 --chunk-ms full
+  rtstream eval models/base dev-cv --data ~/speech --phrases names.txt
 
 A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
 file, dur (seconds), text. Texts are compared after Whisper's English normalizer
@@ -73,6 +81,12 @@ through voice activity detection, segmenter and recogniser as in the daemon.
     show_default=True,
     help="What writes the partial texts that are scored.",
 )
+@click.option(
+    "--phrases",
+    "listed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file with a PHRASE or PHRASE=WEIGHT a line, without and with which everything is measured.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of each set.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
@@ -84,6 +98,7 @@ def command(  # noqa: PLR0917  # click passes by name
     chunks: Sequence[str],
     engines: Sequence[str],
     partials: str,
+    listed: Path | None,
     limit: int | None,
     threads: int,
     *,
@@ -98,18 +113,20 @@ def command(  # noqa: PLR0917  # click passes by name
     from rtstream.training.data import load_shard  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate  # noqa: PLC0415
 
+    phrases = _read_phrases(listed)
     torch.set_num_threads(threads)
     clips = {name: load_shard(data / name)[:limit] for name in sets}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("recognising", total=len(engines) * len(chunks) * len(sets))
+        task = progress.add_task("recognising", total=len(engines) * len(chunks) * len(sets) * (1 + bool(phrases)))
         for engine in engines:
             loaded = load_bundle(bundle, engine)
-            for chunk in chunks:
+            for chunk, used in product(chunks, [(), phrases] if phrases else [()]):
                 config = RecognizerConfig(
                     chunk_ms=0 if chunk == "full" else int(chunk),
                     partials=partials,  # type: ignore[arg-type]  # click has checked it
+                    phrases=used,
                 )
                 recognizer = Recognizer(loaded, config)
                 for name in sets:
@@ -117,6 +134,7 @@ def command(  # noqa: PLR0917  # click passes by name
                     rows.append(
                         {"set": name, "engine": loaded.engine, "chunk_ms": chunk, "partials_by": partials}
                         | _figures(score)
+                        | (_phrase_figures(score, phrases, len(used)) if phrases else {})
                     )
                     if as_json:
                         click.echo(json.dumps(rows[-1]))
@@ -141,10 +159,42 @@ def _figures(score: Score) -> dict[str, Any]:
     }
 
 
+def _read_phrases(path: Path | None) -> tuple[Phrase, ...]:
+    """The phrases of a file. Raises ConfigError."""
+    from rtstream.errors import ConfigError  # noqa: PLC0415
+    from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415
+
+    if path is None:
+        return ()
+    try:
+        phrases = parse_phrases(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not phrases:
+        raise ConfigError(f"{path}: there is no phrase in it; write one a line")
+    return phrases
+
+
+def _phrase_figures(score: Score, phrases: Sequence[Phrase], used: int) -> dict[str, Any]:
+    from rtstream.training.evaluate import normalizer  # noqa: PLC0415
+    from rtstream.training.phrase_score import score_phrases  # noqa: PLC0415
+
+    normalize = normalizer()
+    found = score_phrases(score.references, score.finals, [normalize(phrase.text) for phrase in phrases])
+    return {
+        "phrases": used,
+        "found": f"{found.found}/{found.said}",
+        "invented": found.invented,
+        "other_wer": round(found.other_wer, 2),
+    }
+
+
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(caption=CAPTION)
-    for key, heading in COLUMNS.items():
+    listed = any("phrases" in row for row in rows)
+    columns = COLUMNS | (PHRASE_COLUMNS if listed else {})
+    table = Table(caption=CAPTION + (PHRASE_CAPTION if listed else ""))
+    for key, heading in columns.items():
         table.add_column(heading, justify="left" if key in {"set", "engine"} else "right")
     for row in rows:
-        table.add_row(*(str(row[key]) for key in COLUMNS))
+        table.add_row(*(str(row[key]) for key in columns))
     return table

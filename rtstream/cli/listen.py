@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from rtstream.cli.connection import ConnectionOptions, connection_options
+from rtstream.cli.translating import read_languages
 from rtstream.formats.writer import FORMATS, Format
 
 
@@ -36,6 +37,14 @@ Examples:
     "--words", is_flag=True, help="Times and confidence of every word, if the daemon gives them (text, jsonl)."
 )
 @click.option("--no-partials", is_flag=True, help="Finals alone.")
+@click.option(
+    "--translate",
+    "languages",
+    callback=read_languages,
+    default="",
+    metavar="LANGUAGES",
+    help="Also show the daemon's translations into these: tags with commas between them, as in es,pt-BR.",
+)
 @click.option("--wait", is_flag=True, help="Wait for the daemon if it is not there yet.")
 @connection_options
 def command(
@@ -46,6 +55,7 @@ def command(
     resume_after: str | None,
     words: bool,
     no_partials: bool,
+    languages: tuple[str, ...],
     wait: bool,
     connection: ConnectionOptions,
 ) -> None:
@@ -54,7 +64,8 @@ def command(
     TARGET is unix:PATH or HOST:PORT; by default $RTSTREAM_SERVER, or this machine's port 7660. On a terminal the words
     of an open segment appear on one line. A lost connection is made again and goes on where it was: every final comes
     once. Lines of jsonl are those of replay, with "epoch" and "sequence"; faults, lost audio and the device's state
-    have lines of their own there, and go to standard error otherwise.
+    have lines of their own there, and go to standard error otherwise. --translate is for a daemon that translates
+    (translation.languages in its settings): a line below the finals for each; captions wait for it.
     """
     if from_start and resume_after is not None:
         raise click.UsageError("--from-start and --resume-after contradict one another; choose one")
@@ -63,5 +74,5 @@ def command(
     position = None
     if resume_after is not None and (position := read_position(resume_after)) is None:
         raise click.UsageError(f"--resume-after {resume_after!r} is not possible; it is EPOCH:N, as in 3f2a9c01:17")
-    listening = Listening(format_, words=words, partials=not no_partials)
+    listening = Listening(format_, words=words, partials=not no_partials, languages=languages)
     asyncio.run(listening.run(connection, target, from_start=from_start, resume_after=position, wait=wait))

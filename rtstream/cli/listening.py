@@ -9,29 +9,38 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtstream.cli.screen import LiveLine, live_stream
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.cli.screen import LiveLine, LiveText, live_stream
+from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation
 from rtstream.formats.lines import clean, json_line, short_clock
 from rtstream.formats.writer import EventWriter
 from rtstream.publish.items import Gap, Item, Position
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rtstream.cli.connection import ConnectionOptions
     from rtstream.formats.writer import Format
     from rtstream.publish.items import Published
     from rtstream.rpc.client import ConnectionState
 
 
+TEXTS = Partial | Final | Translation
+
+
 class Listening:
     """How to show what is published. See ``rtstream listen --help``."""
 
-    def __init__(self, format_: Format, *, words: bool = False, partials: bool = True) -> None:
+    def __init__(
+        self, format_: Format, *, words: bool = False, partials: bool = True, languages: Sequence[str] = ()
+    ) -> None:
         self._format = format_
         self._words = words
         self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
         self._partials = self._live or (partials and format_ == "jsonl")
-        self._writer = EventWriter(format_, words=words)
+        self._languages = tuple(languages)
+        self._writer = EventWriter(format_, words=words, languages=languages)
+        self._text = LiveText()
         self._lost = False
 
     async def run(
@@ -54,11 +63,13 @@ class Listening:
                     resume_after=resume_after,
                     partials=self._partials,
                     words=self._words or self._format in {"srt", "vtt"},
+                    languages=self._languages,
                     wait=wait,
                     on_connection=self._connection,
                 ):
                     self._show(item)
             finally:
+                self._write(self._writer.end())
                 self._line.clear()
 
     def _connection(self, state: ConnectionState, message: str) -> None:
@@ -69,12 +80,12 @@ class Listening:
     def _show(self, item: Item) -> None:
         if self._format == "jsonl":
             self._write(item_line(item, words=self._words) + "\n")
-        elif isinstance(item, Gap) or not isinstance(item.event, Partial | Final):
+        elif isinstance(item, Gap) or not isinstance(item.event, TEXTS):
             self._note(describe(item))
         else:
             self._write(self._writer.add(item.event))
-        if self._live and not isinstance(item, Gap) and isinstance(item.event, Partial | Final):
-            self._line.show("" if isinstance(item.event, Final) else item.event.text)
+        if self._live and not isinstance(item, Gap) and isinstance(item.event, TEXTS):
+            self._line.show(self._text.add(item.event))
 
     def _write(self, text: str) -> None:
         if text:
@@ -119,7 +130,7 @@ def _fields(item: Item, *, words: bool) -> dict[str, Any]:
         after = {"epoch": item.requested.epoch, "sequence": item.requested.sequence}
         return {"type": "gap", "after": after, "reason": item.reason, "missed": item.missed}
     match item.event:
-        case Partial() | Final() as event:
+        case Partial() | Final() | Translation() as event:
             fields: dict[str, Any] = json.loads(json_line(event, words=words))
             return fields | _number(item)
         case AudioLost(position, samples, reason):
@@ -132,4 +143,6 @@ def _fields(item: Item, *, words: bool) -> dict[str, Any]:
 
 
 def _number(item: Published) -> dict[str, str | int]:
-    return {} if item.sequence is None else {"epoch": item.epoch, "sequence": item.sequence}
+    """The number of a final, or of the final that is translated."""
+    position = item.position or item.translates
+    return {} if position is None else {"epoch": position.epoch, "sequence": position.sequence}

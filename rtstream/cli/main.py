@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("rtstream.cli.config", "Show and check the settings of the service."),
     "bench": ("rtstream.cli.bench", "Measure speed, delay and memory on this machine."),
     "eval": ("rtstream.cli.eval", "Measure word and character error rates on test sets."),
+    "eval-translation": ("rtstream.cli.eval_translation", "Measure translations, whole and while people speak."),
     "train": ("rtstream.cli.train", "Train a model from a recipe."),
     "model": ("rtstream.cli.model", "Look into a model, or make one."),
 }

@@ -30,21 +30,48 @@ class RecognizerOptions:
     threads: int = 1
     chunk_ms: int = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
+    phrases: tuple[str, ...] = ()
 
     def load(self, *, words: bool = False, partials: bool = True) -> Recognizer:
         """Read the model; ``words``: with times of words, ``partials``: False where nobody would see them.
 
-        Sets torch's number of threads for the whole process. Raises BundleError.
+        Sets torch's number of threads for the whole process. Raises BundleError, ConfigError.
         """
         import torch  # noqa: PLC0415 - a second that --help does without
 
         from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415 - as above
         from rtstream.bundle.default import model_path  # noqa: PLC0415
+        from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415
         from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
 
         torch.set_num_threads(self.threads)
-        config = RecognizerConfig(self.chunk_ms, self.partials if partials else "none", words=words)
+        phrases = parse_phrases(self.phrases)
+        config = RecognizerConfig(self.chunk_ms, self.partials if partials else "none", words=words, phrases=phrases)
         return Recognizer(load_bundle(model_path(self.model), self.engine), config)
+
+
+def phrase_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--phrase`` to a click command, whose function gets ``phrases``, all of them checked."""
+    return click.option(
+        "--phrase",
+        "phrases",
+        multiple=True,
+        metavar="PHRASE[=WEIGHT]",
+        callback=_checked_phrases,
+        help="A name or word to find where it is said, and to write so, such as Grafana or 'Wren Hollow=2'. WEIGHT is "
+        "how readily: 1 as a rule, at most 5. May be given several times.",
+    )(command)
+
+
+def _checked_phrases(_ctx: click.Context, _param: click.Parameter, phrases: tuple[str, ...]) -> tuple[str, ...]:
+    from rtstream.errors import ConfigError  # noqa: PLC0415
+    from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415
+
+    try:
+        parse_phrases(phrases)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+    return phrases
 
 
 def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:

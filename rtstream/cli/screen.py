@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
 
-from rtstream.events import SAMPLE_RATE
+from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
 from rtstream.formats.lines import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rtstream.events import Event
 
 ERASE_REST = "\x1b[K"
 """Erases from the cursor to the end of the line, on every terminal but a "dumb" one."""
@@ -33,6 +35,27 @@ def live_stream(*, beside_output: bool) -> TextIO | None:
     if os.environ.get("TERM") == "dumb":
         return None
     return next((s for s in (sys.stderr, sys.stdout if beside_output else None) if s is not None and s.isatty()), None)
+
+
+class LiveText:
+    """The words of the segment that is being spoken, and of its translations."""
+
+    def __init__(self) -> None:
+        self._segment: int | None = None
+        self._texts: dict[str, str] = {}
+
+    def add(self, event: Event | Translation) -> str:
+        """What to show after an event; nothing after the segment's final."""
+        match event:
+            case Final():
+                self._segment = None
+            case Partial():
+                if event.segment != self._segment:
+                    self._segment, self._texts = event.segment, {}
+                self._texts[""] = event.text
+            case Translation() if event.segment == self._segment:
+                self._texts[event.language] = event.text
+        return "" if self._segment is None else " | ".join(text for text in self._texts.values() if text)
 
 
 class LiveLine:

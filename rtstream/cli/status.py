@@ -53,6 +53,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
 
     shown = [("version", status.version), ("phase", status.phase)]
     shown += [("model", f"{status.model} ({status.engine})")] if status.model else []
+    shown += [("translates", f"into {', '.join(status.languages)}")] if status.languages else []
     if status.device is not None:
         detail = f", {status.device.detail}" if status.device.detail else ""
         shown.append(("device", f"{status.device.device}: {status.device.state}{detail}"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_options
+from rtstream.cli.options import phrase_option
 from rtstream.errors import AudioError
 from rtstream.formats.writer import FORMATS, EventWriter, Format
 
@@ -26,6 +27,7 @@ Examples:
   rtstream transcribe talk.flac
   rtstream transcribe --server pi.local:7660 --ca ca.pem --token-file token talk.mp3
   rtstream transcribe --format srt talk.wav > talk.srt
+  rtstream transcribe --phrase Grafana --phrase 'Wren Hollow=2' standup.flac
 """
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -43,6 +45,7 @@ Examples:
 @click.option(
     "--rate", type=click.IntRange(1), metavar="HZ", help="Every FILE is raw 16-bit little-endian mono PCM of this rate."
 )
+@phrase_option
 @connection_options
 @click.pass_context
 def command(
@@ -54,6 +57,7 @@ def command(
     words: bool,
     no_partials: bool,
     rate: int | None,
+    phrases: tuple[str, ...],
     connection: ConnectionOptions,
 ) -> None:
     """Transcribe audio files with a daemon that runs; the output is that of replay.
@@ -69,7 +73,8 @@ def command(
 
     async def run() -> bool:
         async with connection.client(target) as client:
-            sender = _Sender(client, format_, words=words, partials=not no_partials, raw_rate=rate)
+            partials = not no_partials
+            sender = _Sender(client, format_, phrases, words=words, partials=partials, raw_rate=rate)
             return await sender.run(files)
 
     if not asyncio.run(run()):
@@ -79,9 +84,19 @@ def command(
 class _Sender:
     """Sends recordings, one after the other, and writes what comes back."""
 
-    def __init__(self, client: Client, format_: Format, *, words: bool, partials: bool, raw_rate: int | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        format_: Format,
+        phrases: tuple[str, ...],
+        *,
+        words: bool,
+        partials: bool,
+        raw_rate: int | None,
+    ) -> None:
         self._client = client
         self._format = format_
+        self._phrases = phrases
         self._words = words
         self._partials = partials
         self._raw_rate = raw_rate
@@ -104,7 +119,9 @@ class _Sender:
         from rtstream.rpc.recordings import chunks  # noqa: PLC0415
 
         settings = StreamSettings(
-            partials=self._partials and self._format == "jsonl", words=self._words or self._format in {"srt", "vtt"}
+            partials=self._partials and self._format == "jsonl",
+            words=self._words or self._format in {"srt", "vtt"},
+            phrases=self._phrases,
         )
         found = False
         _write(writer.begin())

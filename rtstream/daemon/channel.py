@@ -25,6 +25,7 @@ class _Mark:
     """A place in the audio."""
 
 
+_PAUSE = _Mark()
 _FLUSH = _Mark()
 _END = _Mark()
 
@@ -103,6 +104,11 @@ class Channel:
         with self._engine.lock:
             self._tell_loss()
             self._append(lost)
+
+    def pause(self) -> None:
+        """Close the open segment: what follows, follows without a gap, but may be long in coming."""
+        with self._engine.lock:
+            self._append(_PAUSE)
 
     def flush(self) -> None:
         """Close the open segment: nothing follows for now."""
@@ -213,7 +219,11 @@ class Channel:
                 self._give(event)
             self._give(item)
             return
-        for event in self._pipeline.push(item) if isinstance(item, AudioBlock) else self._pipeline.finish():
+        if isinstance(item, AudioBlock):
+            events = self._pipeline.push(item)
+        else:
+            events = self._pipeline.pause() if item is _PAUSE else self._pipeline.finish()
+        for event in events:
             self._give(event)
         if item is _END:
             self._sink(None)

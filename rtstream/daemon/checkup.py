@@ -7,14 +7,16 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rtstream.audio.devices import list_devices
 from rtstream.audio.source import parse_source
-from rtstream.daemon.settings import check_settings, server_config
-from rtstream.errors import AudioError, BundleError, ConfigError
+from rtstream.daemon.settings import check_settings, server_config, translation_models
+from rtstream.errors import AudioError, BundleError, ConfigError, TranslationError
 from rtstream.rpc.security import make_way
+from rtstream.translation.models import model_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,8 @@ def look(config: Config) -> Iterator[Finding]:
     yield Finding("settings", "ok", "right")
     yield from _sound(config)
     yield _model(config)
+    if config.translation.languages:
+        yield _translation(config)
     for address in server_config(config.server).listen:
         yield _address(address)
     if config.publish.store is not None:
@@ -121,6 +125,19 @@ def _model(config: Config) -> Finding:
     except BundleError as error:
         return Finding("model", "failed", str(error), "copy a bundle there, or name another one (recognition.model)")
     return Finding("model", "ok", f"{name} in {path}, {'int8' if int8 else 'float16'}, checksums right")
+
+
+def _translation(config: Config) -> Finding:
+    found = []
+    for language, path in translation_models(config.translation).items():
+        try:
+            kind = model_kind(path)
+        except TranslationError as error:
+            return Finding("translation", "failed", str(error), "copy a model there, or name another one")
+        if kind == "ctranslate2" and any(find_spec(package) is None for package in ("ctranslate2", "sentencepiece")):
+            return Finding("translation", "failed", f"{path} needs CTranslate2", "pip install 'rtstream[ctranslate2]'")
+        found.append(f"{language}: {path}")
+    return Finding("translation", "ok", ", ".join(found))
 
 
 def _address(address: Address) -> Finding:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PASSING = frozenset({"RECOGNITION_FAILED", "STORE_DAMAGED", "FINALS_LOST"})
+PASSING = frozenset({"RECOGNITION_FAILED", "STORE_DAMAGED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"})
 """Faults that are over when they are told."""
 
 

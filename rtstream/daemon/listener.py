@@ -82,6 +82,8 @@ class Listener:
     def _tell(self, state: DeviceState) -> None:
         if state.state in {"stalled", "lost", "ended"}:
             self._channel.flush()  # what was said is a whole, whatever comes next
+        elif state.state == "paused":
+            self._channel.pause()
         self.device = state
         report = log.warning if state.state in {"stalled", "lost"} else log.info
         report("audio source", device=state.device, state=state.state, detail=state.detail)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from rtstream.daemon.exits import UnavailableError
+from rtstream.events import CaptureState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,11 +32,16 @@ COUNTERS = {
     "finals_lost": "Finals that were dropped before anybody saw them",
     "streams_opened": "Recognize streams opened",
     "streams_refused": "Recognize streams refused because there were too many",
+    "translations": "Finals translated, counted once for each language, as all below",
+    "partial_translations": "Translations of partials published",
+    "partial_translations_skipped": "Translations of partials left out, since something newer was there",
+    "translations_lost": "Translations of finals that failed or were given up",
+    "translation_milliseconds": "Time spent on translating",
     "faults": "Faults published",
 }
 """What the service counts from its start, in GetStatus and, as ``rtstream_NAME_total``, for Prometheus."""
 LATENCY_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-STATES = ("starting", "capturing", "stalled", "lost", "ended")
+STATES = get_args(CaptureState)
 PHASES = ("starting", "loading", "ready", "degraded", "stopping")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -10,13 +10,12 @@ from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.default import model_path
 from rtstream.events import SAMPLE_RATE
 from rtstream.nn.encoder import FRAMES_PER_SECOND
-from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
 if TYPE_CHECKING:
     from rtstream.config import Recognition
-    from rtstream.daemon.segments import ChangeableSegmenter
-    from rtstream.vad.segmenter import Segmenter
+    from rtstream.recognizer.phrases import Phrase
 
 
 class LoadedModel:
@@ -32,23 +31,27 @@ class LoadedModel:
         self.name = self._bundle.name
         self.engine = self._bundle.engine
 
-    def own(self) -> Recognizer:
+    def own(self, phrases: tuple[Phrase, ...] = ()) -> Recognizer:
         """The recognizer of the service's own source."""
-        return self._recognizer(self._settings.chunk_ms, self._settings.partials, words=self._settings.words)
+        return self._recognizer(self._settings.chunk_ms, self._settings.partials, phrases, words=self._settings.words)
 
-    def for_client(self, chunk_ms: int | None, *, partials: bool, words: bool) -> Recognizer:
+    def for_client(
+        self, chunk_ms: int | None, phrases: tuple[Phrase, ...] = (), *, partials: bool, words: bool
+    ) -> Recognizer:
         """A recognizer of a client's own. Raises ConfigError for chunks of a length that the model does not know."""
         return self._recognizer(
-            chunk_ms or self._settings.chunk_ms, self._settings.partials if partials else "none", words=words
+            chunk_ms or self._settings.chunk_ms, self._settings.partials if partials else "none", phrases, words=words
         )
 
     def chunk_samples(self, recognizer: Recognizer) -> int:
         """How much audio is recognised at a time."""
         return recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND
 
-    def pipeline(self, recognizer: Recognizer, segmenter: ChangeableSegmenter) -> Pipeline:
+    def pipeline(self, recognizer: Recognizer, segments: Segments) -> Pipeline:
         """A stream from its beginning."""
-        return Pipeline(recognizer, cast("Segmenter", segmenter))  # it uses no more of one than this has
+        return Pipeline(recognizer, segments)
 
-    def _recognizer(self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], *, words: bool) -> Recognizer:
-        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, words=words))
+    def _recognizer(
+        self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool
+    ) -> Recognizer:
+        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, words=words, phrases=phrases))

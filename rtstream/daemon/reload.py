@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rtstream.config import Config
 
-RELOADABLE = frozenset({"log", "vad", "service"})
-"""Sections that take effect at once; "vad" for the next segment. Tokens and TLS files are read again by themselves."""
+RELOADABLE = frozenset(
+    {
+        "log",
+        "vad",
+        "service",
+        "recognition.phrases",
+        "publish.store_max_age_hours",
+        "publish.store_max_megabytes",
+    }
+)
+"""Sections and settings that take effect at once; "vad" and phrases for the next segment. Tokens and TLS files are read
+again by themselves."""
 
 
 def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -20,5 +30,5 @@ def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:
         for key in type(before).model_fields:
             name = f"{section}.{key}"
             if getattr(before, key) != getattr(after, key):
-                (taken if section in RELOADABLE else kept).append(name)
+                (taken if RELOADABLE & {section, name} else kept).append(name)
     return taken, kept

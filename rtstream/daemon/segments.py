@@ -29,7 +29,7 @@ class VadSettings:
 class ChangeableSegmenter:
     """Segmenters, one after the other: new settings begin between segments, and an open segment ends as it began.
 
-    What a pipeline needs of a :class:`~rtstream.vad.segmenter.Segmenter`. The first segment has the number ``first``.
+    A pipeline's :class:`~rtstream.recognizer.pipeline.Segments`. The first segment has the number ``first``.
     """
 
     def __init__(self, settings: VadSettings, first: int = 0) -> None:
@@ -51,6 +51,10 @@ class ChangeableSegmenter:
             self._segmenter = _segmenter(new)
             self._first = self.next
         return self._numbered(self._segmenter.push(block))
+
+    def pause(self) -> list[SegmentAudio]:
+        """As the segmenter's own."""
+        return self._numbered(self._segmenter.pause())
 
     def finish(self) -> list[SegmentAudio]:
         """As the segmenter's own."""

@@ -21,12 +21,14 @@ from rtstream.daemon.load import Load
 from rtstream.daemon.metrics import Metrics
 from rtstream.daemon.reload import changes
 from rtstream.daemon.segments import ChangeableSegmenter
-from rtstream.daemon.settings import capture_request, microphone_config, vad_settings
+from rtstream.daemon.settings import capture_request, microphone_config, phrases, store_limits, vad_settings
 from rtstream.daemon.streams import ClientStream
+from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
 from rtstream.events import Fault, Final, Partial
 from rtstream.publish.broker import Broker
 from rtstream.publish.store import Store, StoreError
+from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from rtstream.events import ServiceEvent
     from rtstream.recognizer.pipeline import Pipeline
     from rtstream.rpc.hub import Phase, StreamSettings
+    from rtstream.translation.worker import TranslationWorker
 
 log = structlog.get_logger()
 
@@ -59,6 +62,8 @@ class Service:
         self._model: LoadedModel | None = None
         self._began = time.monotonic()
         self._channel: Channel | None = None
+        self._pipeline: Pipeline | None = None
+        self._translation: TranslationWorker | None = None
         self._segmenter = ChangeableSegmenter(vad_settings(config.vad))
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
@@ -71,6 +76,11 @@ class Service:
     def broker(self) -> Broker:
         """Where the events of the service's own source are published."""
         return self._broker
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Into which the service translates."""
+        return tuple(dict.fromkeys(self.config.translation.languages))
 
     @property
     def complete(self) -> bool:
@@ -89,15 +99,18 @@ class Service:
             case Fault() if not self.faults.note(event):
                 return
         self._broker.publish(event)
+        if isinstance(event, Partial | Final) and self._translation is not None:
+            self._translation.submit(event)
 
     def listen(self, model: LoadedModel) -> None:
         """Begin to recognise: the source's audio and that of clients."""
-        recognizer = model.own()
+        recognizer = model.own(phrases(self.config.recognition))
 
         def make_pipeline() -> Pipeline:
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(vad_settings(self.config.vad), self._segmenter.next)
-            return model.pipeline(recognizer, self._segmenter)
+            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter)
+            return self._pipeline
 
         self._channel = Channel(
             self.engine,
@@ -109,19 +122,35 @@ class Service:
         self.listener = Listener(self._source, self._channel, self.publish)
         self.progress = Progress(self._source, self.engine)
         self._model = model
+        self._translation = start_translation(self.config, self.publish)
         self.phase = "ready"
         self.listener.start()
 
     def reload(self, config: Config) -> tuple[list[str], list[str]]:
         """Take new settings, as far as that is possible; gives the names of those taken and of those that are not."""
         taken, kept = changes(self.config, config)
-        self.config = self.config.model_copy(update={"log": config.log, "vad": config.vad, "service": config.service})
+        store = {key: getattr(config.publish, key) for key in ("store_max_age_hours", "store_max_megabytes")}
+        publish = self.config.publish.model_copy(update=store)
+        recognition = self.config.recognition.model_copy(update={"phrases": config.recognition.phrases})
+        self.config = self.config.model_copy(
+            update={
+                "log": config.log,
+                "vad": config.vad,
+                "service": config.service,
+                "publish": publish,
+                "recognition": recognition,
+            }
+        )
         if any(name.startswith("vad.") for name in taken):
             self._segmenter.change(vad_settings(config.vad))
+        if "recognition.phrases" in taken and self._model is not None and self._pipeline is not None:
+            self._pipeline.change(self._model.own(phrases(config.recognition)))
+        if any(name.startswith("publish.") for name in taken):
+            self._broker.retain(**store_limits(publish))
         return taken, kept
 
     def drain(self, seconds: float) -> None:
-        """Listen no more, then recognise and publish what was heard; what takes too long is given up and told so.
+        """Listen no more, then recognise, translate and publish what was heard; what takes too long is told.
 
         Waits for all that, up to ``seconds``.
         """
@@ -132,12 +161,16 @@ class Service:
             if not self._channel.wait(max(0.0, deadline - time.monotonic()) * CUT_SHARE):
                 self._channel.cut()
                 self._channel.wait(max(0.0, deadline - time.monotonic()))
+        if self._translation is not None:
+            self._translation.finish(max(0.0, deadline - time.monotonic()))
         self._broker.close()
 
     def cut(self) -> None:
         """Drain no longer than the piece of work takes that is being done."""
         if self._channel is not None:
             self._channel.cut()
+        if self._translation is not None:
+            self._translation.cut()
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -163,6 +196,7 @@ class Service:
             "finals_unstored": self._broker.finals_unstored,
             "finals_lost": self._broker.finals_lost,
             "faults": self.faults.count,
+            **translation_counters(self._translation),
         }
         return Status(
             version=__version__,
@@ -178,6 +212,7 @@ class Service:
             streams=self._streams,
             counters=counters,
             faults=faults,
+            languages=self.languages,
         )
 
     async def devices(self) -> Sequence[Device]:
@@ -203,7 +238,8 @@ class Service:
         if self._streams >= most:
             self._counts["streams_refused"] += 1
             raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
-        recognizer = model.for_client(settings.chunk_ms, partials=settings.partials, words=settings.words)
+        both = parse_phrases([*self.config.recognition.phrases, *settings.phrases])
+        recognizer = model.for_client(settings.chunk_ms, both, partials=settings.partials, words=settings.words)
         vad = vad_settings(self.config.vad)
 
         def closed() -> None:
@@ -224,11 +260,7 @@ class Service:
         store = failed = None
         if settings.store is not None:
             try:
-                store = Store(
-                    settings.store,
-                    max_age_seconds=settings.store_max_age_hours * 3600,
-                    max_bytes=settings.store_max_megabytes << 20,
-                )
+                store = Store(settings.store, **store_limits(settings))
             except StoreError as error:
                 failed = Fault(error.code, f"{error}; finals are kept in memory until the service is restarted")
         broker = Broker(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from rtstream.audio.messages import CaptureRequest
 from rtstream.audio.microphone import MicrophoneConfig
 from rtstream.audio.source import parse_source
 from rtstream.daemon.segments import VadSettings
-from rtstream.errors import ConfigError
+from rtstream.errors import ConfigError, TranslationError
+from rtstream.recognizer.phrases import Phrase, parse_phrases
 from rtstream.rpc.security import Address, ServerTls
 from rtstream.rpc.server import ServerConfig
+from rtstream.translation.models import model_paths
+from rtstream.translation.stabilizer import StabilizerConfig
 from rtstream.vad.segmenter import SegmenterConfig
 
 if TYPE_CHECKING:
-    from rtstream.config import Audio, Config, Server, Vad
+    from pathlib import Path
+
+    from rtstream.config import Audio, Config, Publish, Recognition, Server, Translation, Vad
 
 
 def check_settings(config: Config) -> None:
@@ -22,6 +27,8 @@ def check_settings(config: Config) -> None:
     parse_source(config.audio.source)
     vad_settings(config.vad)
     server_config(config.server)
+    translation_models(config.translation)
+    phrases(config.recognition)
 
 
 def server_config(server: Server) -> ServerConfig:
@@ -53,6 +60,42 @@ def vad_settings(vad: Vad) -> VadSettings:
         return VadSettings(vad.aggressiveness, vad.frame_ms, SegmenterConfig(**lengths))
     except ValueError as error:
         raise ConfigError(f"vad: {error}") from None
+
+
+def phrases(recognition: Recognition) -> tuple[Phrase, ...]:
+    """What is to be found in all streams. Raises ConfigError."""
+    try:
+        return parse_phrases(recognition.phrases)
+    except ConfigError as error:
+        raise ConfigError(f"recognition.phrases: {error}") from None
+
+
+class StoreLimits(TypedDict):
+    """How much a :class:`~rtstream.publish.store.Store` keeps."""
+
+    max_age_seconds: float
+    max_bytes: int
+
+
+def store_limits(publish: Publish) -> StoreLimits:
+    """What the store keeps."""
+    return {
+        "max_age_seconds": publish.store_max_age_hours * 3600,
+        "max_bytes": publish.store_max_megabytes << 20,
+    }
+
+
+def translation_models(translation: Translation) -> dict[str, Path]:
+    """The directory of each target language's model. Raises ConfigError where none is known."""
+    try:
+        return model_paths(translation.languages, translation.model, translation.models)
+    except TranslationError as error:
+        raise ConfigError(f"translation.languages: {error}") from None
+
+
+def stabilizer_config(translation: Translation) -> StabilizerConfig:
+    """How partials are translated."""
+    return StabilizerConfig(translation.mask, translation.keep, translation.context)
 
 
 def capture_request(audio: Audio) -> CaptureRequest:

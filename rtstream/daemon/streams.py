@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rtstream.daemon.channel import Channel
-from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState, Fault, Final, Partial, Translation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,7 +81,7 @@ class ClientStream:
                     self._channel.wake()
                 if event is None:
                     return
-                assert not isinstance(event, DeviceState)
+                assert not isinstance(event, DeviceState | Translation)
                 yield event
             await self._arrived.wait()
             self._arrived.clear()

@@ -9,10 +9,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rtstream.events import Fault, Final, Partial
-from rtstream.publish.items import Position, Published
+from rtstream.events import Fault, Final, Translation
+from rtstream.publish.items import Position, Published, passing_kind
 from rtstream.publish.store import StoreError, new_epoch
 from rtstream.publish.subscription import LiveQueue, Subscription
 
@@ -28,6 +29,8 @@ PENDING = 1_000
 PENDING_PARTIALS = 64
 HISTORY_PAGE = 100
 """Finals read at a time for a subscriber that catches up."""
+NUMBERED = 1_000
+"""Finals whose number is known when their translation comes."""
 BACKFILL = 16
 """Finals stored in one transaction when the disk is back."""
 RETRY_SECONDS = 10.0
@@ -68,6 +71,7 @@ class Broker:
         self._last = store.last if store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
         self._held: deque[Published] = deque(maxlen=held_finals)
+        self._numbers: dict[int, Position] = {}  # of the newest finals, by segment
         self._failed: StoreError | None = None
         self._retry_at = 0.0  # by the monotonic clock
         self._subscriptions: set[Subscription] = set()
@@ -75,6 +79,7 @@ class Broker:
         self._pending: deque[ServiceEvent] = deque()
         self._pending_partials = 0
         self._lost = 0
+        self._limits: tuple[float, int] | None = None  # of the store, that are to be set
         self._arrived = threading.Condition()  # guards what is pending
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -107,9 +112,9 @@ class Broker:
         with self._arrived:
             if self._closing:
                 return
-            if isinstance(event, Partial):
+            if passing_kind(event):
                 if self._pending_partials >= PENDING_PARTIALS:
-                    self._pending = deque(event for event in self._pending if not isinstance(event, Partial))
+                    self._pending = deque(event for event in self._pending if passing_kind(event) is None)
                     self._pending_partials = 0
                 self._pending_partials += 1
             elif len(self._pending) - self._pending_partials >= PENDING:
@@ -118,19 +123,26 @@ class Broker:
             self._pending.append(event)
             self._arrived.notify()
 
+    def retain(self, *, max_age_seconds: float, max_bytes: int) -> None:
+        """Change how much the store keeps, see :meth:`Store.retain`; returns at once, from any thread."""
+        with self._arrived:
+            self._limits = max_age_seconds, max_bytes
+            self._arrived.notify()
+
     def subscribe(
         self,
         *,
         resume_after: tuple[str, int] | None = None,
         from_start: bool = False,
         partials: bool = True,
+        partial_translations: bool = True,
         queue_size: int | None = None,
     ) -> Subscription:
         """Begin to listen, on the running event loop: from now on, after a final, or from the oldest that is held."""
         last = self.last
         start = Position(*resume_after) if resume_after is not None else Position(last.epoch, 0) if from_start else last
         resumed = Position(*resume_after) if resume_after is not None else None
-        queue = LiveQueue(queue_size or self._queue_size, partials=partials)
+        queue = LiveQueue(queue_size or self._queue_size, partials=partials, partial_translations=partial_translations)
         subscription = Subscription(self, queue, start, resumed)
         if resumed is None and not from_start:
             # At once, not when it is first read: nothing that is published from here on is missed.
@@ -202,11 +214,15 @@ class Broker:
                 self._report(notice)
         while True:
             with self._arrived:
-                if not self._pending and not self._closing:
+                if not self._pending and not self._closing and self._limits is None:
                     self._arrived.wait(self._retry_seconds if self._failed is not None else None)
                 events, self._pending, self._pending_partials = self._pending, deque(), 0
                 lost, self._lost = self._lost, 0
+                limits, self._limits = self._limits, None
                 closing = self._closing
+            if limits is not None and self._store is not None:
+                with suppress(StoreError):  # a disk that is at fault is told with the next final
+                    self._store.retain(max_age_seconds=limits[0], max_bytes=limits[1])
             if lost:
                 self.finals_lost += lost
                 self._report(Fault("FINALS_LOST", f"{lost} finals were dropped while the store hung; check the disk"))
@@ -235,7 +251,17 @@ class Broker:
             with self._lock:
                 self._held.extend(finals)
         self.finals_published += len(finals)
-        self._distribute(items)
+        self._distribute([self._related(item) for item in items])
+
+    def _related(self, item: Published) -> Published:
+        """Note the number of a final, and give a translation that of the final which it is of."""
+        if item.position is not None and isinstance(item.event, Final):
+            self._numbers[item.event.segment] = item.position
+            if len(self._numbers) > NUMBERED:
+                del self._numbers[next(iter(self._numbers))]
+        elif isinstance(item.event, Translation) and item.event.final:
+            return replace(item, translates=self._numbers.get(item.event.segment))
+        return item
 
     def _stored(self, store: Store, finals: list[Published]) -> bool:
         """Make finals durable, and those that could not be before. When that fails, a new epoch begins."""

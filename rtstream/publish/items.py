@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rtstream.errors import RtstreamError
+from rtstream.events import Partial, Translation
 
 if TYPE_CHECKING:
     from rtstream.events import ServiceEvent
@@ -23,16 +24,34 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An event on its way to subscribers; finals alone have a ``sequence``."""
+    """An event on its way to subscribers; finals alone have a ``sequence``.
+
+    ``translates``: the number of the final that a translation is of.
+    """
 
     event: ServiceEvent
     epoch: str
     sequence: int | None = None
+    translates: Position | None = None
 
     @property
     def position(self) -> Position | None:
         """The number of a final, None for any other event."""
         return None if self.sequence is None else Position(self.epoch, self.sequence)
+
+
+def passing_kind(event: ServiceEvent) -> tuple[str, ...] | None:
+    """What an event is the newest of, if a newer one makes up for its loss: partials, their translations by language.
+
+    None for what must not be lost.
+    """
+    match event:
+        case Partial():
+            return ("partial",)
+        case Translation(final=False):
+            return ("translation", event.language)
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)

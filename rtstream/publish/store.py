@@ -62,16 +62,11 @@ class Store:
     def __init__(
         self, path: str | os.PathLike[str], *, max_age_seconds: float, max_bytes: int, clocks: Clocks | None = None
     ) -> None:
-        if max_age_seconds <= 0 or max_bytes < MIN_BYTES:
-            raise StoreError(
-                "STORE_FAILED", f"store {path}: the age must be positive and the size at least {MIN_BYTES} bytes"
-            )
         self.path = Path(path)
+        self._limit(max_age_seconds, max_bytes)
         self.notices: list[Fault] = []
         self.last: Position
         """The number of the last final that was stored."""
-        self._max_age = max_age_seconds
-        self._max_bytes = max_bytes
         self._state_file = self._lock()
         try:
             self._open_or_replace()
@@ -114,6 +109,22 @@ class Store:
             raise _told(error, self.path) from None
         self.last = last
 
+    def retain(self, *, max_age_seconds: float, max_bytes: int) -> None:
+        """Keep more or less from now on: what is too old or too much goes at once, and the file shrinks.
+
+        Raises StoreError; if the disk is at fault the new limits hold all the same, from the next final on.
+        """
+        self._limit(max_age_seconds, max_bytes)
+        try:
+            with self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                self._trim(connection, self._clock.now())
+            if _pages(self._connection) > self._most_pages:  # SQLite sets no limit below the size that a file has
+                self._connection.execute("VACUUM")
+            self._connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+        except sqlite3.Error as error:
+            raise _told(error, self.path) from None
+
     def mark_incomplete(self, *, incomplete: bool) -> None:
         """Note that finals went unstored, or that none is missing any more; as well as the disk allows."""
         with suppress(OSError):
@@ -147,6 +158,17 @@ class Store:
         with suppress(sqlite3.Error):
             self._connection.close()
         os.close(self._state_file)
+
+    @property
+    def _most_pages(self) -> int:
+        return (self._max_bytes + self._max_bytes // HARD_SHARE) // PAGE_BYTES
+
+    def _limit(self, max_age_seconds: float, max_bytes: int) -> None:
+        if max_age_seconds <= 0 or max_bytes < MIN_BYTES:
+            raise StoreError(
+                "STORE_FAILED", f"store {self.path}: the age must be positive and the size at least {MIN_BYTES} bytes"
+            )
+        self._max_age, self._max_bytes = max_age_seconds, max_bytes
 
     def _lock(self) -> int:
         path = f"{self.path}.state"
@@ -183,8 +205,7 @@ class Store:
             connection.execute("PRAGMA secure_delete = ON")  # what is too old is gone, not only out of sight
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * PAGE_BYTES}")
-            most = (self._max_bytes + self._max_bytes // HARD_SHARE) // PAGE_BYTES
-            connection.execute(f"PRAGMA max_page_count = {most}")
+            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
             _make_tables(connection, self.path)
             connection.execute("SELECT count(*) FROM finals, state, epochs").fetchone()
         except BaseException:
@@ -248,10 +269,13 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA page_count").fetchone()[0])
+
+
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    return int(pages - free) * PAGE_BYTES
+    return (_pages(connection) - int(free)) * PAGE_BYTES
 
 
 def _told(error: Exception, path: Path) -> StoreError:

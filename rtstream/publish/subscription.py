@@ -6,8 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from rtstream.events import Partial
-from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError
+from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError, passing_kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
     from rtstream.publish.broker import Broker
 
 PARTIALS_KEPT = 8
-"""Partials that may wait while a subscriber reads; when there are more, all but the newest go."""
+"""Partials, and translations of such, that may wait while a subscriber reads; of more, the newest of a kind stays."""
 
 
 class LiveQueue:
     """What waits for one subscriber. Bounded: partials give way, anything else that does not fit overflows it.
 
-    The broker's lock guards it.
+    The broker's lock guards it. ``partials`` and ``partial_translations``: whether such are wanted.
     """
 
-    def __init__(self, size: int, *, partials: bool) -> None:
+    def __init__(self, size: int, *, partials: bool, partial_translations: bool = True) -> None:
         self._size = size
-        self._wants_partials = partials
+        self._wanted = {"partial": partials, "translation": partial_translations}
         self._items: deque[Published] = deque()
         self._partials = 0
         self.overflowed = False
@@ -37,11 +36,11 @@ class LiveQueue:
         """Take an item; when it does not fit, or did not before, the queue is empty and ``overflowed``."""
         if self.overflowed:
             return
-        if isinstance(item.event, Partial):
-            if not self._wants_partials:
+        if kind := passing_kind(item.event):
+            if not self._wanted[kind[0]]:
                 return
             if self._partials >= PARTIALS_KEPT:
-                self._drop_partials()
+                self._drop_partials(kind)
             self._partials += 1
         elif len(self._items) - self._partials >= self._size:
             self._items.clear()
@@ -54,13 +53,23 @@ class LiveQueue:
         if not self._items:
             return None
         item = self._items.popleft()
-        self._partials -= isinstance(item.event, Partial)
+        self._partials -= passing_kind(item.event) is not None
         return item
 
-    def _drop_partials(self) -> None:
-        self.replaced += self._partials
-        self._partials = 0
-        self._items = deque(item for item in self._items if not isinstance(item.event, Partial))
+    def _drop_partials(self, coming: tuple[str, ...]) -> None:
+        """Drop partials, but for the newest of each kind; also that of the kind of which a newer one is coming."""
+        kept: deque[Published] = deque()
+        newer = {coming}
+        for item in reversed(self._items):
+            kind = passing_kind(item.event)
+            if kind is None or kind not in newer:
+                kept.appendleft(item)
+            if kind is not None:
+                newer.add(kind)
+        dropped = len(self._items) - len(kept)
+        self._items = kept
+        self._partials -= dropped
+        self.replaced += dropped
 
 
 class Subscription:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -27,6 +27,22 @@ LOOK_AHEAD = N_FFT // 2
 """Samples behind a chunk that its last state needs: the convolutions look one mel frame ahead, centred at its end."""
 
 
+class Segments(Protocol):
+    """What a pipeline needs of a :class:`~rtstream.vad.segmenter.Segmenter`."""
+
+    def push(self, block: AudioBlock) -> list[SegmentAudio]:
+        """Take the next block and give what it adds to segments, in order."""
+        ...
+
+    def pause(self) -> list[SegmentAudio]:
+        """Close the open segment, if any; the stream goes on where it was."""
+        ...
+
+    def finish(self) -> list[SegmentAudio]:
+        """Close the open segment, if any. Another stream may follow."""
+        ...
+
+
 class Pipeline:
     """One stream of audio being recognised; what replay, evaluation and the daemon run. Not shared between threads.
 
@@ -34,8 +50,8 @@ class Pipeline:
     ``segmenter`` is taken over; by default it is webrtcvad's with its own settings.
     """
 
-    def __init__(self, recognizer: Recognizer, segmenter: Segmenter | None = None) -> None:
-        self._segmenter = segmenter or Segmenter(WebRtcGate())
+    def __init__(self, recognizer: Recognizer, segmenter: Segments | None = None) -> None:
+        self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
         self._session = RecognizerSession(recognizer)
         self._pieces = _Pieces(recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND)
 
@@ -43,6 +59,10 @@ class Pipeline:
     def times(self) -> StageTimes:
         """CPU seconds by stage: ``vad`` (gate and segmenter), ``memory`` (its return), and those of the session."""
         return self._session.times
+
+    def change(self, recognizer: Recognizer) -> None:
+        """Use other settings than those so far, but for the chunk length, from the next segment on; from any thread."""
+        self._session.change(recognizer)
 
     def push(self, block: AudioBlock) -> list[Event]:
         """The events that the next block brings, in order.
@@ -52,6 +72,10 @@ class Pipeline:
         with self.times.measure("vad"):
             given = self._segmenter.push(block)
         return self._recognize(given)
+
+    def pause(self) -> list[Event]:
+        """The events that a pause in the delivery brings: the open segment's final. The stream goes on where it was."""
+        return self._recognize(self._segmenter.pause())
 
     def finish(self) -> list[Event]:
         """The events that the end of the stream brings: the open segment's final. Another stream may follow."""

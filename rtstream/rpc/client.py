@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from rtstream.errors import RtstreamError
-from rtstream.events import AudioLost, Fault, Final, Partial
+from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
 from rtstream.rpc.channel import ClientTls, Ending, open_channel
 from rtstream.rpc.convert import (
@@ -37,7 +37,7 @@ from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
     from types import TracebackType
 
     from rtstream.events import Event
@@ -55,6 +55,7 @@ __all__ = [
     "Position",
     "Published",
     "ServerError",
+    "Translation",
 ]
 
 HEARTBEAT_SECONDS = 15.0
@@ -65,10 +66,6 @@ LONGEST_PAUSE_SECONDS = 15.0
 ANSWER_SECONDS = 10.0
 """Deadline of what is answered at once."""
 EPOCHS_KEPT = 16
-
-_BUT_PARTIALS = tuple(
-    pb.EventKind.Name(kind) for kind in pb.EventKind.values() if kind not in (0, pb.EVENT_KIND_PARTIAL)
-)
 
 ConnectionState = Literal["connected", "lost"]
 
@@ -127,6 +124,7 @@ class Client:
         from_start: bool = False,
         partials: bool = True,
         words: bool = False,
+        languages: Collection[str] | None = None,
         reconnect: bool = True,
         wait: bool = False,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
@@ -138,12 +136,17 @@ class Client:
         was too slow, it is made again and resumed after the last final; ``on_connection`` hears of it, with a line for
         people. ``wait``: also wait for a daemon that is not there at first, else that is an error. Without
         ``reconnect`` any loss is one. A Gap says that finals are missing which the daemon no longer holds.
+
+        ``languages``: whose translations are wanted; None: all that the daemon makes. Without ``partials`` those of
+        finals alone come. Translations are not held: what was translated while the client was away does not come later.
         """
         request = pb.SubscribeRequest(
             from_start=from_start,
             words=words,
             heartbeat_interval=from_seconds(heartbeat_seconds),
-            kinds=() if partials else _BUT_PARTIALS,
+            kinds=_kinds(partials=partials, translations=languages is None or bool(languages)),
+            languages=languages or (),
+            no_partial_translations=not partials,
         )
         seen = _Seen(resume_after)
         pause = _Pause()
@@ -186,6 +189,7 @@ class Client:
         )
         if settings is not None:
             config.no_partials, config.words = not settings.partials, settings.words
+            config.phrases.extend(settings.phrases)
             if settings.chunk_ms is not None:
                 config.chunk.FromMilliseconds(settings.chunk_ms)
 
@@ -209,17 +213,25 @@ class Client:
             sending.cancel()
             call.cancel()
 
-    async def transcribe(self, path: str | os.PathLike[str], *, words: bool = False) -> list[Final]:
-        """The finals of a recording: any format, rate and length. Raises AudioError too."""
+    async def transcribe(
+        self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
+    ) -> list[Final]:
+        """The finals of a recording: any format, rate and length. Raises AudioError too.
+
+        ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``.
+        """
         from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
         from rtstream.rpc.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
 
-        events = self.recognize(chunks(path), floats=True, settings=StreamSettings(partials=False, words=words))
+        settings = StreamSettings(partials=False, words=words, phrases=tuple(phrases))
+        events = self.recognize(chunks(path), floats=True, settings=settings)
         return [event async for event in events if isinstance(event, Final)]
 
-    async def transcribe_short(self, audio: bytes, *, rate: int = 16_000, words: bool = False) -> list[Final]:
+    async def transcribe_short(
+        self, audio: bytes, *, rate: int = 16_000, words: bool = False, phrases: Iterable[str] = ()
+    ) -> list[Final]:
         """The finals of a short recording, 16-bit little-endian mono samples, in a single message."""
-        config = pb.RecognitionConfig(sample_rate=rate, words=words)
+        config = pb.RecognitionConfig(sample_rate=rate, words=words, phrases=phrases)
         try:
             response = await self._stub.Transcribe(
                 pb.TranscribeRequest(config=config, audio=audio), metadata=self._metadata
@@ -277,6 +289,17 @@ class Client:
                 f"no daemon can be reached there ({details}); check the address, that it runs, and TLS on both sides"
             )
         return ServerError(f"{self.target}: {details}", error.code())
+
+
+def _kinds(*, partials: bool, translations: bool) -> list[str]:
+    """The kinds of events to ask for; none stands for all, also for those that a newer daemon may have."""
+    unwanted = {pb.EVENT_KIND_UNSPECIFIED}
+    if not partials:
+        unwanted.add(pb.EVENT_KIND_PARTIAL)
+    if not translations:
+        unwanted.add(pb.EVENT_KIND_TRANSLATION)
+    wanted = [pb.EventKind.Name(kind) for kind in pb.EventKind.values() if kind not in unwanted]
+    return wanted if len(unwanted) > 1 else []
 
 
 async def _send(

@@ -12,7 +12,9 @@ from rtstream.audio import riff
 from rtstream.audio.pcm import PcmReader
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from rtstream.audio.wav import LOUDEST, MAX_CHANNELS
+from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
+from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -46,7 +48,12 @@ def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> Str
         chunk_ms, rest = divmod(nanoseconds, 10**6)
         if rest or chunk_ms not in CHUNKS_MS:
             raise invalid("config.chunk", f"{nanoseconds / 1e9:g} s is not possible; choose 0.32, 0.64 or 1.28 s")
-    return StreamSettings(partials and not config.no_partials, config.words, chunk_ms)
+    phrases = tuple(config.phrases)
+    try:
+        parse_phrases(phrases)
+    except ConfigError as error:
+        raise invalid("config.phrases", str(error)) from None
+    return StreamSettings(partials and not config.no_partials, config.words, chunk_ms, phrases)
 
 
 def read_format(config: pb.RecognitionConfig) -> AudioFormat:

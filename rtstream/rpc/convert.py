@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Word
+from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation, Word
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
@@ -28,6 +28,7 @@ _REASONS = {
 _STATES = {
     "starting": pb.CAPTURE_STATE_STARTING,
     "capturing": pb.CAPTURE_STATE_CAPTURING,
+    "paused": pb.CAPTURE_STATE_PAUSED,
     "stalled": pb.CAPTURE_STATE_STALLED,
     "lost": pb.CAPTURE_STATE_LOST,
     "ended": pb.CAPTURE_STATE_ENDED,
@@ -90,6 +91,19 @@ def final_message(final: Final, *, words: bool, position: Position | None = None
     )
 
 
+def translation_message(translation: Translation, *, translates: Position | None = None) -> pb.Translation:
+    """A translation; ``translates``: the number of its final."""
+    return pb.Translation(
+        segment=translation.segment,
+        start=duration(translation.start),
+        end=duration(translation.end),
+        text=translation.text,
+        language=translation.language,
+        final=translation.final,
+        position=None if translates is None else position_message(translates),
+    )
+
+
 def fault_message(fault: Fault) -> pb.Fault:
     """A fault."""
     return pb.Fault(code=fault.code, message=fault.message, recovered=fault.recovered)
@@ -105,7 +119,7 @@ def audio_lost_message(lost: AudioLost) -> pb.AudioLost:
     return pb.AudioLost(start=duration(lost.position), duration=duration(lost.samples), reason=_REASONS[lost.reason])
 
 
-def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeResponse:
+def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeResponse:  # noqa: PLR0911 - a table
     """An item of a subscription."""
     if isinstance(item, Gap):
         gap = pb.Gap(requested=position_message(item.requested), reason=_GAPS[item.reason], missed=item.missed or 0)
@@ -115,6 +129,8 @@ def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeRespon
             return pb.SubscribeResponse(partial=partial_message(event, words=words))
         case Final() as event:
             return pb.SubscribeResponse(final=final_message(event, words=words, position=item.position))
+        case Translation() as event:
+            return pb.SubscribeResponse(translation=translation_message(event, translates=item.translates))
         case AudioLost() as event:
             return pb.SubscribeResponse(audio_lost=audio_lost_message(event))
         case DeviceState() as event:
@@ -136,7 +152,9 @@ def recognize_response(event: Partial | Final | AudioLost | Fault, *, words: boo
             return pb.RecognizeResponse(fault=fault_message(event))
 
 
-def read_event(message: pb.SubscribeResponse | pb.RecognizeResponse) -> ServiceEvent | None:
+def read_event(  # noqa: PLR0911 - a table
+    message: pb.SubscribeResponse | pb.RecognizeResponse,
+) -> ServiceEvent | None:
     """The event in a message; None for a heartbeat, a gap, and what a newer daemon may send."""
     match message.WhichOneof("event"):
         case "partial":
@@ -146,6 +164,8 @@ def read_event(message: pb.SubscribeResponse | pb.RecognizeResponse) -> ServiceE
             )
         case "final":
             return read_final(message.final)
+        case "translation" if isinstance(message, pb.SubscribeResponse):
+            return read_translation(message.translation)
         case "audio_lost":
             lost = message.audio_lost
             reason = _REASON_NAMES.get(lost.reason, "behind")
@@ -170,6 +190,8 @@ def read_item(message: pb.SubscribeResponse, epoch: str) -> Item | None:
     if isinstance(event, Final):
         position = read_position(message.final.position)
         return Published(event, position.epoch, position.sequence)
+    if isinstance(event, Translation) and message.translation.HasField("position"):
+        return Published(event, epoch, translates=read_position(message.translation.position))
     return Published(event, epoch)
 
 
@@ -178,6 +200,18 @@ def read_final(final: pb.Final) -> Final:
     source = _SOURCE_NAMES.get(final.source, "decoder")
     words = read_words(final.words)
     return Final(final.segment, samples(final.start), samples(final.end), final.text, words, source)  # type: ignore[arg-type]  # a table
+
+
+def read_translation(translation: pb.Translation) -> Translation:
+    """A translation."""
+    return Translation(
+        translation.segment,
+        samples(translation.start),
+        samples(translation.end),
+        translation.text,
+        translation.language,
+        translation.final,
+    )
 
 
 def read_fault(fault: pb.Fault) -> Fault:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor
 
 from rtstream.rpc.failures import RequestFailedError, abort, invalid
+from rtstream.rpc.operations import uncancelled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -34,10 +35,22 @@ class Gate(ServerInterceptor):
     ``streams`` and ``streams_per_client`` bound the calls that stay: streams of any kind, health watches included. A
     client is whoever has the same token, or without tokens the same address (a Unix socket is one client). Calls that
     are answered at once are not counted.
+
+    A call that has failed counts until its status is sent, for ``farewell_seconds`` at most: a client that does not
+    read would keep its place for good. What gRPC then still holds for it is one message and the status, and a
+    connection may have only so many calls.
     """
 
-    def __init__(self, *, tokens: Tokens | None = None, streams: int = 256, streams_per_client: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: Tokens | None = None,
+        streams: int = 256,
+        streams_per_client: int = 64,
+        farewell_seconds: float = 10.0,
+    ) -> None:
         self._tokens = tokens
+        self._farewell_seconds = farewell_seconds
         self._streams = streams
         self._streams_per_client = streams_per_client
         self._open: Counter[str] = Counter()
@@ -65,7 +78,6 @@ class Gate(ServerInterceptor):
         async def guarded(request: Any, context: Any) -> Any:  # noqa: ANN401 - a message, or an iterator of them
             try:
                 with self._admitted(method, context, counted=any(sides)):
-                    # Until its status is sent a call counts: what a client does not read is kept for it.
                     return await self._serve(served, request, context, sides)
             except RequestFailedError as failure:
                 await abort(context, failure)
@@ -76,8 +88,7 @@ class Gate(ServerInterceptor):
         )
         return wrapped
 
-    @staticmethod
-    async def _serve(served: Any, request: Any, context: Any, sides: tuple[bool, bool]) -> Any:  # noqa: ANN401
+    async def _serve(self, served: Any, request: Any, context: Any, sides: tuple[bool, bool]) -> Any:  # noqa: ANN401
         """Run the method itself, and end the call with a status if it fails."""
         try:
             if sides[1]:
@@ -88,12 +99,22 @@ class Gate(ServerInterceptor):
             async for response in result:
                 await context.write(response)
         except RequestFailedError as failure:
-            await abort(context, failure)
+            await self._farewell(context, failure)
         except (AbortError, asyncio.CancelledError, grpc.RpcError):
             raise
         except Exception:
             log.exception("a call failed")
-            await abort(context, RequestFailedError("INTERNAL", "an error of the daemon; its log has the details"))
+            internal = RequestFailedError("INTERNAL", "an error of the daemon; its log has the details")
+            await self._farewell(context, internal)
+        return None
+
+    async def _farewell(self, context: ServicerContext[Any, Any], failure: RequestFailedError) -> None:
+        """End a call with a status, as :func:`abort`; returns if the client does not take it in time."""
+        try:
+            async with asyncio.timeout(self._farewell_seconds):
+                await uncancelled(abort(context, failure))
+        except TimeoutError:
+            log.info("a client does not read and has lost its place", reason=failure.reason, peer=context.peer())
 
     @contextmanager
     def _admitted(self, method: str, context: ServicerContext[Any, Any], *, counted: bool) -> Iterator[None]:

@@ -30,11 +30,16 @@ class NotReadyError(RtstreamError):
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What a client asks of its own stream. ``chunk_ms``: None for the daemon's own, else 320, 640 or 1280."""
+    """What a client asks of its own stream. ``chunk_ms``: None for the daemon's own, else 320, 640 or 1280.
+
+    ``phrases``: names and words to find where they are said, besides the daemon's own, each ``PHRASE`` or
+    ``PHRASE=WEIGHT``.
+    """
 
     partials: bool = True
     words: bool = False
     chunk_ms: int | None = None
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Status:
     """How the daemon is. ``counters`` count from its start; names as those of its metrics.
 
     ``audio_age_seconds``: how long ago the last block came from the source, None before the first.
-    ``real_time_factor``: CPU time per time of audio, lately; None before any.
+    ``real_time_factor``: CPU time per time of audio, lately; None before any. ``languages``: into which it translates.
     """
 
     version: str
@@ -70,6 +75,7 @@ class Status:
     streams: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 class RecognitionStream(Protocol):
@@ -98,6 +104,11 @@ class Hub(Protocol):
     @property
     def broker(self) -> Broker:
         """Where the events of the daemon's own source are published."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Into which the events of its own source are translated: BCP 47 tags."""
         ...
 
     def status(self) -> Status:

@@ -37,7 +37,8 @@ HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 class ServerConfig:
     """How to serve. TLS is for TCP; a Unix socket is guarded by its mode, which is ``unix_mode``.
 
-    ``streams`` and ``streams_per_client``: see Gate. ``idle_seconds``, ``longest_seconds``: see SpeechService.
+    ``streams``, ``streams_per_client``, ``farewell_seconds``: see Gate. ``idle_seconds``, ``longest_seconds``: see
+    SpeechService.
     ``keepalive_seconds``: how often a connection on which nothing comes is probed; ``keepalive_timeout_seconds``: how
     long it may take to answer. ``handshake_seconds``: what a connection has to say hello.
     """
@@ -50,6 +51,7 @@ class ServerConfig:
     message_bytes: int = 4 << 20
     streams: int = 256
     streams_per_client: int = 64
+    farewell_seconds: float = 10.0
     idle_seconds: float = 30.0
     longest_seconds: float = 300.0
     keepalive_seconds: float = 30.0
@@ -112,6 +114,7 @@ async def serve(hub: Hub, config: ServerConfig) -> Server:
         tokens=None if config.tokens is None else Tokens(config.tokens),
         streams=config.streams,
         streams_per_client=config.streams_per_client,
+        farewell_seconds=config.farewell_seconds,
     )
     credentials = None if config.tls is None else config.tls.credentials()
     server = grpc.aio.server(interceptors=(gate,), options=_options(config))

@@ -23,8 +23,9 @@ PATIENCE_SECONDS = 1.0
 
 
 class SpeechService(SpeechServiceServicer):
-    """Serves a hub. ``idle_seconds``: see Recognize; ``longest_seconds``: of a recording for Transcribe.
+    """Serves a hub. ``longest_seconds``: of a recording for Transcribe.
 
+    ``idle_seconds``: that a client may send no audio, or leave an event unread.
     Errors leave the methods as RequestFailedError, which the server's Gate turns into a status.
     """
 
@@ -35,7 +36,9 @@ class SpeechService(SpeechServiceServicer):
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: ServicerContext[Any, Any]) -> None:  # noqa: N802
         """See the proto, as for all methods."""
-        await pass_on(Wanted.read(request), self._hub.broker, context, PATIENCE_SECONDS)
+        await pass_on(
+            Wanted.read(request, self._hub.languages), self._hub.broker, context, PATIENCE_SECONDS, self._idle_seconds
+        )
 
     async def Recognize(  # noqa: N802
         self, requests: AsyncIterator[pb.RecognizeRequest], context: ServicerContext[Any, Any]

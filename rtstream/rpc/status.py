@@ -45,6 +45,7 @@ def status_message(status: Status) -> pb.GetStatusResponse:
         streams=status.streams,
         counters=dict(status.counters),
         faults=[fault_message(fault) for fault in status.faults],
+        languages=status.languages,
     )
 
 
@@ -64,6 +65,7 @@ def read_status(message: pb.GetStatusResponse) -> Status:
         streams=message.streams,
         counters=dict(message.counters),
         faults=tuple(read_fault(fault) for fault in message.faults),
+        languages=tuple(message.languages),
     )
 
 

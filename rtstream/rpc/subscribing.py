@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation
+from rtstream.languages import canonical, within
 from rtstream.publish.items import Gap, SlowSubscriberError
 from rtstream.rpc.convert import position_message, read_position, subscribe_response, to_seconds
 from rtstream.rpc.failures import RequestFailedError, invalid
@@ -14,6 +15,8 @@ from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grpc.aio import ServicerContext
 
     from rtstream.publish.broker import Broker
@@ -27,6 +30,7 @@ LONGEST_EPOCH = 100
 _KINDS: dict[pb.EventKind, type] = {
     pb.EVENT_KIND_PARTIAL: Partial,
     pb.EVENT_KIND_FINAL: Final,
+    pb.EVENT_KIND_TRANSLATION: Translation,
     pb.EVENT_KIND_AUDIO_LOST: AudioLost,
     pb.EVENT_KIND_DEVICE_STATE: DeviceState,
     pb.EVENT_KIND_FAULT: Fault,
@@ -35,17 +39,19 @@ _KINDS: dict[pb.EventKind, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A SubscribeRequest that has been checked; ``kinds``: classes of events."""
+    """A SubscribeRequest that has been checked; ``kinds``: classes of events; ``languages``: of translations."""
 
     resume_after: Position | None
     from_start: bool
     kinds: frozenset[type]
     words: bool
     heartbeat: float
+    languages: frozenset[str]
+    partial_translations: bool
 
     @classmethod
-    def read(cls, request: pb.SubscribeRequest) -> Wanted:
-        """Check a request. Raises RequestFailedError."""
+    def read(cls, request: pb.SubscribeRequest, made: Sequence[str]) -> Wanted:
+        """Check a request to a daemon that translates into ``made``. Raises RequestFailedError."""
         resume_after = None
         if request.HasField("resume_after"):
             resume_after = read_position(request.resume_after)
@@ -68,23 +74,50 @@ class Wanted:
             kinds if request.kinds else frozenset(_KINDS.values()),
             request.words,
             heartbeat,
+            _languages(request.languages, made),
+            not request.no_partial_translations,
         )
 
     def includes(self, item: Item) -> bool:
         """Whether the client is to be sent an item."""
-        return isinstance(item, Gap) or type(item.event) in self.kinds
+        if isinstance(item, Gap):
+            return True
+        if isinstance(item.event, Translation) and item.event.language not in self.languages:
+            return False
+        return type(item.event) in self.kinds
 
 
-async def pass_on(wanted: Wanted, broker: Broker, context: ServicerContext[Any, Any], patience: float) -> None:
+def _languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
+    """Those of the languages that are made which are wanted."""
+    found: set[str] = set()
+    for language in wanted:
+        try:
+            tag = canonical(language)
+        except ValueError as error:
+            raise invalid("languages", str(error)) from None
+        matching = {name for name in made if within(name, tag)}
+        if not matching:
+            all_made = f"it does into {', '.join(made)}" if made else "it does not translate"
+            raise invalid("languages", f"the daemon does not translate into '{language}'; {all_made}")
+        found |= matching
+    return frozenset(found if wanted else made)
+
+
+async def pass_on(
+    wanted: Wanted, broker: Broker, context: ServicerContext[Any, Any], patience: float, idle_seconds: float
+) -> None:
     """Write what is published until the client leaves. Raises RequestFailedError.
 
-    A client that does not read is given ``patience`` seconds from when its queue has overflowed: writing to it would
-    wait for ever.
+    Writing to a client that does not read would wait for ever, once what HTTP/2 lets wait is full: it is given
+    ``idle_seconds`` for an event, and ``patience`` seconds from when its queue has overflowed.
     """
     async with broker.subscribe(
-        resume_after=wanted.resume_after, from_start=wanted.from_start, partials=Partial in wanted.kinds
+        resume_after=wanted.resume_after,
+        from_start=wanted.from_start,
+        partials=Partial in wanted.kinds,
+        partial_translations=Translation in wanted.kinds and wanted.partial_translations,
     ) as subscription:
-        sender = _Sender(wanted, subscription, context)
+        sender = _Sender(wanted, subscription, context, idle_seconds)
         sending = asyncio.ensure_future(sender.run())
         overflow = asyncio.ensure_future(subscription.overflow())
         try:
@@ -104,11 +137,14 @@ async def pass_on(wanted: Wanted, broker: Broker, context: ServicerContext[Any, 
 class _Sender:
     """``sent``: the number of the last final that was written, or passed over."""
 
-    def __init__(self, wanted: Wanted, subscription: Subscription, context: ServicerContext[Any, Any]) -> None:
+    def __init__(
+        self, wanted: Wanted, subscription: Subscription, context: ServicerContext[Any, Any], idle_seconds: float
+    ) -> None:
         self.sent = subscription.position
         self._wanted = wanted
         self._subscription = subscription
         self._context = context
+        self._idle_seconds = idle_seconds
 
     async def run(self) -> None:
         """Write until an error ends it."""
@@ -131,7 +167,11 @@ class _Sender:
             self.sent = self._subscription.position
 
     async def _write(self, message: pb.SubscribeResponse) -> None:
-        await uncancelled(self._context.write(message))
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await uncancelled(self._context.write(message))
+        except TimeoutError:
+            raise SlowSubscriberError(self.sent) from None
 
     def _heartbeat(self) -> pb.SubscribeResponse:
         return pb.SubscribeResponse(heartbeat=pb.Heartbeat(position=position_message(self._subscription.position)))

@@ -131,6 +131,13 @@ class Segmenter:
             self._give(given, last=False)
         return given
 
+    def pause(self) -> list[SegmentAudio]:
+        """Close the open segment, if any, with all audio that came: more may be long in coming.
+
+        The stream goes on where it was. What may be the begin of the next segment is kept.
+        """
+        return self.finish() if self._length else []
+
     def finish(self) -> list[SegmentAudio]:
         """Close the open segment, if any, with all audio that came. A new stream may follow, its numbers go on."""
         given: list[SegmentAudio] = []

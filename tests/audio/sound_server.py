@@ -18,7 +18,7 @@ needs_sound = pytest.mark.skipif(
 )
 
 
-def until(condition, what, seconds=60.0):
+def until(condition, what, seconds=180.0):
     """Wait for a condition; the limit is there only so that a failing test ends."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -60,6 +60,20 @@ class SoundServer:
         for name in devices:
             text += f"pcm.{name} {{ type pulse device {name} }}\n"
         self.config.write_text(text)
+
+    def pace(self):
+        """Add a source that gives silence at the speed of sound, for :meth:`playing`."""
+        arguments = f"sink_name=pace rate={RATE} channels=1 format=s16le"
+        until(lambda: self._control("load-module", "module-null-sink", *arguments.split()), "a pace")
+
+    @staticmethod
+    def playing(name, file):
+        """An ALSA device that gives the samples of a file, from the first on, and then silence.
+
+        The file plug-in reads as much of its file as it got from its slave, and leaves what is missing at the end.
+        """
+        slave = "type pulse device pace.monitor"
+        return f'pcm.{name} {{ type file file "/dev/null" infile "{file}" format raw slave.pcm {{ {slave} }} }}\n'
 
     def plug(self, name):
         """Add a source."""

@@ -29,6 +29,7 @@ from tests.audio.sound_server import until
         ("wav:/x.wav?speed=8", SourceSpec("wav", "/x.wav", speed=8.0)),
         ("fifo:/run/pcm", SourceSpec("fifo", "/run/pcm", rate=16_000)),
         ("fifo:/run/pcm?rate=44100", SourceSpec("fifo", "/run/pcm", rate=44_100)),
+        ("fifo:/run/pcm?pause=2.5", SourceSpec("fifo", "/run/pcm", rate=16_000, pause=2.5)),
         ("-", SourceSpec("stdin", "-")),
         ("-?rate=8000", SourceSpec("stdin", "-", rate=8_000)),
     ],
@@ -41,7 +42,16 @@ def test_source_is_named(text, spec):
     "text",
     [
         *["", "microphone", "mic:", "wav:", "wav:x?speed=0", "wav:x?speed=fast", "wav:x?loop=maybe", "wav:x?lop=1"],
-        *["fifo:", "fifo:p?rate=7", "fifo:p?rate=many", "-:", "-?speed=1", "http://x"],
+        *[
+            "fifo:",
+            "fifo:p?rate=7",
+            "fifo:p?rate=many",
+            "fifo:p?pause=0",
+            "fifo:p?pause=nan",
+            "-:",
+            "-?speed=1",
+            "http://x",
+        ],
     ],
 )
 def test_unknown_name_is_an_error_that_says_what_is_allowed(text):
@@ -135,20 +145,21 @@ def test_fifo_takes_one_writer_after_another_and_may_come_late(tmp_path):
     np.testing.assert_array_equal(joined(split(items)[0]), np.concatenate((first, second)))
 
 
-def test_writer_that_pauses_with_the_fifo_open_is_stalled_until_it_goes_on(tmp_path):
+def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost(tmp_path):
     path = tmp_path / "pcm"
     os.mkfifo(path)
-    source = FifoSource(str(path), 16_000, quiet_seconds=0.1)
+    source = FifoSource(str(path), 16_000, pause_seconds=0.1)
     items, thread = start(source)
     with path.open("wb", buffering=0) as writer:
         writer.write(b"\1\0" * 100 + b"\1")  # half a sample
-        until(lambda: split(items)[1][-1:] == ["stalled"], "pause")
+        until(lambda: split(items)[1][-1:] == ["paused"], "pause")
         assert source.resting
         writer.write(b"\0" + b"\1\0" * 99)
         until(lambda: sum(len(b.samples) for b in split(items)[0]) == 200, "the rest")
     until(lambda: split(items)[1][-1:] == ["ended"], "end")
     source.close()
     thread.join()
+    assert split(items)[1] == ["starting", "capturing", "paused", "capturing", "ended", "ended"]
     assert (joined(split(items)[0]) == 1).all()
 
 

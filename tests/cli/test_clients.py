@@ -135,6 +135,15 @@ async def test_transcribe_writes_what_replay_would(served, recording):
     assert not served.hub.open_streams
 
 
+async def test_transcribe_sends_phrases_and_checks_them_first(served, recording):
+    phrases = ("--phrase", "Grafana=2", "--phrase", "New Relic")
+    assert (await run("transcribe", "--server", served.target, *phrases, recording))[0] == 0
+    assert served.hub.settings[-1].phrases == ("Grafana=2", "New Relic")
+    code, out, err = await run("transcribe", "--server", served.target, "--phrase", "x=abc", recording)
+    assert (code, out) == (2, "")
+    assert "phrase 'x=abc': the weight 'abc' is not a number" in err
+
+
 async def test_transcribe_of_a_bad_file_goes_on_with_the_others(served, recording, tmp_path):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"no audio")

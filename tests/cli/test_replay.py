@@ -301,6 +301,20 @@ class TestOptions:
         assert (code, out) == (2, "")
         assert arguments[0] in err
 
+    @pytest.mark.parametrize("phrase", ["x=abc", "Grafana=9", "C++", "AI", "", "a" * 99])
+    def test_phrase_that_is_none_is_a_usage_error(self, replay, phrase):
+        code, out, err = replay("--phrase", phrase, CLIP)
+        assert (code, out) == (2, "")
+        assert "'--phrase'" in err
+        assert "Traceback" not in err
+
+    def test_phrases_are_written_as_they_are_given(self, replay):
+        (final,) = finals(replay("--format", "jsonl", CLIP)[1])
+        word = max(final["text"].split(), key=len)
+        (spelt,) = finals(replay("--format", "jsonl", "--phrase", f"{word.upper()}=0.1", CLIP)[1])
+        assert word.upper() in spelt["text"].split()
+        assert spelt["text"].lower() == final["text"]
+
     def test_engine_and_threads_reach_torch(self):
         import torch
 

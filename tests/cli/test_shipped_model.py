@@ -65,6 +65,30 @@ def test_noise_is_not_words(replay, clip):
     assert replay(DATA / clip["file"]) == (1, [])
 
 
+def test_phrases_are_found_where_they_are_said_and_nowhere_else(replay):
+    said = {"cv-utica.flac": "Utica", "cv-romanians.flac": "Romanians", "cv-telephone.wav": "Telephone"}
+    never = ["Grafana", "Kubernetes", "Home Assistant=3", "Tasmota", "Montmartre", "Rittenhouse"]
+    files = [*said, "lj-high-wall.flac", "libri-7312-passionate.flac", "noise-dishes.flac"]
+    phrases = [option for phrase in (*said.values(), *never) for option in ("--phrase", phrase)]
+
+    def texts(*options):
+        _, lines = replay(*options, *[DATA / file for file in files])
+        for _, segment in itertools.groupby(lines, lambda line: (line["file"], line["segment"])):
+            for before, after in itertools.pairwise(line["text"] for line in segment if line["type"] == "partial"):
+                assert after.startswith(before)
+        finals = [line for line in lines if line["type"] == "final"]
+        return {file: " ".join(line["text"] for line in finals if line["file"].endswith(file)) for file in files}
+
+    without, within = texts("--no-partials"), texts(*phrases)
+    for file, phrase in said.items():
+        assert phrase in within[file]
+    for text in within.values():
+        assert not [phrase for phrase in never if phrase.partition("=")[0].lower() in text.lower()]
+    for file in files:
+        if file not in said:
+            assert within[file] == without[file]
+
+
 def test_partials_come_while_one_speaks(replay):
     _, lines = replay(DATA / "libri-32-newspaper.flac")  # 7.5 s without a pause
     assert sum(line["type"] == "partial" for line in lines) >= 5

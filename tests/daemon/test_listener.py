@@ -79,6 +79,13 @@ def test_open_segment_ends_when_the_device_does(state):
     assert listener.device == away
 
 
+def test_pause_of_who_delivers_ends_the_open_segment_alone():
+    paused = DeviceState("pcm", "paused")
+    _, calls, published = listen(BLOCK, paused, BLOCK, live=False)
+    assert calls == [("put", BLOCK), ("pause",), ("put", BLOCK), ("flush",)]
+    assert published == [paused]
+
+
 def test_source_that_fails_in_an_unforeseen_way_is_a_fault_and_ends_the_segment():
     listener, calls, published = listen(DeviceState("desk", "capturing"), BLOCK, fails=ZeroDivisionError("bad luck"))
     assert calls[-1] == ("flush",)
@@ -165,5 +172,13 @@ def test_real_time_factor_is_of_the_last_minute():
 def test_what_can_be_reloaded_is_told_apart():
     from rtstream.config import Config, load
 
-    new = load(None, {"vad": {"aggressiveness": 2}, "audio": {"source": "-"}, "publish": {"queue_size": 9}})
-    assert changes(Config(), new) == (["vad.aggressiveness"], ["audio.source", "publish.queue_size"])
+    publish = {"queue_size": 9, "store_max_megabytes": 2}
+    recognition = {"phrases": ["Grafana"], "words": True}
+    new = load(
+        None,
+        {"vad": {"aggressiveness": 2}, "audio": {"source": "-"}, "publish": publish, "recognition": recognition},
+    )
+    assert changes(Config(), new) == (
+        ["vad.aggressiveness", "recognition.phrases", "publish.store_max_megabytes"],
+        ["audio.source", "recognition.words", "publish.queue_size"],
+    )

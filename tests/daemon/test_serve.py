@@ -1,9 +1,12 @@
 """The daemon as a process: what goes in, what comes out, and what signals do."""
 
+import json
 import os
+import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from pathlib import Path
@@ -133,14 +136,133 @@ def test_ready_is_told_only_when_the_model_is_loaded_for_which_the_service_waits
     assert daemon.status().model == "tiny"
 
 
+@pytest.mark.slow
+def test_kill_9_in_the_middle_loses_no_final_that_anybody_saw_and_numbers_go_on(serve, speech, tmp_path):
+    settings = f'{CTC}[publish]\nstore = "{tmp_path / "finals.db"}"\n'
+    source = f"wav:{speech[0]}?speed=max&loop=1"
+    seen = []
+    for run in range(3):
+        daemon = serve("--source", source, settings=settings).ready()  # the socket of the killed one is in its way
+        resume = {"resume_after": seen[-1].position} if seen else {"from_start": True}
+        subscriber = daemon.subscribe(**resume)
+        until(lambda s=subscriber, n=10 + run: len(s.of("final")) >= n, "finals")
+        daemon.kill()
+        assert not subscriber.of("gap")
+        seen += subscriber.of("final")
+    assert [final.position.sequence for final in seen] == list(range(1, len(seen) + 1))
+    assert len({final.position.epoch for final in seen}) == 1
+
+
+@pytest.mark.slow
+def test_full_disk_is_a_fault_while_transcripts_go_on_and_all_are_stored_when_there_is_room(serve, speech, tmp_path):
+    daemon = serve(
+        *("--source", f"wav:{speech[0]}?speed=max&loop=1"),
+        settings=f'{CTC}[publish]\nstore = "{tmp_path / "finals.db"}"\n',
+    ).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: len(finals(subscriber)) > 5, "finals")
+    # A real write error of the kernel: no file of the daemon may grow.
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    (fault,) = until(lambda: daemon.status().faults, "fault")
+    assert fault.code in {"DISK_FULL", "STORE_FAILED"}  # SQLite gives EFBIG one name or the other
+    assert daemon.status().phase == pb.PHASE_DEGRADED
+    before = len(finals(subscriber))
+    until(lambda: len(finals(subscriber)) > before + 5, "transcripts go on")
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    until(lambda: not daemon.status().faults, "recovery")
+    assert [fault.recovered for fault in subscriber.of("fault")] == [False, True]
+    assert daemon.stop() in {0, 75}  # a source without an end cannot be finished
+    with sqlite3.connect(tmp_path / "finals.db") as reader:
+        stored = [number for (number,) in reader.execute("SELECT sequence FROM finals ORDER BY sequence")]
+    assert stored == list(range(1, len(stored) + 1))
+    assert len(stored) >= len(finals(subscriber))
+
+
+def test_sighup_with_a_lower_retention_takes_old_finals_out_of_the_store(serve, speech, replayed, tmp_path):
+    store = f'[publish]\nstore = "{tmp_path / "finals.db"}"\n'
+    daemon = serve("--source", f"wav:{speech[0]}?speed=max", settings=CTC + store).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+    daemon.config.write_text(CTC + store + "store_max_age_hours = 1e-6\n")
+    daemon.send(signal.SIGHUP)
+    until(lambda: daemon.events("settings read again"), "read again")
+    with sqlite3.connect(tmp_path / "finals.db") as reader:
+        until(lambda: not reader.execute("SELECT count(*) FROM finals").fetchone()[0], "taken out")
+    assert not finals(daemon.subscribe(from_start=True))
+    assert daemon.stop() == 0
+
+
+def test_phrases_come_from_the_settings_and_the_call_and_again_with_sighup(serve, speech, replayed, tmp_path):
+    _, pcm = speech
+    said = [word for *_, text in replayed for word in text.split() if len(word) >= 3]
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+
+    def settings(words):
+        return f"{CTC}phrases = {json.dumps([f'{word}=0.1' for word in words])}\n"
+
+    daemon = serve("--source", f"fifo:{fifo}", settings=settings(map(str.upper, said[1:]))).ready()
+    subscriber = daemon.subscribe()
+
+    def published():
+        before = len(finals(subscriber))
+        writer.write(pcm.tobytes())
+        until(lambda: len(finals(subscriber)) >= before + len(replayed), "all finals")
+        return " ".join(text for *_, text in finals(subscriber)[before:]).split()
+
+    with fifo.open("wb", buffering=0) as writer:
+        assert any(word.isupper() for word in published() if len(word) >= 3)
+        daemon.config.write_text(settings(map(str.title, said[1:])))
+        daemon.send(signal.SIGHUP)
+        until(lambda: daemon.events("settings read again"), "read again")
+        assert daemon.events("settings read again")[0]["changed"] == ["recognition.phrases"]
+        second = [word for word in published() if len(word) >= 3]
+        assert any(word.istitle() for word in second)
+        assert not any(word.isupper() for word in second)
+    daemon.config.write_text(f'{CTC}phrases = ["x=abc"]\n')
+    daemon.send(signal.SIGHUP)
+    until(lambda: daemon.status().faults, "fault")
+    (fault,) = daemon.status().faults
+    assert fault.code == "CONFIG_INVALID"
+    assert "recognition.phrases: phrase 'x=abc': the weight 'abc' is not a number" in fault.message
+    config = pb.RecognitionConfig(phrases=[f"{said[0].upper()}=0.1"])
+    response = daemon.stub().Transcribe(pb.TranscribeRequest(config=config, audio=pcm.tobytes()))
+    words = " ".join(final.text for final in response.finals).split()
+    assert [word.lower() for word in words] == " ".join(text for *_, text in replayed).split()
+    assert said[0].upper() in words
+    assert said[1].title() in words or said[1].lower() == said[0].lower()
+
+
+def test_fifo_whose_writer_pauses_gives_the_last_words_and_goes_on_without_a_gap(serve, speech, tmp_path):
+    _, pcm = speech
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    daemon = serve("--source", f"fifo:{fifo}?pause=0.5", settings=CTC).ready()
+    subscriber = daemon.subscribe()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(pcm[: 2 * SAMPLE_RATE].tobytes())
+        until(lambda: finals(subscriber), "the last words before the pause")
+        assert daemon.status().device.state == pb.CAPTURE_STATE_PAUSED
+        assert daemon.status().phase == pb.PHASE_READY
+        writer.write(pcm[2 * SAMPLE_RATE :].tobytes())
+        until(lambda: daemon.status().counters["recognised_samples"] == len(pcm), "heard")
+    assert daemon.stop() == 0
+    (_, _, end, _), (_, begin, _, _), *_ = finals(subscriber)
+    assert end == begin == 2 * SAMPLE_RATE
+    assert not subscriber.of("audio_lost")
+
+
 def test_sighup_takes_what_it_can_and_names_what_it_cannot(serve):
     daemon = serve("--source", "fifo:none", settings="[vad]\naggressiveness = 1\n").ready()
-    daemon.config.write_text("[vad]\naggressiveness = 3\n[log]\ntranscripts = true\n[audio]\nstall_seconds = 9.0\n")
+    daemon.config.write_text(
+        "[vad]\naggressiveness = 3\n[log]\ntranscripts = true\n[audio]\nstall_seconds = 9.0\n"
+        "[publish]\nstore_max_age_hours = 24\nqueue_size = 9\n"
+    )
     daemon.send(signal.SIGHUP)
     until(lambda: daemon.events("settings read again"), "read again")
     (entry,) = daemon.events("settings read again")
-    assert entry["changed"] == ["vad.aggressiveness", "log.transcripts"]
-    assert entry["need_restart"] == ["audio.stall_seconds"]
+    assert entry["changed"] == ["vad.aggressiveness", "publish.store_max_age_hours", "log.transcripts"]
+    assert entry["need_restart"] == ["audio.stall_seconds", "publish.queue_size"]
     until(lambda: daemon.told.count("READY=1") == 2, "ready again")
     assert daemon.told.index("RELOADING=1") > daemon.told.index("READY=1")
     daemon.config.write_text("[vad]\naggressiveness = 7\n")
@@ -230,6 +352,41 @@ def test_microphone_that_is_absent_at_boot_is_heard_when_it_comes_and_sigterm_gi
     states = [event.state for event in subscriber.of("device_state")]
     assert states[-2:] == [pb.CAPTURE_STATE_CAPTURING, pb.CAPTURE_STATE_ENDED]
     assert not subscriber.of("audio_lost")
+
+
+@needs_sound
+@pytest.mark.slow
+def test_device_that_is_unplugged_for_ten_seconds_is_a_gap_of_its_length_between_finals(serve, sound, speech):
+    sound.configure("desk")
+    device = sound.plug("desk")
+    said = np.tile(speech[1].astype(np.float32) / 32768, 10)
+    daemon = serve(
+        "--source", "mic:desk", environment=sound.environment, settings=f"[audio]\nretry_seconds = 0.2\n{CTC}"
+    ).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    device.say(said)
+    until(lambda: subscriber.of("final") and open_segments(subscriber), "another segment is being spoken")
+    device.unplug()
+    until(lambda: daemon.status().device.state == pb.CAPTURE_STATE_LOST, "lost")
+    assert daemon.status().phase == pb.PHASE_DEGRADED
+    before = finals(subscriber)
+    threading.Event().wait(10.0)
+    sound.configure("other", "desk")  # under another index
+    device = sound.plug("desk")
+    device.say(said)
+    until(lambda: len(finals(subscriber)) > len(before) + 1, "recognised again")
+    assert daemon.status().phase == pb.PHASE_READY
+    assert daemon.stop() == 0
+    (lost,) = subscriber.of("audio_lost")
+    begin, end = samples(lost.start), samples(lost.start) + samples(lost.duration)
+    assert lost.reason == pb.AUDIO_LOSS_REASON_DEVICE
+    assert end - begin >= 10 * SAMPLE_RATE
+    heard = finals(subscriber)
+    assert [segment for segment, *_ in heard] == sorted({segment for segment, *_ in heard})
+    assert all(stop <= begin or start >= end for _, start, stop, _ in heard)
+    assert any(stop == begin for _, _, stop, _ in heard)  # what was being said is a whole
+    states = [event.state for event in subscriber.of("device_state")]
+    assert states.count(pb.CAPTURE_STATE_LOST) >= 1
 
 
 @needs_sound

@@ -220,6 +220,21 @@ async def test_partials_are_left_out_on_request(broker):
     assert [item.event for item in await take(subscription, 2)] == [final(1), final(2)]
 
 
+async def test_new_limits_of_the_store_hold_although_nobody_speaks(tmp_path):
+    store = open_store(tmp_path)
+    broker = Broker(store)
+    subscription = broker.subscribe()
+    for number in range(3):
+        broker.publish(final(number, "x" * 200_000))
+    await take(subscription, 3)
+    broker.retain(max_age_seconds=1e6, max_bytes=2 * MIN_BYTES)
+    async with asyncio.timeout(60):
+        while len(store.after(0, 10)) == 3:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    assert [item.sequence for item in store.after(0, 10)] == [2, 3]
+    broker.close()
+
+
 async def test_full_disk_finals_go_on_and_are_stored_when_there_is_room(tmp_path):
     store = open_store(tmp_path)
     faults = []

@@ -192,6 +192,40 @@ def test_file_stays_near_the_size_that_is_allowed(tmp_path):
     store.close()
 
 
+def test_lower_limits_hold_at_once_and_the_file_shrinks(tmp_path):
+    machine = FakeMachine()
+    store = open_store(tmp_path, machine.clocks, size=4 << 20)
+    for number in range(1, 200):
+        store.append(numbered(store, number, text="x" * 6000))
+        machine.passes(1.0)
+    store.retain(max_age_seconds=DAY, max_bytes=MIN_BYTES)
+    held = sequences(store)
+    assert held == list(range(held[0], 200))
+    assert 20 < len(held) < 60
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert (tmp_path / "finals.db").stat().st_size <= 1.25 * MIN_BYTES
+    with pytest.raises(StoreError) as told:  # SQLite itself keeps to the new size
+        store.append(numbered(store, 200, 200, text="x" * 3000))
+    assert told.value.code == "DISK_FULL"
+    store.retain(max_age_seconds=10.0, max_bytes=4 << 20)
+    assert sequences(store) == list(range(190, 200))
+    store.append(numbered(store, 200, 200, text="x" * 3000))
+    assert store._connection.execute("SELECT min(sequence) FROM finals").fetchone() == (190,)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_age_seconds": 0, "max_bytes": MIN_BYTES}, {"max_age_seconds": 1, "max_bytes": 9}]
+)
+def test_impossible_limits_are_refused_and_the_old_ones_stay(tmp_path, limits):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1))
+    with pytest.raises(StoreError, match="the age must be positive"):
+        store.retain(**limits)
+    assert sequences(store) == [1]
+    store.close()
+
+
 def test_a_batch_larger_than_the_file_may_be_is_refused_whole_and_the_next_one_taken(tmp_path):
     store = open_store(tmp_path, size=MIN_BYTES)
     store.append(numbered(store, 1))

@@ -1,6 +1,7 @@
 """The whole way from blocks to events."""
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from rtstream.bundle.bundle import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
+from rtstream.recognizer.biasing import BiasConfig
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.memory import return_freed_memory
+from rtstream.recognizer.phrases import parse_phrases
 from rtstream.recognizer.pipeline import LOOK_AHEAD, Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
@@ -31,6 +34,18 @@ def speech():
     """Two sentences with a pause between them that parts segments."""
     clips = [read("cv-telephone.wav"), np.zeros(SAMPLE_RATE, np.float32), read("lj-high-wall.flac")]
     return np.concatenate(clips)
+
+
+class LevelGate:
+    """Speech is what is loud: a verdict that depends on nothing that came before."""
+
+    frame_samples = 320
+
+    def is_speech(self, frame):
+        return bool(np.abs(frame).max() > 0.02)
+
+    def reset(self):
+        pass
 
 
 def read(name):
@@ -127,8 +142,73 @@ def test_another_stream_may_follow_and_segments_count_on(bundle, speech):
     assert [(e.segment + 2, e.start, e.text) for e in first] == [(e.segment, e.start, e.text) for e in second]
 
 
+def with_phrases(bundle, speech, **config):
+    """A recognizer without phrases, and one with all words that it writes as phrases, in capitals, and some more."""
+    plain = recognizer(bundle, **config)
+    words = {word for event in events(Pipeline(plain), speech) for word in event.text.split() if 3 <= len(word) <= 30}
+    phrases = parse_phrases([*sorted(word.upper() for word in words), "Grafana", "Zigbee=5"])
+    return plain, recognizer(bundle, phrases=phrases, bias=BiasConfig(max_excess=60.0, ctc_alone=30.0), **config)
+
+
+@pytest.mark.parametrize("partials", ["ctc", "decoder"])
+def test_events_with_phrases_are_the_same_for_any_blocks(bundle, speech, partials):
+    _, model = with_phrases(bundle, speech, partials=partials, guard=GuardConfig(0, 1e9, 1e9))
+    wanted = events(Pipeline(model), speech)
+    finals = [event for event in wanted if isinstance(event, Final)]
+    assert len(finals) == 2
+    assert any(word.isupper() for final in finals for word in final.text.split())
+    for sizes in [(len(speech),), (160,), (1, 30_000, 7_777)]:
+        assert events(Pipeline(model), speech, sizes) == wanted
+    for segment in (0, 1):
+        texts = [event.text for event in wanted if isinstance(event, Partial) and event.segment == segment]
+        assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+
+
+def test_streams_with_and_without_phrases_do_not_touch_each_other(bundle, speech):
+    models = with_phrases(bundle, speech)
+    alone = [events(Pipeline(model), speech) for model in models]
+    pipelines = [Pipeline(model) for model in models]
+    given = [[], []]
+    for start in range(0, len(speech), 1600):
+        for pipeline, seen in zip(pipelines, given, strict=True):
+            seen.extend(pipeline.push(AudioBlock(speech[start : start + 1600], start)))
+    assert [seen + pipeline.finish() for pipeline, seen in zip(pipelines, given, strict=True)] == alone
+
+
+def test_other_phrases_are_taken_from_the_next_segment_on(bundle, speech):
+    plain, biased = with_phrases(bundle, speech)
+    without, within = (events(Pipeline(model), speech) for model in (plain, biased))
+    pipeline = Pipeline(plain)
+    given = pipeline.push(AudioBlock(speech[:50_000], 0))
+    assert given
+    pipeline.change(biased)
+    given += pipeline.push(AudioBlock(speech[50_000:], 50_000)) + pipeline.finish()
+    assert given == [e for e in without if e.segment == 0] + [e for e in within if e.segment == 1]
+
+
 def test_silence_says_nothing(bundle):
     assert events(Pipeline(recognizer(bundle)), np.zeros(10 * SAMPLE_RATE, np.float32)) == []
+
+
+def test_long_pause_costs_nothing_and_what_follows_is_recognised_as_before_it(bundle, speech):
+    pipeline = Pipeline(recognizer(bundle), Segmenter(LevelGate()))
+    said = np.pad(speech, (SAMPLE_RATE, SAMPLE_RATE + -len(speech) % LevelGate.frame_samples))
+    minutes = 10 * 60 * SAMPLE_RATE
+
+    def push(samples, begin):
+        return [
+            e
+            for at in range(0, len(samples), 8_000)
+            for e in pipeline.push(AudioBlock(samples[at : at + 8_000], begin + at))
+        ]
+
+    before = push(said, 0)
+    work = {stage: seconds for stage, seconds in pipeline.times.seconds.items() if stage != "vad"}
+    assert push(np.zeros(minutes, np.float32), len(said)) == []
+    assert {stage: seconds for stage, seconds in pipeline.times.seconds.items() if stage != "vad"} == work
+    after = push(said, len(said) + minutes)
+    assert [(type(e), e.text) for e in after] == [(type(e), e.text) for e in before]
+    assert {e.start - len(said) - minutes for e in after} == {e.start for e in before}
 
 
 def test_segmenter_can_be_chosen(bundle, speech):

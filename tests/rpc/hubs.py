@@ -63,10 +63,11 @@ class ScriptedStream:
 
 
 class ScriptedHub:
-    """The daemon as the service sees it; ``limit``: of client streams."""
+    """The daemon as the service sees it; ``limit``: of client streams. ``languages``: into which it translates."""
 
     def __init__(self, broker, *, limit=8):
         self.broker = broker
+        self.languages = ("es", "pt-BR")
         self.limit = limit
         self.open_streams = set()
         self.samples_heard = 0
@@ -89,6 +90,7 @@ class ScriptedHub:
             subscribers=self.broker.subscribers,
             streams=len(self.open_streams),
             counters={"finals": 3},
+            languages=self.languages,
         )
 
     async def devices(self):

@@ -206,7 +206,7 @@ async def test_recognize_gives_partials_and_finals_of_any_encoding(served):
         ]
         loud = np.full(2 * 48_000 * 2, 0.5, "<f4").tobytes()
         cut = [loud[begin : begin + 1001] for begin in range(0, len(loud), 1001)]
-        settings = StreamSettings(partials=False, words=True, chunk_ms=640)
+        settings = StreamSettings(partials=False, words=True, chunk_ms=640, phrases=("Grafana=2", "New Relic"))
         events = client.recognize(cut, rate=48_000, channels=2, floats=True, settings=settings)
         finals = [event async for event in events]
         assert [(event.end, event.text) for event in finals] == [(16_000, "0.500"), (32_000, "0.500")]
@@ -219,15 +219,19 @@ async def test_transcribe_reads_any_recording(served):
     if clip is None:
         pytest.skip("tests/data has no FLAC file")
     async with served.client() as client:
-        finals = await client.transcribe(clip)
+        finals = await client.transcribe(clip, phrases=["Grafana"])
         assert finals
+        assert served.hub.settings[-1].phrases == ("Grafana",)
         with pytest.raises(AudioError, match="no such file"):
             await client.transcribe(ROOT / "not there.wav")
 
 
 async def test_transcribe_short(served):
     async with served.client() as client:
-        finals = await client.transcribe_short(SECOND * 2)
+        finals = await client.transcribe_short(SECOND * 2, phrases=["Grafana"])
+        assert served.hub.settings[-1].phrases == ("Grafana",)
+        with pytest.raises(ServerError, match="the weight 'abc' is not a number"):
+            await client.transcribe_short(SECOND, phrases=["x=abc"])
     assert [event.end for event in finals] == [16_000, 32_000]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation, Word
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.convert import duration, read_event, read_item, recognize_response, samples, subscribe_response
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -19,6 +19,7 @@ states = st.sampled_from(["starting", "capturing", "stalled", "lost", "ended"])
 devices = st.builds(DeviceState, text, states, text)
 faults = st.builds(Fault, text, text, st.booleans())
 positions = st.builds(Position, text, st.integers(0, 2**63 - 1))
+translations = st.builds(Translation, st.integers(0, 2**40), offset, offset, text, text, st.booleans())
 gaps = st.builds(Gap, positions, st.sampled_from(["expired", "unknown_epoch"]), st.none() | st.integers(1, 2**40))
 
 
@@ -31,7 +32,7 @@ def test_offsets_are_exact(count):
     assert samples(carried(duration(count))) == count
 
 
-@given(st.one_of(partials, losses, devices, faults), text)
+@given(st.one_of(partials, translations, losses, devices, faults), text)
 def test_events_without_number(event, epoch):
     item = Published(event, epoch)
     assert read_item(carried(subscribe_response(item, words=True)), epoch) == item
@@ -41,6 +42,12 @@ def test_events_without_number(event, epoch):
 def test_finals_with_their_number(event, epoch, sequence):
     item = Published(event, epoch, sequence)
     assert read_item(carried(subscribe_response(item, words=True)), "another") == item
+
+
+@given(translations, text, positions)
+def test_translations_with_the_number_of_their_final(event, epoch, position):
+    item = Published(event, epoch, translates=position)
+    assert read_item(carried(subscribe_response(item)), epoch) == item
 
 
 @given(gaps)
@@ -60,5 +67,4 @@ def test_words_are_left_out_unless_asked_for():
 
 def test_kinds_of_a_newer_daemon_are_passed_over():
     assert read_item(pb.SubscribeResponse(), "e") is None
-    assert read_item(pb.SubscribeResponse(translation=pb.Translation(text="neu")), "e") is None
     assert read_item(pb.SubscribeResponse(device_state=pb.DeviceState(state=99)), "e").event.state == "starting"

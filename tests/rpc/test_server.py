@@ -26,7 +26,7 @@ from rtstream.rpc.server import SERVICE, ServerConfig, serve
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.publish.finals import final
-from tests.rpc.calls import failure, until
+from tests.rpc.calls import audio, config, failure, until
 from tests.rpc.conftest import running
 from tests.rpc.hubs import ScriptedHub
 
@@ -278,6 +278,50 @@ async def test_subscriber_that_does_not_read_is_ended_and_costs_nobody_else():
         await until(lambda: not served.server.streams)
 
 
+@pytest.mark.parametrize("why", ["queue overflows", "event is not taken in time"])
+async def test_subscriber_that_never_reads_loses_its_place(why):
+    overflowing = why == "queue overflows"
+    settings = ServerConfig(streams=1, farewell_seconds=0.3, idle_seconds=60.0 if overflowing else 0.3)
+    broker = Broker(queue_size=10 if overflowing else 100_000)
+    async with running(settings, broker=broker) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stuck = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest())
+        await stuck.read()  # it is in; then no more
+        number = 0
+        while served.server.streams:
+            served.broker.publish(final(number, "x" * 20_000))
+            number += 1
+            await asyncio.sleep(0.005)
+        assert not served.broker.subscribers
+        async with served.client() as client:
+            items = client.subscribe(from_start=True, reconnect=False)
+            assert (await anext(items)).event.segment == 0
+            assert served.server.streams == 1
+            await items.aclose()
+        code, told = await failure(stuck)  # behind what had been on its way
+        assert (code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_SUBSCRIBER")
+
+
+async def test_recognition_whose_client_reads_nothing_loses_its_place():
+    async with (
+        running(ServerConfig(streams=1, farewell_seconds=0.3, idle_seconds=0.5)) as served,
+        grpc.aio.insecure_channel(served.target) as channel,
+    ):
+        served.hub.padding = "x" * 100_000
+
+        async def talk():
+            yield config()
+            while True:
+                yield audio(5.0)
+                await asyncio.sleep(0.01)
+
+        stuck = SpeechServiceStub(channel).Recognize(talk())
+        await until(lambda: served.server.streams == 1)
+        await until(lambda: not served.server.streams)
+        assert not served.hub.open_streams
+        assert await works(served)
+        stuck.cancel()
+
+
 async def test_end_of_the_daemon_ends_subscriptions_after_their_last_final(served, channel):
     call = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest())
     await call.read()
@@ -422,6 +466,27 @@ async def test_connection_reset_disturbs_nobody(served):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raw.close()
     assert await works(served)
+
+
+async def test_requests_that_never_come_whole_take_no_place_and_disturb_nobody():
+    async with (
+        running(ServerConfig(streams=1)) as served,
+        grpc.aio.insecure_channel(served.target) as channel,
+        served.client() as client,
+    ):
+        # The headers of a call, and then nothing.
+        held = [
+            channel.stream_stream(f"/{SERVICE}/{method}")() for method in ("Subscribe", "Transcribe", "GetStatus") * 10
+        ]
+        await asyncio.gather(*[call.wait_for_connection() for call in held])
+        items = client.subscribe(from_start=True)
+        served.broker.publish(final(1))
+        assert (await anext(items)).event.segment == 1
+        assert await works(served)
+        assert served.server.streams == 1
+        await items.aclose()
+        for call in held:
+            call.cancel()
 
 
 async def test_connections_that_say_hello_too_slowly_are_closed():

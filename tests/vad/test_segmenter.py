@@ -224,6 +224,23 @@ def test_after_finish_a_new_stream_begins_and_numbers_go_on():
     assert {(piece.segment, piece.position) for piece in second} == {(1, 0), (1, len(source))}
 
 
+@given(st.integers(1, 800))
+def test_delivery_that_pauses_ends_the_open_segment_and_loses_no_speech(at):
+    source = audio((QUIET, 200), (SPEECH, 300), (QUIET, 300))
+    segmenter = Segmenter(LevelGate(), SHORT)
+    first, second = blocks(source, [16 * at])
+    given = segmenter.push(first)
+    opened = bool(given) and not given[-1].last
+    given += segmenter.pause()
+    given += segmenter.push(second) + segmenter.finish()
+    assert len(joined(given)) == (2 if opened and at <= 480 else 1)
+    covered = {n for p, s in joined(given).values() for n in range(p, p + len(s))}
+    spoken = range(200 * 16, (500 if at <= 480 or at > 500 else at) * 16)  # what is left behind 480 ms opens nothing
+    assert covered.issuperset(spoken)
+    if not opened:
+        assert spans(given) == spans(run(source))
+
+
 def test_speech_without_a_pause_is_cut_at_the_maximum_and_goes_on_exactly_there():
     assert spans(run(audio((SPEECH, 1_500)))) == [(0, 600), (600, 1_200), (1_200, 1_500)]
 

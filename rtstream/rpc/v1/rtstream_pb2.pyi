@@ -41,6 +41,7 @@ class CaptureState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPTURE_STATE_STALLED: _ClassVar[CaptureState]
     CAPTURE_STATE_LOST: _ClassVar[CaptureState]
     CAPTURE_STATE_ENDED: _ClassVar[CaptureState]
+    CAPTURE_STATE_PAUSED: _ClassVar[CaptureState]
 
 class GapReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -83,6 +84,7 @@ CAPTURE_STATE_CAPTURING: CaptureState
 CAPTURE_STATE_STALLED: CaptureState
 CAPTURE_STATE_LOST: CaptureState
 CAPTURE_STATE_ENDED: CaptureState
+CAPTURE_STATE_PAUSED: CaptureState
 GAP_REASON_UNSPECIFIED: GapReason
 GAP_REASON_EXPIRED: GapReason
 GAP_REASON_UNKNOWN_EPOCH: GapReason
@@ -106,20 +108,22 @@ class Position(_message.Message):
     def __init__(self, epoch: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("resume_after", "from_start", "kinds", "words", "heartbeat_interval", "languages")
+    __slots__ = ("resume_after", "from_start", "kinds", "words", "heartbeat_interval", "languages", "no_partial_translations")
     RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    NO_PARTIAL_TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]
     resume_after: Position
     from_start: bool
     kinds: _containers.RepeatedScalarFieldContainer[EventKind]
     words: bool
     heartbeat_interval: _duration_pb2.Duration
     languages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, resume_after: _Optional[_Union[Position, _Mapping]] = ..., from_start: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., words: _Optional[bool] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
+    no_partial_translations: bool
+    def __init__(self, resume_after: _Optional[_Union[Position, _Mapping]] = ..., from_start: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., words: _Optional[bool] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., no_partial_translations: _Optional[bool] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("partial", "final", "translation", "audio_lost", "device_state", "fault", "heartbeat", "gap")
@@ -258,20 +262,22 @@ class RecognizeRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk")
+    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     NO_PARTIALS_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate: int
     channels: int
     no_partials: bool
     words: bool
     chunk: _duration_pb2.Duration
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    phrases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
     __slots__ = ("partial", "final", "audio_lost", "fault")
@@ -306,7 +312,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position")
+    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position", "languages")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +334,7 @@ class GetStatusResponse(_message.Message):
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     version: str
     phase: Phase
     model: str
@@ -342,7 +349,8 @@ class GetStatusResponse(_message.Message):
     counters: _containers.ScalarMap[str, int]
     faults: _containers.RepeatedCompositeFieldContainer[Fault]
     position: Position
-    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListDevicesRequest(_message.Message):
     __slots__ = ()

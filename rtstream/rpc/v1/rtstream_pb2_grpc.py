@@ -38,13 +38,18 @@ class SpeechServiceStub:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
     TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
-    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; metadata "epoch" and "sequence": where to resume
+    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
+    too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+
+    "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
+    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    to answer; clients may ping every 5 s.
     """
 
     def __init__(self, channel):
@@ -93,13 +98,18 @@ class SpeechServiceServicer:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
     TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
-    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; metadata "epoch" and "sequence": where to resume
+    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
+    too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+
+    "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
+    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    to answer; clients may ping every 5 s.
     """
 
     def Subscribe(self, request, context):
@@ -189,13 +199,18 @@ class SpeechService:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
     TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
-    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; metadata "epoch" and "sequence": where to resume
+    SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
+    too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+
+    "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
+    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    to answer; clients may ping every 5 s.
     """
 
     @staticmethod

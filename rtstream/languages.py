@@ -1,0 +1,42 @@
+"""Names of languages, which are BCP 47 tags (RFC 5646) such as ``es``, ``zh-Hant``, ``pt-BR``, and their words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UNSPACED = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
+"""Languages that are written without spaces between words."""
+
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_]([a-z]{4}))?(?:[-_]([a-z]{2}|[0-9]{3}))?", re.IGNORECASE)
+
+
+def canonical(tag: str) -> str:
+    """A tag as it is usually written, whatever its case and separator. Raises ValueError if it is not one."""
+    match = _TAG.fullmatch(tag.strip())
+    if match is None:
+        raise ValueError(f"{tag!r} is no language tag: it is one such as es, pt-BR or zh-Hant")
+    language, script, region = match.groups()
+    return "-".join(filter(None, (language.lower(), (script or "").title(), (region or "").upper())))
+
+
+def within(tag: str, wanted: str) -> bool:
+    """Whether a canonical tag is ``wanted`` or more exact than it, as ``pt-BR`` is for ``pt`` (RFC 4647, 3.3.1)."""
+    return tag == wanted or tag.startswith(f"{wanted}-")
+
+
+def split_words(text: str, language: str) -> list[str]:
+    """The words of a text in the language of a tag; its characters where words are not parted."""
+    return list("".join(text.split())) if _is_unspaced(language) else text.split()
+
+
+def join_words(words: Iterable[str], language: str) -> str:
+    """The text of words."""
+    return ("" if _is_unspaced(language) else " ").join(words)
+
+
+def _is_unspaced(language: str) -> bool:
+    return language.partition("-")[0] in UNSPACED

@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtstream.languages import canonical, join_words, split_words, within
+
+
+@pytest.mark.parametrize(
+    ("given_", "tag"),
+    [("es", "es"), ("PT_br", "pt-BR"), ("zh-hant", "zh-Hant"), ("ZH_HANT_tw", "zh-Hant-TW"), (" es-419 ", "es-419")],
+)
+def test_tag_is_written_as_usual(given_, tag):
+    assert canonical(given_) == tag
+    assert canonical(tag) == tag
+
+
+@pytest.mark.parametrize("text", ["", "e", "spanish", "es-", "es-MX-", "es,fr", "español", "es MX", "12"])
+def test_what_is_no_tag_is_an_error_that_quotes_it(text):
+    with pytest.raises(ValueError, match="is no language tag") as error:
+        canonical(text)
+    assert repr(text) in str(error.value)
+
+
+def test_language_stands_for_its_scripts_and_regions():
+    assert within("pt-BR", "pt")
+    assert within("pt", "pt")
+    assert not within("pt", "pt-BR")
+    assert not within("ptx", "pt")
+
+
+@given(st.text(), st.sampled_from(["es", "zh", "zh-Hant", "ja"]))
+def test_words_make_the_text_again(text, language):
+    words = split_words(text, language)
+    again = join_words(words, language)
+    assert split_words(again, language) == words
+    assert "".join(again.split()) == "".join(text.split())
+
+
+def test_chinese_is_counted_in_characters():
+    assert split_words("你好 吗", "zh-Hans") == ["你", "好", "吗"]
+    assert split_words("a b", "es") == ["a", "b"]
