@@ -12,19 +12,22 @@ import click
 from rtstream.audio.frames import hms
 from rtstream.audio.pacing import realtime as paced
 from rtstream.audio.wav import AudioFile, open_audio
-from rtstream.cli.screen import LiveLine, live_stream
+from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.formats.writer import EventWriter
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.translation.stabilizer import Stabilizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rtstream.cli.options import RecognizerOptions
-    from rtstream.events import AudioBlock, Event
+    from rtstream.cli.translating import TranslationOptions
+    from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
     from rtstream.recognizer.recognizer import Recognizer
+    from rtstream.translation.translator import Translator
 
 BLOCK_SECONDS = 0.1
 REALTIME_BLOCK_SECONDS = 0.02
@@ -39,12 +42,15 @@ class Replay:
         options: RecognizerOptions,
         format_: Format,
         *,
+        translation: TranslationOptions,
         words: bool = False,
         partials: bool = True,
         realtime: bool = False,
         raw_rate: int | None = None,
     ) -> None:
         self._options = options
+        self._translation = translation
+        self._translators: dict[str, Translator] = {}
         self._format = format_
         self._words = words
         self._partials = partials
@@ -55,7 +61,10 @@ class Replay:
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
 
     def run(self, files: Sequence[str]) -> bool:
-        """Transcribe all ``files``, report those that failed, and say whether none did. Raises BundleError."""
+        """Transcribe all ``files``, report those that failed, and say whether none did.
+
+        Raises BundleError, TranslationError.
+        """
         if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
             sys.stdout.reconfigure(encoding="utf-8")
         try:
@@ -64,6 +73,9 @@ class Replay:
                 words=self._words or self._format in {"srt", "vtt"},
                 partials=self._live or (self._partials and self._format == "jsonl"),
             )
+            if self._translation.languages:
+                self._line.show("loading the translation model ...")
+                self._translators = self._translation.load(threads=self._options.threads)
             self._line.show("")
             good = [self._transcribe(recognizer, file, several=len(files) > 1) for file in files]
             return all(good)
@@ -85,13 +97,24 @@ class Replay:
     def _write_all(self, recognizer: Recognizer, audio: AudioFile, file: str | None) -> None:
         """Write what is recognised. Raises AudioError as :meth:`_events` does."""
         name = None if file is None else os.fsencode(file).decode(errors="backslashreplace")
-        writer = EventWriter(self._format, words=self._words, file=name)
+        writer = EventWriter(self._format, words=self._words, file=name, languages=self._translation.languages)
+        stabilizers = [Stabilizer(translator, language) for language, translator in self._translators.items()]
+        live = LiveText()
         self._line.begin(audio.duration)
         self._write(writer.begin())
         for event in self._events(recognizer, audio):
-            self._write(writer.add(event))
-            if self._live:
-                self._line.show("" if isinstance(event, Final) else event.text)
+            for item in (event, *self._translations(event, stabilizers)):
+                self._write(writer.add(item))
+                if self._live:
+                    self._line.show(live.add(item))
+        self._write(writer.end())
+
+    def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
+        """The translations of an event; those of partials only where somebody sees them."""
+        if isinstance(event, Final) or self._live or (self._partials and self._format == "jsonl"):
+            for stabilizer in stabilizers:
+                if (translation := stabilizer.translate(event)) is not None:
+                    yield translation
 
     def _events(self, recognizer: Recognizer, audio: AudioFile) -> Iterator[Event]:
         """What is in a recording. Raises AudioError at the end of the good audio, or if it holds no speech."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from rtstream.cli.options import RecognizerOptions, recognizer_options
+from rtstream.cli.options import RecognizerOptions, phrase_option, recognizer_options
+from rtstream.cli.translating import TranslationOptions, translation_options
 from rtstream.formats.writer import FORMATS, Format
 
 
@@ -14,6 +17,8 @@ Examples:
   rtstream replay talk.flac
   rtstream replay --format srt talk.mp3 > talk.srt
   rtstream replay --format jsonl --words interviews/*.wav
+  rtstream replay --phrase Grafana --phrase 'Wren Hollow=2' standup.flac
+  rtstream replay --translate es,fr --format vtt talk.mp3 > talk.vtt
   ffmpeg -v error -i film.mkv -f wav - | rtstream replay -
   arecord -t raw -f S16_LE -r 16000 | rtstream replay --rate 16000 -
 """
@@ -36,6 +41,8 @@ Examples:
     metavar="HZ",
     help="Every FILE is raw 16-bit little-endian mono PCM of this rate.",
 )
+@phrase_option
+@translation_options
 @recognizer_options
 @click.pass_context
 def command(
@@ -47,19 +54,30 @@ def command(
     no_partials: bool,
     realtime: bool,
     rate: int | None,
+    phrases: tuple[str, ...],
     options: RecognizerOptions,
+    translation: TranslationOptions,
 ) -> None:
     """Transcribe audio files: partials while they are read, the finals below one another.
 
     FILE has any format that libsndfile reads, any rate and any number of channels; "-" is standard input, a WAV stream
     or, with --rate, raw PCM. On a terminal the words appear on one line as they are recognised. A file that cannot be
     read, or holds no speech, is one line on standard error and makes the exit code 1; the others are transcribed all
-    the same.
+    the same. With --translate each final is followed by its translations; captions have them below the original, and
+    jsonl those of partials too.
     """
     if format_ in {"srt", "vtt"} and len(files) > 1:
         raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")
     from rtstream.cli.playback import Replay  # noqa: PLC0415 - torch, which --help does without
 
-    replay = Replay(options, format_, words=words, partials=not no_partials, realtime=realtime, raw_rate=rate)
+    replay = Replay(
+        replace(options, phrases=phrases),
+        format_,
+        translation=translation,
+        words=words,
+        partials=not no_partials,
+        realtime=realtime,
+        raw_rate=rate,
+    )
     if not replay.run(files):
         ctx.exit(1)

@@ -45,14 +45,14 @@ class _Span:
     end: int
 
 
-def captions(final: Final) -> list[Caption]:
-    """Cut a final into captions, in order and without overlap; none for an empty text.
+def captions(final: Final, *, lines: int = LINES) -> list[Caption]:
+    """Cut a final into captions of ``lines`` (1 or 2), in order and without overlap; none for an empty text.
 
     Cuts are placed by the words' times where the final has them, else the text is spread evenly over its time. A line
     is longer than ``COLUMNS`` only if it is a single word.
     """
     start, end = _milliseconds(final.start), _milliseconds(final.end)
-    groups = list(_group(_spans(final)))
+    groups = list(_group(_spans(final), lines))
     starts = [max(group[0].start, start) for group in groups]
     # Words without letters may have no time at all: every caption gets at least a moment, from the last one back.
     limit = end
@@ -107,12 +107,12 @@ def _spans(final: Final) -> list[_Span]:
     return spans
 
 
-def _group(spans: Sequence[_Span]) -> Iterator[Sequence[_Span]]:
+def _group(spans: Sequence[_Span], lines: int) -> Iterator[Sequence[_Span]]:
     """Part words into captions: where the speaker pauses or ends a sentence, and what lies between evenly."""
     begin = 0
     for end in range(1, len(spans) + 1):
         if end == len(spans) or _rests(spans[begin:end], spans[end]):
-            yield from _even(spans[begin:end])
+            yield from _even(spans[begin:end], lines)
             begin = end
 
 
@@ -123,7 +123,7 @@ def _rests(before: Sequence[_Span], after: _Span) -> bool:
     return before[-1].text.endswith((".", "?", "!")) and len(_text(before)) > COLUMNS // 2
 
 
-def _even(spans: Sequence[_Span]) -> list[Sequence[_Span]]:
+def _even(spans: Sequence[_Span], lines: int) -> list[Sequence[_Span]]:
     """Part words into as few captions as can hold them, as even in length as can be."""
     # For each number of words from the first on: captions, the sum of their squared lengths, begin of the last one.
     best = [(0, 0, 0)]
@@ -131,7 +131,7 @@ def _even(spans: Sequence[_Span]) -> list[Sequence[_Span]]:
         choices = []
         for begin in reversed(range(end)):
             group = spans[begin:end]
-            if len(group) > 1 and not _fits(group):
+            if len(group) > 1 and not _fits(group, lines):
                 break
             count, squares, _ = best[begin]
             choices.append((count + 1, squares + len(_text(group)) ** 2, begin))
@@ -145,8 +145,8 @@ def _even(spans: Sequence[_Span]) -> list[Sequence[_Span]]:
     return groups[::-1]
 
 
-def _fits(group: Sequence[_Span]) -> bool:
-    return group[-1].end - group[0].start <= LONGEST_MS and len(_fill([span.text for span in group])) <= LINES
+def _fits(group: Sequence[_Span], lines: int) -> bool:
+    return group[-1].end - group[0].start <= LONGEST_MS and len(_fill([span.text for span in group])) <= lines
 
 
 def _text(group: Sequence[_Span]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rtstream.events import SAMPLE_RATE, Event, Partial
+from rtstream.events import SAMPLE_RATE, Event, Translation
 
 if TYPE_CHECKING:
     from rtstream.events import Final, Word
@@ -17,16 +17,19 @@ def clean(text: str) -> str:
     return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
-def json_line(event: Event, *, words: bool = False, file: str | None = None) -> str:
+def json_line(event: Event | Translation, *, words: bool = False, file: str | None = None) -> str:
     """``{"type", "segment", "start", "end", "text"}`` of an event, times in seconds of the source, rounded to ms.
 
-    ``words`` adds a list of ``{"word", "start", "end", "confidence"}``, ``file`` the recording that the event is from.
+    Translations have ``language`` and ``final`` besides. ``words`` adds a list of ``{"word", "start", "end",
+    "confidence"}`` to others, ``file`` the recording that the event is from.
     """
-    line: dict[str, Any] = {"type": "partial" if isinstance(event, Partial) else "final"}
+    line: dict[str, Any] = {"type": type(event).__name__.lower()}
     if file is not None:
         line["file"] = file
     line |= {"segment": event.segment, "start": _seconds(event.start), "end": _seconds(event.end), "text": event.text}
-    if words:
+    if isinstance(event, Translation):
+        line |= {"language": event.language, "final": event.final}
+    elif words:
         line["words"] = [_word(word) for word in event.words]
     return json.dumps(line, ensure_ascii=False)
 
@@ -40,6 +43,12 @@ def text_lines(final: Final, *, words: bool = False) -> list[str]:
             for word in final.words
         ]
     return lines
+
+
+def translation_line(translation: Translation) -> str:
+    """``[00:00.40 - 00:05.72] es: text``."""
+    times = f"[{short_clock(translation.start)} - {short_clock(translation.end)}]"
+    return f"{times} {translation.language}: {clean(translation.text)}"
 
 
 def short_clock(samples: int) -> str:

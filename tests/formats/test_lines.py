@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.events import SAMPLE_RATE, Final, Partial, Word
-from rtstream.formats.lines import clean, json_line, short_clock, text_lines
+from rtstream.events import SAMPLE_RATE, Final, Partial, Translation, Word
+from rtstream.formats.lines import clean, json_line, short_clock, text_lines, translation_line
 
 WORDS = (Word("Good", 8_000, 12_000, 0.98765), Word("day.", 12_001, 24_000, 0.5))
 FINAL = Final(3, 6_400, 27_205, "Good day.", WORDS)
@@ -17,6 +17,19 @@ def test_json_line_has_the_documented_keys_in_order_and_times_to_the_millisecond
 
 def test_json_line_of_a_partial_says_so():
     assert json.loads(json_line(Partial(3, 6_400, 20_000, "Good")))["type"] == "partial"
+
+
+def test_json_line_of_a_translation_says_into_what_and_whether_it_stays():
+    line = json_line(Translation(3, 6_400, 27_205, "Buenos días.", "es", final=True), words=True)
+    assert line == (
+        '{"type": "translation", "segment": 3, "start": 0.4, "end": 1.7, "text": "Buenos días.", "language": "es", '
+        '"final": true}'
+    )
+
+
+def test_text_of_a_translation_is_one_line_with_its_language():
+    translation = Translation(3, 6_400, 27_205, "Buenos\ndías.", "es", final=True)
+    assert translation_line(translation) == "[00:00.40 - 00:01.70] es: Buenos días."
 
 
 def test_words_and_file_are_there_if_asked_for():

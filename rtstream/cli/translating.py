@@ -1,0 +1,83 @@
+"""Options of commands that translate, or show translations; the models are loaded when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtstream.languages import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rtstream.translation.translator import Translator
+
+
+def read_languages(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Read BCP 47 tags with commas between them, for click; each counts once."""
+    try:
+        return tuple(dict.fromkeys(canonical(tag) for tag in value.split(",") if tag.strip()))
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationOptions:
+    """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones."""
+
+    languages: tuple[str, ...]
+    model: Path | None
+    models: Mapping[str, Path]
+
+    def load(self, *, threads: int = 1) -> dict[str, Translator]:
+        """The model for each of the languages. Raises TranslationError."""
+        from rtstream.translation.models import model_paths, open_translators  # noqa: PLC0415 - not for --help
+
+        return open_translators(model_paths(self.languages, self.model, self.models), threads=threads)
+
+
+def translation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a click command, whose function gets them as ``translation``, a TranslationOptions."""
+
+    @click.option(
+        "--translate",
+        "languages",
+        callback=read_languages,
+        default="",
+        metavar="LANGUAGES",
+        help="Translate into these: tags with commas between them, as in es,pt-BR.",
+    )
+    @click.option(
+        "--translation-model",
+        "given",
+        multiple=True,
+        metavar="[LANGUAGE=]DIRECTORY",
+        help="Model that translates, into one language or into all; may be given several times.  "
+        "[default: $RTSTREAM_TRANSLATION_MODEL, or the shipped model]",
+    )
+    @wraps(command)
+    def with_options(
+        *args: Any,  # noqa: ANN401 - what click passes
+        languages: tuple[str, ...],
+        given: tuple[str, ...],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        model, models = None, {}
+        for text in given:
+            name, equals, directory = text.partition("=")
+            if not equals:
+                model = Path(text)
+                continue
+            try:
+                models[canonical(name)] = Path(directory)
+            except ValueError as error:
+                raise click.UsageError(f"--translation-model {text}: {error}") from None
+        if given and not languages:
+            raise click.UsageError("--translation-model is of no use without --translate")
+        command(*args, translation=TranslationOptions(languages, model, models), **kwargs)
+
+    return with_options
