@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rtstream.bundle.bundle import WEIGHTS, read_manifest
+from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.config import from_dict
+from rtstream.bundle.files import WEIGHTS
 from rtstream.nn.accounting import (
     FLOAT32,
     encoder_bytes_int8,
@@ -138,13 +139,13 @@ def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, Any]
 
     # Only here: a machine that runs models has no need of what training needs.
     from rtstream.training.loop import read_checkpoint  # noqa: PLC0415
-    from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
+    from rtstream.training.recipe import find_recipe, load_speech_recipe  # noqa: PLC0415
     from rtstream.training.run import target_encoder  # noqa: PLC0415
 
     if path.is_dir() or path.suffix == ".pt":
         state = read_checkpoint(path / CHECKPOINT if path.is_dir() else path, torch.device("cpu"))
         return state["name"], from_dict(state["config"]), {"step": state["step"]}
-    recipe = load_recipe(find_recipe(target))
+    recipe = load_speech_recipe(find_recipe(target))
     return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), {}
 
 

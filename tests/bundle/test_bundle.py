@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from rtstream.bundle.bundle import CARD, MANIFEST, TOKENIZER, WEIGHTS, load_bundle, save_bundle
+from rtstream.bundle.bundle import TOKENIZER, load_bundle, save_bundle
+from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS
 from rtstream.errors import BundleError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig

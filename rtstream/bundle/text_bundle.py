@@ -1,0 +1,80 @@
+"""A translation model's directory: ``bundle.json``, ``model.safetensors``, ``sentencepiece.model``, ``CARD.md``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rtstream.bundle.files import (
+    CARD,
+    WEIGHTS,
+    read_manifest_of,
+    read_tensors,
+    write_manifest,
+    write_weights,
+)
+from rtstream.bundle.pieces import PieceTokenizer
+from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
+from rtstream.errors import BundleError
+from rtstream.nn.quantized import choose_engine, float_model, packed_model, quantize_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rtstream.nn.text_model import TextModel
+
+FORMAT = "rtstream-translation"
+VERSION = 1
+PIECES = "sentencepiece.model"
+
+
+@dataclass(frozen=True)
+class TextBundle:
+    """A loaded bundle. ``engine`` names what computes: ``float`` or a torch quantized engine."""
+
+    name: str
+    tokenizer: PieceTokenizer
+    model: TextModel
+    engine: str
+
+
+def save_text_bundle(
+    path: Path, name: str, model: TextModel, tokenizer: PieceTokenizer, card: str, *, int8: bool = True
+) -> None:
+    """Write a bundle, int8 with float16 for the small tensors, or all float16. An old one there is replaced."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_weights(path / WEIGHTS, model, model.config, int8=int8)
+    tokenizer.save(path / PIECES)
+    (path / CARD).write_text(card, encoding="utf-8")
+    data = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "languages": list(tokenizer.languages),
+        "weights": "int8" if int8 else "float16",
+        "model": text_config_to_dict(model.config),
+    }
+    write_manifest(path, data, (WEIGHTS, PIECES))
+
+
+def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
+    """Read and check a bundle. ``engine``: ``auto`` (the fastest int8 one here), a torch engine's name, or ``float``.
+
+    Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
+    """
+    data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, PIECES))
+    config, int8 = text_config_from_dict(data["model"]), data["weights"] == "int8"
+    tokenizer = PieceTokenizer.load(path / PIECES)
+    if len(tokenizer) != config.decoder.vocabulary:
+        msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
+        raise BundleError(msg)
+    state = read_tensors(path / WEIGHTS, config, int8=int8)
+    if engine == "float":
+        return TextBundle(str(data["name"]), tokenizer, float_model(config, state), engine)
+    try:
+        chosen = choose_engine(engine)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+    if not int8:
+        state = quantize_state(state, config)
+    return TextBundle(str(data["name"]), tokenizer, packed_model(config, state, chosen), chosen.name)

@@ -1,0 +1,176 @@
+"""``rtstream eval-translation``: how good a translation model is, on whole sentences and while people speak."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rtstream.cli.translating import read_languages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rtstream.training.pairs import References
+    from rtstream.translation.translator import Translator
+
+INPUTS = ("clean", "spoken", "misheard")
+EPILOG = """\b
+Examples:
+  rtstream eval-translation models/en-x-small --translate es,de --data ~/pairs
+  rtstream eval-translation models/en-x-small --translate es --data ~/pairs --plot lag.png
+  rtstream eval-translation models/en-x-small --translate es --data ~/pairs --whole --json
+
+A language's set is the file pairs-en-LANGUAGE.dev.tsv.gz: english, a JSON list of
+references and the source, parted by tabs. MODEL is a directory of rtstream's own model or
+of one for CTranslate2, or a training run: then its averaged weights, not quantized.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--translate",
+    "languages",
+    callback=read_languages,
+    required=True,
+    metavar="LANGUAGES",
+    help="Into these: tags with commas between them, as in es,pt-BR.",
+)
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder of the sets.  [default: .]")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N sentences of each set.")
+@click.option(
+    "--mask",
+    "masks",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=(0, 1, 2, 3, 5),
+    show_default=True,
+    help="Last words of a partial that are not shown; may be given more than once.",
+)
+@click.option(
+    "--keep",
+    "keeps",
+    type=click.Choice(["nothing", "partials", "all"]),
+    multiple=True,
+    default=("partials",),
+    show_default=True,
+    help="What, once shown, is not taken back; may be given more than once.",
+)
+@click.option("--join", type=click.IntRange(min=1), default=1, show_default=True, help="Sentences in one breath.")
+@click.option("--plot", type=click.Path(path_type=Path), help="PNG of quality and stability against latency.")
+@click.option("--whole", is_flag=True, help="Score whole sentences instead: clean, spoken and misheard English.")
+@click.option(
+    "--input",
+    "kinds",
+    type=click.Choice(INPUTS),
+    multiple=True,
+    default=INPUTS,
+    show_default=True,
+    help="With --whole: which; may be given more than once.",
+)
+@click.option(
+    "--error-rate", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of words misheard."
+)
+@click.option("--examples", type=click.IntRange(min=0), default=0, help="With --whole: sentences shown, the same ones.")
+@click.option("--beam", type=click.IntRange(1, 4), default=1, show_default=True, help="Of rtstream's own models.")
+@click.option("--engine", default="auto", show_default=True, help="Of rtstream's own: float, or an int8 engine.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
+def command(  # noqa: PLR0917  # click passes by name
+    model: Path,
+    languages: tuple[str, ...],
+    data: Path,
+    limit: int | None,
+    masks: Sequence[int],
+    keeps: Sequence[Any],
+    join: int,
+    plot: Path | None,
+    kinds: Sequence[str],
+    error_rate: float,
+    examples: int,
+    beam: int,
+    engine: str,
+    threads: int,
+    *,
+    whole: bool,
+    as_json: bool,
+) -> None:
+    """Measure what MODEL makes of text sets: partial by partial, as if they were spoken, or whole."""
+    from rtstream.training.pairs import read_references  # noqa: PLC0415 - torch and more, which --help does without
+    from rtstream.training.streaming import join_sentences  # noqa: PLC0415
+
+    sentences = {
+        language: join_sentences(read_references(data.expanduser() / f"pairs-en-{language}.dev.tsv.gz")[:limit], join)
+        for language in languages
+    }
+    translators = _open(model.expanduser(), languages, beam=beam, engine=engine, threads=threads)
+    if whole:
+        _whole(translators, sentences, kinds, error_rate, examples, as_json=as_json)
+        return
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from rtstream.cli.streaming_report import streaming_row, streaming_scores, streaming_table  # noqa: PLC0415
+    from rtstream.training.misheard import spoken  # noqa: PLC0415
+    from rtstream.translation.stabilizer import StabilizerConfig  # noqa: PLC0415
+
+    said = {
+        language: [replace(row, english=spoken(row.english)) for row in rows] for language, rows in sentences.items()
+    }
+    configs = [StabilizerConfig(mask=mask, keep=keep) for keep in keeps for mask in masks]
+    scores, rows = [], []
+    for score in streaming_scores(translators, said, configs):
+        scores.append(score)
+        rows.append(streaming_row(score))
+        if as_json:
+            click.echo(json.dumps(rows[-1]))
+    if not as_json:
+        Console().print(streaming_table(rows))
+    if plot is not None:
+        from rtstream.training.streaming_plot import draw_streaming  # noqa: PLC0415
+
+        draw_streaming(scores, plot)
+
+
+def _open(path: Path, languages: Sequence[str], *, beam: int, engine: str, threads: int) -> Mapping[str, Translator]:
+    import torch  # noqa: PLC0415
+
+    from rtstream.training.translation import is_translation_run, open_run_or_bundle  # noqa: PLC0415
+    from rtstream.translation.models import model_kind, open_translator  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    translator: Translator
+    if is_translation_run(path) or model_kind(path) == "built-in":
+        translator = open_run_or_bundle(path, engine, beam)
+    else:
+        translator = open_translator(path, languages, threads=threads)
+    return dict.fromkeys(languages, translator)
+
+
+def _whole(
+    translators: Mapping[str, Translator],
+    sentences: Mapping[str, Sequence[References]],
+    kinds: Sequence[str],
+    error_rate: float,
+    examples: int,
+    *,
+    as_json: bool,
+) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from rtstream.cli.text_scores import text_scores, text_table  # noqa: PLC0415
+
+    rows = []
+    for row in text_scores(translators, sentences, kinds, error_rate, examples):
+        rows.append(row)
+        if as_json:
+            click.echo(json.dumps(row, ensure_ascii=False))
+            continue
+        for english, translation, *references in row.get("examples", ()):
+            click.echo("\t".join([row["language"], row["input"], english, translation, " | ".join(references)]))
+    if not as_json:
+        Console().print(text_table(rows))

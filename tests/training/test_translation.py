@@ -1,0 +1,96 @@
+"""A translation model is trained by the same loop: resumable to the last bit, and able to learn."""
+
+import pytest
+import torch
+
+from rtstream.errors import TrainingError
+from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
+from tests.training.tiny_pairs import make_recipe, write_pairs
+
+EXACT = {"as_written": 1.0, "join": 0.0, "copy_names": 0.0}
+
+
+@pytest.fixture
+def texts(tmp_path):
+    write_pairs(tmp_path / "texts")
+    return tmp_path / "texts"
+
+
+def make(recipe, texts, directory):
+    return make_translation_trainer(recipe, directory=directory, texts=[texts])
+
+
+def run(trainer, until=None):
+    seen = []
+    trainer.run(seen.append, workers=0, stopped=lambda: trainer.step == until)
+    return seen
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_resumed_run_equals_one_that_was_not_stopped(texts, tmp_path, precision):
+    model = make_recipe().model.model_dump() | {"dropout": 0.2}
+    recipe = make_recipe(precision=precision, model=model)
+    whole = make(recipe, texts, tmp_path / "whole")
+    metrics = run(whole)
+
+    early = run(make(recipe, texts, tmp_path / "parts"), until=2)
+    torch.manual_seed(99)  # what chance did elsewhere must not count
+    second = make(recipe, texts, tmp_path / "parts")
+    late = run(second)
+    assert (second.step, second.tokens, second.seen) == (4, whole.tokens, whole.seen)
+    for one, other in ((whole.model.state_dict(), second.model.state_dict()), (whole.average, second.average)):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    untimed = [{k: v for k, v in step.items() if k != "elapsed"} for step in metrics]
+    assert untimed == [{k: v for k, v in step.items() if k != "elapsed"} for step in early + late]
+
+
+def test_metrics_say_what_was_learnt_from(texts, tmp_path):
+    trainer = make(make_recipe(), texts, tmp_path / "run")
+    metrics = run(trainer)
+    assert metrics[-1]["mtokens"] == pytest.approx(sum(step["tokens"] for step in metrics) / 1e6)
+    assert all(0.0 <= step["padding"] < 1.0 and 0.0 <= step["tokens_right"] <= 1.0 for step in metrics)
+    assert [step["rate"] for step in metrics] == [0.5, 1.0, 1.0, 1.0]
+
+
+def test_twenty_sentences_are_learnt_by_heart(texts, tmp_path):
+    optimizer = {"steps": 350, "pairs": 40, "lr": 5e-3, "warmup": 10, "decay": 150, "label_smoothing": 0.0}
+    trainer = make(make_recipe(noise=EXACT, optimizer=optimizer), texts, tmp_path / "run")
+    metrics = run(trainer)
+    assert metrics[0]["loss"] > 3.0
+    assert sum(step["loss"] for step in metrics[-5:]) / 5 < 0.15
+    assert min(step["tokens_right"] for step in metrics[-5:]) > 0.95
+
+
+def test_checkpoint_gives_the_averaged_model(texts, tmp_path):
+    trainer = make(make_recipe(), texts, tmp_path / "run")
+    run(trainer)
+    model, tokenizer = load_translation_checkpoint(trainer.checkpoint)
+    assert set(tokenizer.languages) == {"es", "de"}
+    assert all(torch.equal(tensor, trainer.average[name]) for name, tensor in model.named_parameters())
+
+
+def test_sources_that_may_not_be_shipped_are_left_out(texts, tmp_path):
+    data = make(make_recipe(), texts, tmp_path / "run").batches.data
+    assert {len(rows) for rows in data.values()} == {20}
+    files = {"es": ("pairs-en-es.train.tsv.gz",)}
+    model = make_recipe().model.model_dump() | {"vocabulary": 40}
+    recipe = make_recipe(model=model, data={"files": files, "sources": ("tatoeba-manythings", "wmt-newstest")})
+    assert len(make(recipe, texts, tmp_path / "other").batches.data["es"]) == 21
+
+
+def test_changed_sizes_need_another_directory(texts, tmp_path):
+    run(make(make_recipe(), texts, tmp_path / "run"))
+    model = make_recipe().model.model_dump() | {"ffn": 32}
+    with pytest.raises(TrainingError, match="other sizes than the recipe"):
+        make(make_recipe(model=model), texts, tmp_path / "run")
+
+
+def test_missing_file_and_impossible_model_are_named(texts, tmp_path):
+    with pytest.raises(TrainingError, match=r"absent\.tsv: in none of"):
+        make(make_recipe(data={"files": {"es": ("absent.tsv",)}}), texts, tmp_path / "run")
+    model = make_recipe().model.model_dump() | {"share": 3}
+    with pytest.raises(TrainingError, match=r"model: layers \(2\) must be a multiple of share \(3\)"):
+        make(make_recipe(model=model), texts, tmp_path / "run")
+    model = make_recipe().model.model_dump() | {"vocabulary": 100_000}
+    with pytest.raises(TrainingError, match="a vocabulary of 100000 pieces cannot be made"):
+        make(make_recipe(model=model), texts, tmp_path / "third")
