@@ -22,7 +22,8 @@ class GuardConfig:
     text's best path may be worse than the best path of all. ``max_length_ratio``: letters of the text to those heard.
     ``max_no_speech``: the decoder's probability that nobody speaks, above which nothing is published (Whisper's own
     threshold, arXiv 2212.04356). ``min_confidence``: CTC's mean confidence in the letters of a text, for each unit of
-    that probability. ``min_alone``: the same of a text that CTC alone writes.
+    that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
+    ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
     """
 
     min_letters: int = 2
@@ -30,7 +31,8 @@ class GuardConfig:
     max_length_ratio: float = 2.5
     max_no_speech: float = 0.6
     min_confidence: float = 0.4
-    min_alone: float = 0.5
+    min_confidence_shown: float = 1.0
+    min_alone: float = 0.7
 
 
 def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
@@ -46,13 +48,16 @@ def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig)
     return aligned is not None and best_total(log_probs) - aligned.total <= config.max_excess * (len(symbols) + digits)
 
 
-def spoken(text: str, no_speech: float, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
+def spoken(
+    text: str, no_speech: float, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
+) -> bool:
     """Whether a text that is borne out is likely to be somebody's who speaks, and not made of noise."""
     symbols = join(spell(text, letters), letters)
     aligned = align(log_probs, symbols) if symbols else None
     if no_speech > config.max_no_speech:
         return False
-    return aligned is None or float(np.exp(aligned.scores.mean())) >= config.min_confidence * no_speech
+    least = config.min_confidence_shown if partial else config.min_confidence
+    return aligned is None or float(np.exp(aligned.scores.mean())) >= least * no_speech
 
 
 def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig) -> str:

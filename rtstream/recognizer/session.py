@@ -161,7 +161,7 @@ class RecognizerSession:
         if not segment.text:
             with self.times.measure("guard"):
                 no_speech = r.decoder.no_speech(segment.decoder)
-                if not spoken(text, no_speech, segment.log_probs, r.letters, r.config.guard):
+                if not spoken(text, no_speech, segment.log_probs, r.letters, r.config.guard, partial=True):
                     return None
         segment.text = text
         end = segment.start + segment.decoder.frames * SAMPLE_RATE // 50

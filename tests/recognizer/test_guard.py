@@ -78,6 +78,12 @@ def test_the_likelier_it_is_that_nobody_speaks_the_surer_must_ctc_be(sure, no_sp
     assert spoken("We went home.", no_speech, say("we went home", sure), LETTERS, CONFIG) is published
 
 
+def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
+    table = say("we went home", 0.3)
+    both = [spoken("We went home.", 0.5, table, LETTERS, CONFIG, partial=partial) for partial in (False, True)]
+    assert both == [True, False]
+
+
 def test_what_ctc_cannot_spell_is_left_to_the_decoder():
     assert spoken("46", 0.5, say("forty six"), LETTERS, CONFIG)
     assert not spoken("46", 0.7, say("forty six"), LETTERS, CONFIG)
