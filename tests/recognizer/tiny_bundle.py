@@ -21,7 +21,8 @@ def save_tiny_bundle(path: Path) -> Path:
     decoder = DecoderConfig(len(tokenizer), 32, 2, 64, 1, alignment_heads=((0, 1),))
     model = SpeechModel(ModelConfig(encoder, decoder))
     with torch.no_grad():
-        model.ctc.output.weight *= 20  # or it would hear the same symbol all the time
-        model.ctc.output.bias[1] += 9  # a space, which ends a word
+        # Or it would hear the same symbol all the time, and be too unsure to write alone.
+        model.ctc.output.weight *= 60
+        model.ctc.output.bias[1] += 27  # a space, which ends a word
     save_bundle(path, "tiny", model, tokenizer, "# Tiny\n")
     return path
