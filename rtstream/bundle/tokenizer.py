@@ -66,6 +66,11 @@ class Tokenizer:
         """Id of the token that ends a text."""
         return self.special["<|endoftext|>"]
 
+    @cached_property
+    def unwritten(self) -> list[int]:
+        """Special tokens that are no part of a text: all but its end."""
+        return [token for token in self.special.values() if token != self.end]
+
     @property
     def no_speech(self) -> int:
         """Id of the token by which, in the place of the language, Whisper's decoder says that nobody speaks."""

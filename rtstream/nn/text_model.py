@@ -7,7 +7,7 @@ encoder too can work towards it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -33,36 +33,6 @@ class TextModelConfig:
         if self.encoder.d_model != self.decoder.d_model:
             msg = f"encoder and decoder differ in d_model ({self.encoder.d_model}, {self.decoder.d_model})"
             raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class TextState:
-    """What decoding a batch carries from token to token; never written to in place.
-
-    Keys and values of each layer, (batch, heads, n, d_head): of the tokens so far, and of the encoder's states;
-    ``mask`` (batch, 1, 1, source tokens), true where a state counts.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    cross_keys: tuple[Tensor, ...]
-    cross_values: tuple[Tensor, ...]
-    mask: Tensor
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens read so far."""
-        return self.keys[0].shape[2]
-
-    def select(self, rows: Tensor) -> TextState:
-        """The state of a batch made of these rows (indices), which may repeat: hypotheses that go on."""
-
-        def take(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(part.index_select(0, rows) for part in parts)
-
-        return TextState(
-            take(self.keys), take(self.values), take(self.cross_keys), take(self.cross_values), self.mask[rows]
-        )
 
 
 class TextEncoder(nn.Module):
@@ -119,42 +89,6 @@ class TextModel(nn.Module):
     def forward(self, source: Tensor, mask: Tensor | None, tokens: Tensor) -> Tensor:
         """The decoder's output (batch, n, d_model) after each of ``tokens`` (batch, n); ``logits`` scores it."""
         return self.decoder.hidden(tokens, self.encode(source, mask), mask)
-
-    def begin(self, states: Tensor, mask: Tensor) -> TextState:
-        """No tokens yet, and these states (batch, n, d_model) to attend to; ``mask`` (batch, n)."""
-        c = self.config.decoder
-        empty = tuple(states.new_zeros(states.shape[0], c.heads, 0, c.d_model // c.heads) for _ in self.decoder.layers)
-        pairs = [layer.split(layer.cross_kv(states), 2) for layer in self.decoder.layers]
-        return TextState(empty, empty, tuple(k for k, _ in pairs), tuple(v for _, v in pairs), mask[:, None, None, :])
-
-    def step(self, tokens: Tensor, state: TextState) -> tuple[Tensor, TextState]:
-        """Read (batch, n) further tokens; scores (batch, vocabulary) of the token after the last, and the next state.
-
-        Raises ValueError past ``max_tokens``.
-        """
-        decoder = self.decoder
-        start, n = state.tokens, tokens.shape[1]
-        if start + n > self.config.decoder.max_tokens:
-            msg = f"{start + n} tokens are more than the {self.config.decoder.max_tokens} of the model"
-            raise ValueError(msg)
-        x = decoder.embed(tokens, start)
-        causal = None if n == 1 else torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start)
-        keys, values = [], []
-        for index, layer in enumerate(decoder.layers):
-            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
-            k = torch.cat([state.keys[index], k], dim=2)
-            v = torch.cat([state.values[index], v], dim=2)
-            keys.append(k)
-            values.append(v)
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=causal)
-            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
-            (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
-            attended = F.scaled_dot_product_attention(
-                q, state.cross_keys[index], state.cross_values[index], attn_mask=state.mask
-            )
-            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
-            x = layer.feed_forward(x)
-        return decoder.logits(x[:, -1]), replace(state, keys=tuple(keys), values=tuple(values))
 
 
 def set_dropout(model: TextModel, rate: float) -> None:

@@ -68,9 +68,8 @@ class GreedyDecoder:
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.prompt = tokenizer.prompt(language)
-        never = [token for token in tokenizer.special.values() if token != tokenizer.end]
         self.allowed = torch.zeros(len(tokenizer))
-        self.allowed[never] = -torch.inf
+        self.allowed[tokenizer.unwritten] = -torch.inf
 
     def _read(self, tokens: list[int], state: DecoderState) -> tuple[list[int], Tensor, DecoderState]:
         logits, attention, state = self.decoder.step(torch.tensor(tokens), state)

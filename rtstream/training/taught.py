@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rtstream.errors import TrainingError
-from rtstream.events import SAMPLE_RATE
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.final_pass import repeats, token_limit
+from rtstream.recognizer.words import SAMPLES_A_FRAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from rtstream.training.distill import Teacher
 
 BATCH_SECONDS = 240.0
-SAMPLES_A_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
-MOST_FRAMES = 1500  # that a Whisper hears
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ def teach(
         done = len(clips) - len(missing)
         if missing:
             states.truncate(rows * width * 2)  # what no line tells of
-        for batch in _batches(missing):
+        for batch in _batches(missing, teacher.encoder.encoder.config.max_frames):
             audio = [hear(clip) for clip in batch]
             heard = _listen(audio, [bool(clip.text) for clip in batch], teacher)
             added = []
@@ -131,11 +127,11 @@ def _read_index(index: BinaryIO) -> dict[int, dict[str, Any]]:
         raise TrainingError(msg) from error
 
 
-def _batches(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
-    """Clips of about one length, BATCH_SECONDS with their padding."""
+def _batches(clips: Sequence[Clip], most: int) -> Iterator[list[Clip]]:
+    """Clips of about one length, BATCH_SECONDS with their padding, which makes at most ``most`` frames of one."""
     batch: list[Clip] = []
     for clip in sorted(clips, key=lambda clip: clip.seconds):
-        frames = context_frames(int(clip.seconds * FRAMES_PER_SECOND), MOST_FRAMES)
+        frames = context_frames(int(clip.seconds * FRAMES_PER_SECOND), most)
         if batch and (len(batch) + 1) * frames > BATCH_SECONDS * FRAMES_PER_SECOND:
             yield batch
             batch = []
@@ -167,62 +163,17 @@ def _listen(
     return list(zip(kept, texts, strict=True))
 
 
-class _Reader:
-    """Reads texts of one length over rows of states, token by token."""
-
-    def __init__(self, decoder: Decoder, states: Tensor) -> None:
-        self.decoder = decoder
-        # For one query a row, plain products over keys laid out for them take an eighth of fused attention's time.
-        split = (layer.split(layer.cross_kv(states), 2) for layer in decoder.layers)
-        self.cross = [(k.transpose(-1, -2).contiguous(), v.contiguous()) for k, v in split]
-        empty = states.new_zeros(len(states), decoder.config.heads, 0, states.shape[-1] // decoder.config.heads)
-        self.past = [(empty, empty) for _ in decoder.layers]
-
-    def read(self, tokens: Tensor, start: int) -> Tensor:
-        """Logits (rows, vocabulary) after further ``tokens`` (rows, n), the first of them at place ``start``."""
-        d = self.decoder
-        x = d.embedding(tokens) + d.positions[start : start + tokens.shape[1]]
-        for index, layer in enumerate(d.layers):
-            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
-            past_k, past_v = self.past[index]
-            k, v = torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)
-            self.past[index] = k, v
-            if start:
-                attended = attend(q, k.transpose(-1, -2), v)
-            else:
-                attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
-            (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
-            attended = attend(q, *self.cross[index])
-            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
-            x = layer.feed_forward(x)
-        return d.logits(x[:, -1]).float()
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows alone."""
-        self.cross = [(k[rows], v[rows]) for k, v in self.cross]
-        self.past = [(k[rows], v[rows]) for k, v in self.past]
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of (..., n, d) queries to (..., d, m) keys and (..., m, d) values."""
-    return torch.softmax(q @ k / math.sqrt(q.shape[-1]), dim=-1) @ v
-
-
 def greedy(states: Tensor, lengths: Sequence[int], decoder: Decoder, tokenizer: Tokenizer) -> list[str | None]:
     """The decoder's text over each row of states (batch, frames, d_model); None where it does not come to an end."""
-    never = [token for token in tokenizer.special.values() if token != tokenizer.end]
     prompt = tokenizer.prompt()
-    reader = _Reader(decoder, states)
+    state = decoder.begin(states)
     texts: list[str | None] = [None] * len(states)
     tokens: list[list[int]] = [[] for _ in states]
     rows = list(range(len(states)))
     given = torch.tensor([prompt] * len(states))
-    start = 0
     while rows:
-        logits = reader.read(given, start)
-        start += given.shape[1]
-        logits[:, never] = -torch.inf
+        logits, state = decoder.read(given, state)
+        logits[:, tokenizer.unwritten] = -torch.inf
         going = []
         for place, (row, token) in enumerate(zip(rows, logits.argmax(dim=-1).tolist(), strict=True)):
             if token == tokenizer.end:
@@ -233,6 +184,6 @@ def greedy(states: Tensor, lengths: Sequence[int], decoder: Decoder, tokenizer: 
                 going.append(place)
         if len(going) < len(rows):
             rows = [rows[place] for place in going]
-            reader.keep(torch.tensor(going, dtype=torch.long))
+            state = state.select(torch.tensor(going, dtype=torch.long))
         given = torch.tensor([[tokens[row][-1]] for row in rows])
     return texts

@@ -85,7 +85,7 @@ def search(model: TextModel, tasks: Sequence[Task], rules: Rules, beam: int = 1)
     for row, task in enumerate(tasks):
         source[row, : len(task.source)] = torch.tensor(task.source)
     mask = source != rules.pad
-    state = model.begin(model.encode(source, mask), mask)
+    state = model.decoder.begin(model.encode(source, mask), mask)
     first = len(tasks[0].start)
     sentences = [_Sentence(task, most_tokens(len(task.source), limit - first)) for task in tasks]
 
@@ -95,7 +95,7 @@ def search(model: TextModel, tasks: Sequence[Task], rules: Rules, beam: int = 1)
     texts: list[list[int]] = [[] for _ in tasks]
     tokens = torch.tensor([list(task.start) for task in tasks])
     while owner:
-        logits, state = model.step(tokens, state)
+        logits, state = model.decoder.read(tokens, state)
         logs = logits.log_softmax(dim=-1) + rules.banned
         for row, index in enumerate(owner):
             _guard(logs[row], texts[row], sentences[index], rules)

@@ -38,10 +38,10 @@ def test_padding_changes_nothing():
 def test_steps_equal_the_whole(sizes):
     model = make()
     logits = model.decoder.logits(model(SOURCE, MASK, TOKENS))
-    state = model.begin(model.encode(SOURCE, MASK), MASK)
+    state = model.decoder.begin(model.encode(SOURCE, MASK), MASK)
     done = 0
     for size in sizes:
-        scores, state = model.step(TOKENS[:, done : done + size], state)
+        scores, state = model.decoder.read(TOKENS[:, done : done + size], state)
         done += size
         assert_close(scores, logits[:, done - 1])
         assert state.tokens == done
@@ -49,11 +49,11 @@ def test_steps_equal_the_whole(sizes):
 
 def test_selected_rows_go_on_as_those_that_they_were():
     model = make()
-    state = model.begin(model.encode(SOURCE, MASK), MASK)
-    _, state = model.step(TOKENS[:, :2], state)
-    straight, _ = model.step(TOKENS[:, 2:3], state)
+    state = model.decoder.begin(model.encode(SOURCE, MASK), MASK)
+    _, state = model.decoder.read(TOKENS[:, :2], state)
+    straight, _ = model.decoder.read(TOKENS[:, 2:3], state)
     rows = torch.tensor([1, 1, 0])
-    chosen, _ = model.step(TOKENS[rows, 2:3], state.select(rows))
+    chosen, _ = model.decoder.read(TOKENS[rows, 2:3], state.select(rows))
     assert_close(chosen, straight[rows])
 
 
@@ -75,9 +75,9 @@ def test_too_many_tokens_are_an_error():
     model = make()
     with pytest.raises(ValueError, match="21 tokens are more than the 20"):
         model.encode(torch.ones(1, 21, dtype=torch.long))
-    state = model.begin(model.encode(SOURCE, MASK), MASK)
+    state = model.decoder.begin(model.encode(SOURCE, MASK), MASK)
     with pytest.raises(ValueError, match="21 tokens"):
-        model.step(torch.ones(2, 21, dtype=torch.long), state)
+        model.decoder.read(torch.ones(2, 21, dtype=torch.long), state)
 
 
 def test_widths_must_agree():
