@@ -13,6 +13,7 @@ from rtstream.bundle.config import from_dict, to_dict
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
+    open_model,
     read_manifest_of,
     read_tensors,
     write_manifest,
@@ -20,7 +21,6 @@ from rtstream.bundle.files import (
 )
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import BundleError
-from rtstream.nn.quantized import choose_engine, float_model, packed_model, quantize_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,15 +80,8 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
         )
         raise BundleError(msg)
     state = read_tensors(path / WEIGHTS, config, int8=int8)
-    if engine == "float":
-        return Bundle(name, path, config, tokenizer, float_model(config, state), engine)
-    try:
-        chosen = choose_engine(engine)
-    except ValueError as error:
-        raise BundleError(str(error)) from error
-    if not int8:
-        state = quantize_state(state, config)
-    return Bundle(name, path, config, tokenizer, packed_model(config, state, chosen), chosen.name)
+    model, computes = open_model(config, state, engine, int8=int8)
+    return Bundle(name, path, config, tokenizer, model, computes)
 
 
 def read_manifest(path: Path) -> tuple[str, ModelConfig, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from safetensors import SafetensorError
@@ -12,7 +12,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rtstream.errors import BundleError
-from rtstream.nn.quantized import SCALE, quantize_state, quantized_names, skeleton
+from rtstream.nn.quantized import (
+    SCALE,
+    State,
+    choose_engine,
+    float_model,
+    packed_model,
+    quantize_state,
+    quantized_names,
+    skeleton,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +29,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from rtstream.nn.model import ModelConfig
-    from rtstream.nn.text_model import TextModelConfig
+    from rtstream.nn.model import ModelConfig, SpeechModel
+    from rtstream.nn.text_model import TextModel, TextModelConfig
 
 MANIFEST, WEIGHTS, CARD = "bundle.json", "model.safetensors", "CARD.md"
 
@@ -100,6 +109,27 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, *, int8: boo
         msg = f"{path}: tensor {name} {problem}: the weights are not of this configuration"
         raise BundleError(msg)
     return state
+
+
+@overload
+def open_model(config: ModelConfig, state: State, engine: str, *, int8: bool) -> tuple[SpeechModel, str]: ...
+@overload
+def open_model(config: TextModelConfig, state: State, engine: str, *, int8: bool) -> tuple[TextModel, str]: ...
+def open_model(
+    config: ModelConfig | TextModelConfig, state: State, engine: str, *, int8: bool
+) -> tuple[SpeechModel | TextModel, str]:
+    """The model of tensors that are ``int8`` or float16, and the name of what computes it.
+
+    ``engine``: ``auto`` (the fastest int8 one here), a torch engine's name, or ``float``. Raises BundleError where no
+    such engine works here.
+    """
+    if engine == "float":
+        return float_model(config, state), engine
+    try:
+        chosen = choose_engine(engine)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
+    return packed_model(config, state if int8 else quantize_state(state, config), chosen), chosen.name
 
 
 def sha256(path: Path) -> str:

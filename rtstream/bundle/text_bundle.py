@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
+    open_model,
     read_manifest_of,
     read_tensors,
     write_manifest,
@@ -16,7 +17,6 @@ from rtstream.bundle.files import (
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
 from rtstream.errors import BundleError
-from rtstream.nn.quantized import choose_engine, float_model, packed_model, quantize_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,12 +69,5 @@ def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
     state = read_tensors(path / WEIGHTS, config, int8=int8)
-    if engine == "float":
-        return TextBundle(str(data["name"]), tokenizer, float_model(config, state), engine)
-    try:
-        chosen = choose_engine(engine)
-    except ValueError as error:
-        raise BundleError(str(error)) from error
-    if not int8:
-        state = quantize_state(state, config)
-    return TextBundle(str(data["name"]), tokenizer, packed_model(config, state, chosen), chosen.name)
+    model, computes = open_model(config, state, engine, int8=int8)
+    return TextBundle(str(data["name"]), tokenizer, model, computes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.recognizer.ctc_search import LogProbs, align, best_total
+from rtstream.recognizer.ctc_search import LogProbs, excess
 from rtstream.recognizer.phrases import Spelling, parts
 from rtstream.recognizer.word_spotter import Spot, Spotter
 from rtstream.recognizer.words import SAMPLES_A_FRAME, join, spell, time_words
@@ -174,7 +174,7 @@ class Biaser:
         space = self._letters.index(" ") + 1
         before, after = [space] if first else [], [space] if last < len(words) else []
         old = join(spell(" ".join(words[first:last]), self._letters), self._letters)
-        written = _excess(window, [*before, *old, *after] if old else before or after)
+        written = excess(window, [*before, *old, *after] if old else before or after)
         text, symbols = self._phrases[spot.phrase].text, self._symbols[spot.phrase]
         ways = [(text, symbols)]
         mark, tail = "", ""
@@ -184,19 +184,13 @@ class Biaser:
             if core.endswith("s"):
                 ways.append((f"{text}'s", [*symbols, *spell("'s", self._letters)[0]]))
         for name, spelt in ways:
-            excess = _excess(window, [*before, *spelt, *after])
-            if excess <= self._config.max_excess * len(spelt):
-                yield tuple(f"{mark}{name}{tail}".split()), written - excess
+            worse = excess(window, [*before, *spelt, *after])
+            if worse <= self._config.max_excess * len(spelt):
+                yield tuple(f"{mark}{name}{tail}".split()), written - worse
 
     def _bonus(self, phrase: int, *, alone: bool) -> float:
         c, letters = self._config, len(self._symbols[phrase])
         return self._phrases[phrase].weight * (c.ctc_alone * letters if alone else c.bonus + c.letter_bonus * letters)
-
-
-def _excess(log_probs: LogProbs, symbols: list[int]) -> float:
-    """Nats by which the best path through the symbols is worse than the best path of all; infinite where none fits."""
-    aligned = align(log_probs, symbols)
-    return np.inf if aligned is None else best_total(log_probs) - aligned.total
 
 
 def _runs(spans: list[tuple[int, int]], spot: Spot) -> Iterator[tuple[int, int]]:

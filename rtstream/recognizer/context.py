@@ -6,8 +6,8 @@ to end: on the same clips its texts repeat themselves without it, and are as goo
 
 from __future__ import annotations
 
-from rtstream.events import SAMPLE_RATE
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.words import SAMPLES_A_FRAME
 
 LEAST_SECONDS = 10
 """A segment and its padding together are at least so long."""
@@ -25,5 +25,4 @@ def context_frames(frames: int, most: int) -> int:
 
 def context_samples(samples: int, most: int) -> int:
     """Samples of a segment of ``samples`` with its padding, whole frames, of which there are at most ``most``."""
-    a_frame = SAMPLE_RATE // FRAMES_PER_SECOND
-    return context_frames(-(-samples // a_frame), most) * a_frame
+    return context_frames(-(-samples // SAMPLES_A_FRAME), most) * SAMPLES_A_FRAME

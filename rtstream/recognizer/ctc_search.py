@@ -77,3 +77,9 @@ def align(log_probs: LogProbs, symbols: list[int]) -> Alignment | None:
 def best_total(log_probs: LogProbs) -> float:
     """Log-probability of the best path of any text."""
     return float(log_probs.max(axis=1).sum())
+
+
+def excess(log_probs: LogProbs, symbols: list[int]) -> float:
+    """Nats by which the best path through the symbols is worse than the best path of all; infinite where none fits."""
+    aligned = align(log_probs, symbols)
+    return np.inf if aligned is None else best_total(log_probs) - aligned.total

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtstream.nn.ctc import BLANK
-from rtstream.recognizer.ctc_search import LogProbs, align, best_total, greedy_symbols, greedy_text
+from rtstream.recognizer.ctc_search import LogProbs, align, excess, greedy_symbols, greedy_text
 from rtstream.recognizer.words import join, spell
 
 LETTERS_A_DIGIT = 10
@@ -44,18 +44,17 @@ def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig)
         return not digits or heard >= config.min_letters
     if heard < config.min_letters or len(symbols) > config.max_length_ratio * heard + 6:
         return False
-    aligned = align(log_probs, symbols)
-    return aligned is not None and best_total(log_probs) - aligned.total <= config.max_excess * (len(symbols) + digits)
+    return excess(log_probs, symbols) <= config.max_excess * (len(symbols) + digits)
 
 
 def spoken(
     text: str, no_speech: float, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
 ) -> bool:
     """Whether a text that is borne out is likely to be somebody's who speaks, and not made of noise."""
-    symbols = join(spell(text, letters), letters)
-    aligned = align(log_probs, symbols) if symbols else None
     if no_speech > config.max_no_speech:
         return False
+    symbols = join(spell(text, letters), letters)
+    aligned = align(log_probs, symbols) if symbols else None
     least = config.min_confidence_shown if partial else config.min_confidence
     return aligned is None or float(np.exp(aligned.scores.mean())) >= least * no_speech
 

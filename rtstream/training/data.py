@@ -7,6 +7,7 @@ processes, sees exactly what it would have seen otherwise.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 from dataclasses import dataclass
@@ -232,18 +233,22 @@ class Batches(IterableDataset[Batch]):
         return torch.tensor(lengths, dtype=torch.long).cumsum(0)
 
     def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()  # the loader takes from its workers in turn, so each makes every n-th batch
-        step, stride = (self.start, 1) if worker is None else (self.start + worker.id, worker.num_workers)
         index = seen = 0
         pools: list[list[Clip]] = []
-        while True:
-            wanted = step * self.world + self.rank
+        for wanted in batch_numbers(self.start, self.rank, self.world):
             while wanted >= seen + len(pools):
                 seen += len(pools)
                 pools = self.pool(index)
                 index += 1
             yield self.collate(pools[wanted - seen], np.random.default_rng([self.seed, 1, wanted]))
-            step += stride
+
+
+def batch_numbers(start: int, rank: int, world: int) -> Iterator[int]:
+    """Numbers of the batches that this process makes: of steps from ``start`` on, for ``rank`` of ``world``."""
+    worker = get_worker_info()  # the loader takes from its workers in turn, so each makes every n-th batch
+    first, stride = (start, 1) if worker is None else (start + worker.id, worker.num_workers)
+    for step in itertools.count(first, stride):
+        yield step * world + rank
 
 
 def clean_clip(augment: Augment, clip: Clip) -> NDArray[np.float32]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from rtstream.bundle.pieces import COPY, END_ID, PAD_ID
 from rtstream.errors import TrainingError
-from rtstream.training.data import IGNORED
+from rtstream.training.data import IGNORED, batch_numbers
 from rtstream.training.misheard import Mishearing, spoken
 
 if TYPE_CHECKING:
@@ -163,17 +163,13 @@ class TextBatches(IterableDataset[TextBatch]):
         return [batches[i] for i in rng.permutation(BATCHES_A_POOL)]
 
     def __iter__(self) -> Iterator[TextBatch]:
-        worker = get_worker_info()  # the loader takes from its workers in turn, so each makes every n-th batch
-        step, stride = (self.start, 1) if worker is None else (self.start + worker.id, worker.num_workers)
         index = -1
         pool: list[Sequence[Example]] = []
-        while True:
-            wanted = step * self.world + self.rank
+        for wanted in batch_numbers(self.start, self.rank, self.world):
             if wanted // BATCHES_A_POOL != index:
                 index = wanted // BATCHES_A_POOL
                 pool = self.pool(index)
             yield collate(pool[wanted % BATCHES_A_POOL])
-            step += stride
 
 
 def cut(examples: Sequence[Example], parts: int) -> list[Sequence[Example]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rtstream.bundle.files import MANIFEST
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, TextBundle
-from rtstream.bundle.text_config import text_config_from_dict
+from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
 from rtstream.errors import BundleError, TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import StackConfig
@@ -62,7 +60,7 @@ class TranslationTrainer(Loop):
 
     def own_state(self) -> dict[str, Any]:
         """Sizes, and how many tokens and pairs have been learnt from."""
-        return {"config": asdict(self.model.config), "tokens": self.tokens, "pairs": self.seen}
+        return {"config": text_config_to_dict(self.model.config), "tokens": self.tokens, "pairs": self.seen}
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         """Take ``own_state`` back. Raises KeyError where something is missing."""
@@ -206,7 +204,7 @@ def load_translation_checkpoint(path: Path) -> tuple[TextModel, PieceTokenizer]:
     path = path / CHECKPOINT if path.is_dir() else path
     state = read_checkpoint(path, torch.device("cpu"))
     try:
-        model = TextModel(text_config_from_dict(json.loads(json.dumps(state["config"]))))
+        model = TextModel(text_config_from_dict(state["config"]))
         model.load_state_dict(state["model"] | state["average"])
     except (RuntimeError, TypeError, BundleError) as error:
         msg = f"{path}: not a checkpoint of a translation run: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtstream.bundle.pieces import END_ID, PAD_ID, UNKNOWN_ID
@@ -104,7 +103,7 @@ class BuiltInTranslator:
 
     def with_beam(self, beam: int) -> BuiltInTranslator:
         """The same weights with another beam. Raises TranslationError for one that is not from 1 to 4."""
-        return BuiltInTranslator(replace(self.bundle), beam=beam)
+        return BuiltInTranslator(self.bundle, beam=beam)
 
     def count(self, text: str) -> int:
         """Number of pieces of a text, its end included."""
