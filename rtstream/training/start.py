@@ -173,9 +173,13 @@ def restructure(
 
 
 def unshared(model: SpeechModel) -> SpeechModel:
-    """The same function with every layer's matrices written out: what sharing can be begun anew from."""
+    """The same function with every layer's matrices written out: what sharing can be begun anew from.
+
+    Of two passes it is that of the chunks, which then is that of full context too.
+    """
     source = model.encoder
-    encoder = Encoder(replace(source.config, share=1, rank=0, diagonal=False, full_rank=True))
+    plain = replace(source.config, whole=False, whole_rank=0)
+    encoder = Encoder(replace(plain, share=1, rank=0, diagonal=False, full_rank=True))
     state = {name: tensor for name, tensor in source.state_dict().items() if name in encoder.state_dict()}
     for index, layer in enumerate(source.layers):
         for name in POSITIONS:

@@ -332,3 +332,17 @@ def test_two_passes_of_other_structures_are_refused(teacher, changes):
     theirs = from_teacher(teacher, teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0)
     with pytest.raises(TrainingError, match="whole: needs an unshared start"):
         two_passes(theirs, theirs, replace(theirs.config.encoder, whole=True, rank=1, **changes))
+
+
+def test_two_passes_written_out_are_the_chunks_function(teacher):
+    theirs = from_teacher(teacher, teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0)
+    tuned = copy.deepcopy(theirs)
+    with torch.no_grad():
+        for layer in tuned.encoder.layers:
+            layer.qkv.bias.add_(0.1)
+    both = two_passes(tuned, theirs, replace(tuned.config.encoder, whole=True, rank=2, diagonal=True)).eval()
+    plain = unshared(both).eval()
+    assert plain.config.encoder == theirs.config.encoder
+    with torch.no_grad():
+        assert_close(plain.encoder(mel(), chunk=4), both.encoder(mel(), chunk=4))
+        assert not torch.allclose(plain.encoder(mel()), both.encoder(mel()))
