@@ -63,16 +63,16 @@ def losses(
     batch: Batch,
     *,
     chunk: int | None,
-    guide: Decoder | None,
+    theirs: Tensor | None,
     label_smoothing: float,
     generator: torch.Generator,
     prefixes: float = 0.0,
 ) -> Losses:
     """Forward the batch and compute every loss.
 
-    With ``chunk`` None the clips are padded as the recognizer pads whole segments. ``guide`` is the teacher's decoder
-    over the student's tokens. ``prefixes``: share of the clips of which the decoder sees, and learns, a beginning
-    only; drawn by ``generator``.
+    With ``chunk`` None the clips are padded as the recognizer pads whole segments. ``theirs``: what ``imitated`` gave,
+    if the teacher is to be imitated. ``prefixes``: share of the clips of which the decoder sees, and learns, a
+    beginning only; drawn by ``generator``.
     """
     lengths = (batch.samples + HOP - 1) // HOP
     heard = (lengths + 1) // 2
@@ -99,7 +99,6 @@ def losses(
     visible, targets = frames, batch.targets
     if chunk is not None and prefixes > 0:
         visible, targets = cut_prefixes(batch, log_probs, frames, chunk=chunk, share=prefixes, generator=generator)
-    theirs = None if guide is None else imitated(guide, batch, rows)
     read = read_losses(
         model.decoder,
         states,
@@ -114,19 +113,19 @@ def losses(
 
 
 def rehearsal(
-    model: SpeechModel, batch: Batch, *, guide: Decoder | None, label_smoothing: float
+    model: SpeechModel, batch: Batch, *, theirs: Tensor | None, label_smoothing: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """CTC, cross-entropy and imitation over the teacher's own states, which full context gives where it is kept fixed.
 
-    All zero where no clip with a reference has them.
+    ``theirs`` as for ``losses``. All zero where no clip with a reference has such states.
     """
-    rows = (batch.letter_counts >= 0) & (batch.goal_counts > 0)
+    labelled = batch.letter_counts >= 0
+    rows = labelled & (batch.goal_counts > 0)
     states = batch.goals.to(model.decoder.positions.dtype)
     if not bool(rows.any()):
         zero = states.sum() * 0.0
         return zero, zero, zero
     heard = torch.minimum((batch.samples + 2 * HOP - 1) // (2 * HOP), batch.goal_counts)
-    theirs = None if guide is None else imitated(guide, batch, rows)
     read = read_losses(
         model.decoder,
         states,
@@ -134,7 +133,7 @@ def rehearsal(
         visible=batch.goal_counts,
         targets=batch.targets,
         rows=rows,
-        theirs=theirs,
+        theirs=None if theirs is None else theirs[rows[labelled]],
         label_smoothing=label_smoothing,
     )
     return ctc_loss(model.ctc(states[:, : int(heard.max())]), heard, batch, rows), *read[:2]
@@ -196,8 +195,14 @@ def inside(counts: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def imitated(guide: Decoder, batch: Batch, rows: Tensor) -> Tensor:
-    """The teacher's log-probabilities (rows, n, vocabulary) after each token of ``rows``, over its own states."""
+def imitated(guide: Decoder, batch: Batch) -> Tensor | None:
+    """The teacher's log-probabilities (rows, n, vocabulary) after each token of the clips with a reference, if any.
+
+    ``guide`` is its decoder over the student's tokens; it reads the teacher's own states.
+    """
+    rows = batch.letter_counts >= 0
+    if not bool(rows.any()):
+        return None
     mask = inside(batch.goal_counts.clamp(min=1), max(1, batch.goals.shape[1]))[rows]
     states = batch.goals[rows].to(guide.positions.dtype)
     if not states.numel():

@@ -143,10 +143,6 @@ def make_trainer(
     guide = None
     if recipe.taught:
         assert teacher is not None
-        if rank == 0:
-            _teach(recipe, sources, teacher, taught, report)
-        if world > 1:
-            dist.barrier()
         sources = _teach(recipe, sources, teacher, taught, report)
         if recipe.loss.imitation > 0:
             guide = _over(tokenizer, teacher, recipe.seed).decoder

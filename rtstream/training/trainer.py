@@ -13,7 +13,7 @@ from rtstream.features.log_mel import LogMel
 from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.recognizer.context import context_samples
 from rtstream.training.augment import spec_augment
-from rtstream.training.distill import losses, rehearsal
+from rtstream.training.distill import imitated, losses, rehearsal
 from rtstream.training.loop import Loop
 from rtstream.training.start import set_fade
 
@@ -93,12 +93,13 @@ class Trainer(Loop):
             batch = batch.first(self._rows_in_full_context(batch))
         set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"):
+            theirs = None if self.guide is None else imitated(self.guide, batch)
             parts = losses(
                 self.model,
                 features,
                 batch,
                 chunk=chunk,
-                guide=self.guide,
+                theirs=theirs,
                 label_smoothing=r.loss.label_smoothing,
                 generator=generator,
                 prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
@@ -108,7 +109,7 @@ class Trainer(Loop):
             total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
             whole = (parts.ctc, parts.decoder, parts.imitation)
             if self.model.encoder.whole is not None:
-                whole = rehearsal(self.model, batch, guide=self.guide, label_smoothing=w.label_smoothing)
+                whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
                 total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
         return total, {
             "distance": float(parts.distance.detach()),

@@ -14,7 +14,7 @@ from rtstream.features.log_mel import LogMel
 from rtstream.nn.ctc import BLANK
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples
 from rtstream.training.data import IGNORED, load_shard
-from rtstream.training.distill import Teacher, losses, rehearsal
+from rtstream.training.distill import Teacher, imitated, losses, rehearsal
 from rtstream.training.prefix import cut_prefixes
 from tests.training.tiny_training import (
     ENCODER,
@@ -41,7 +41,7 @@ def measure(model, batch, *, chunk=4, guide=None, label_smoothing=0.0, prefixes=
             LogMel(),
             batch,
             chunk=chunk,
-            guide=guide,
+            theirs=None if guide is None else imitated(guide, batch),
             label_smoothing=label_smoothing,
             generator=torch.Generator().manual_seed(0),
             prefixes=prefixes,
@@ -144,7 +144,8 @@ def test_losses_can_be_learnt_from_what_a_teacher_made(data, chunk):
     teacher = make_teacher()
     model = make_model().train()
     drawn = torch.Generator().manual_seed(0)
-    given = {"chunk": chunk, "guide": teacher.decoder, "label_smoothing": 0.1, "generator": drawn, "prefixes": 0.5}
+    theirs = imitated(teacher.decoder, batch)
+    given = {"chunk": chunk, "theirs": theirs, "label_smoothing": 0.1, "generator": drawn, "prefixes": 0.5}
     parts = losses(model, LogMel(), batch, **given)
     (parts.distance + parts.ctc + parts.decoder + parts.imitation).backward()
     assert min(float(part.detach()) for part in (parts.distance, parts.ctc, parts.decoder, parts.imitation)) > 0.0
@@ -273,7 +274,8 @@ def test_prefixes_change_the_decoders_loss_only_and_only_for_chunks(make_batch, 
 
 def rehearse(model, batch, guide=None):
     with torch.no_grad():
-        return rehearsal(model, batch, guide=guide, label_smoothing=0.0)
+        theirs = None if guide is None else imitated(guide, batch)
+        return rehearsal(model, batch, theirs=theirs, label_smoothing=0.0)
 
 
 def test_rehearsal_reads_the_teachers_states_as_if_they_were_the_models_own(make_batch):

@@ -248,7 +248,7 @@ def by_hand(recipe, model, pairs):
                 partial(augmented, generator),
                 batch if chunk else batch.first(1),  # of padded clips more would be too many
                 chunk=chunk,
-                guide=None,
+                theirs=None,
                 label_smoothing=recipe.loss.label_smoothing,
                 generator=generator,
             )
