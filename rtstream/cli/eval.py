@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+
+from rtstream.cli.score_table import score_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.table import Table
 
     from rtstream.recognizer.phrases import Phrase
     from rtstream.training.evaluate import Score
@@ -192,9 +195,4 @@ def _phrase_figures(score: Score, phrases: Sequence[Phrase], used: int) -> dict[
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
     listed = any("phrases" in row for row in rows)
     columns = COLUMNS | (PHRASE_COLUMNS if listed else {})
-    table = Table(caption=CAPTION + (PHRASE_CAPTION if listed else ""))
-    for key, heading in columns.items():
-        table.add_column(heading, justify="left" if key in {"set", "engine"} else "right")
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in columns))
-    return table
+    return score_table(rows, columns, {"set", "engine"}, CAPTION + (PHRASE_CAPTION if listed else ""))

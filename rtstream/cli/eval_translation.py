@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rtstream.cli.translating import read_languages
+from rtstream.cli.translating import translate_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,14 +32,7 @@ of one for CTranslate2, or a training run: then its averaged weights, not quanti
 
 @click.command(epilog=EPILOG)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--translate",
-    "languages",
-    callback=read_languages,
-    required=True,
-    metavar="LANGUAGES",
-    help="Into these: tags with commas between them, as in es,pt-BR.",
-)
+@translate_option("Into these", required=True)
 @click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder of the sets.  [default: .]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N sentences of each set.")
 @click.option(

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from rtstream.cli.connection import ConnectionOptions, connection_options
-from rtstream.cli.translating import read_languages
+from rtstream.cli.translating import translate_option
 from rtstream.formats.writer import FORMATS, Format
 
 
@@ -37,14 +37,7 @@ Examples:
     "--words", is_flag=True, help="Times and confidence of every word, if the daemon gives them (text, jsonl)."
 )
 @click.option("--no-partials", is_flag=True, help="Finals alone.")
-@click.option(
-    "--translate",
-    "languages",
-    callback=read_languages,
-    default="",
-    metavar="LANGUAGES",
-    help="Also show the daemon's translations into these: tags with commas between them, as in es,pt-BR.",
-)
+@translate_option("Also show the daemon's translations into these")
 @click.option("--wait", is_flag=True, help="Wait for the daemon if it is not there yet.")
 @connection_options
 def command(

@@ -59,6 +59,7 @@ class Replay:
         self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
         # JSON lines hold the partials themselves: on their own terminal a second copy would only be in the way.
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
+        self._shows_partials = self._live or (partials and format_ == "jsonl")
 
     def run(self, files: Sequence[str]) -> bool:
         """Transcribe all ``files``, report those that failed, and say whether none did.
@@ -71,7 +72,7 @@ class Replay:
             self._line.show("loading the model ...")
             recognizer = self._options.load(
                 words=self._words or self._format in {"srt", "vtt"},
-                partials=self._live or (self._partials and self._format == "jsonl"),
+                partials=self._shows_partials,
             )
             if self._translation.languages:
                 self._line.show("loading the translation model ...")
@@ -111,7 +112,7 @@ class Replay:
 
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
         """The translations of an event; those of partials only where somebody sees them."""
-        if isinstance(event, Final) or self._live or (self._partials and self._format == "jsonl"):
+        if isinstance(event, Final) or self._shows_partials:
             for stabilizer in stabilizers:
                 if (translation := stabilizer.translate(event)) is not None:
                     yield translation

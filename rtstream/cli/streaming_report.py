@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
+from rtstream.cli.score_table import score_table
 from rtstream.training.streaming import Remembering, score_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.table import Table
 
     from rtstream.training.pairs import References
     from rtstream.training.streaming import StreamingScore
@@ -55,9 +56,4 @@ def streaming_row(score: StreamingScore) -> dict[str, Any]:
 
 def streaming_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Rows as a table for the terminal."""
-    table = Table(caption=CAPTION)
-    for name, heading in COLUMNS.items():
-        table.add_column(heading, justify="left" if name in {"language", "keep"} else "right")
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in COLUMNS))
-    return table
+    return score_table(rows, COLUMNS, {"language", "keep"}, CAPTION)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
+from rtstream.cli.score_table import score_table
 from rtstream.training.evaluate_translation import inputs, score, tokens_per_second
 from rtstream.translation.built_in import BuiltInTranslator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.table import Table
 
     from rtstream.training.pairs import References
     from rtstream.translation.translator import Translator
@@ -66,12 +67,7 @@ def text_scores(
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Rows as a table for the terminal."""
-    table = Table(caption=CAPTION)
-    for name, heading in COLUMNS.items():
-        table.add_column(heading, justify="left" if name in {"language", "input"} else "right")
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in COLUMNS))
-    return table
+    return score_table(rows, COLUMNS, {"language", "input"}, CAPTION)
 
 
 def _translated(translator: Translator, language: str, english: Sequence[str]) -> list[str]:

@@ -25,6 +25,18 @@ def read_languages(context: click.Context, parameter: click.Parameter, value: st
         raise click.BadParameter(str(error), context, parameter) from None
 
 
+def translate_option(help_: str, *, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``--translate`` for a click command, whose function gets the tags as ``languages``, none where there is none."""
+    return click.option(
+        "--translate",
+        "languages",
+        callback=read_languages,
+        metavar="LANGUAGES",
+        help=f"{help_}: tags with commas between them, as in es,pt-BR.",
+        **({"required": True} if required else {"default": ""}),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TranslationOptions:
     """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones."""
@@ -43,14 +55,7 @@ class TranslationOptions:
 def translation_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a click command, whose function gets them as ``translation``, a TranslationOptions."""
 
-    @click.option(
-        "--translate",
-        "languages",
-        callback=read_languages,
-        default="",
-        metavar="LANGUAGES",
-        help="Translate into these: tags with commas between them, as in es,pt-BR.",
-    )
+    @translate_option("Translate into these")
     @click.option(
         "--translation-model",
         "given",

@@ -65,3 +65,8 @@ def test_what_is_missing_is_told(evaluate, translate, told):
     assert out == ""
     assert told in err
     assert "Traceback" not in err
+
+
+def test_languages_must_be_named(capsys):
+    assert main(["eval-translation", "somewhere"]) == 2
+    assert "Missing option '--translate'" in capsys.readouterr().err
