@@ -209,11 +209,14 @@ class Decoder(nn.Module):
             values.append(torch.cat([state.cross_values[index], v], dim=1))
         return replace(state, cross_keys=tuple(keys), cross_values=tuple(values))
 
-    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+    def step(
+        self, tokens: Tensor, state: DecoderState, *, scored: int | None = None
+    ) -> tuple[Tensor, Tensor, DecoderState]:
         """Read (n,) further tokens.
 
-        Returns logits (n, vocabulary), the mean cross-attention of the alignment heads (n, frames), which is zero
-        where there are none, and the next state. Raises ValueError past ``max_tokens``.
+        Returns logits (n, vocabulary), or those after the last ``scored`` tokens alone, the mean cross-attention of the
+        alignment heads (n, frames), which is zero where there are none, and the next state. Raises ValueError past
+        ``max_tokens``.
         """
         start, n = state.tokens, tokens.shape[0]
         if start + n > self.config.max_tokens:
@@ -239,7 +242,11 @@ class Decoder(nn.Module):
                     alignment = alignment + weights[head] / len(self.config.alignment_heads)
             x = x + layer.cross_out((weights @ state.cross_values[index]).transpose(-3, -2).flatten(-2))
             x = layer.feed_forward(x)
-        return self.logits(x), alignment, replace(state, keys=tuple(keys), values=tuple(values))
+        return (
+            self.logits(x if scored is None else x[-scored:]),
+            alignment,
+            replace(state, keys=tuple(keys), values=tuple(values)),
+        )
 
     def begin(self, states: Tensor, mask: Tensor | None = None) -> BatchState:
         """No tokens yet, and these states (batch, n, d_model) to attend to; ``mask`` (batch, n), all by default."""

@@ -2,7 +2,8 @@
 
 Whisper's shape (two convolutions, 50 frames a second, pre-norm layers, GELU) with attention by chunk: a frame sees its
 own chunk and ``left_context`` frames before it, never a later chunk. ``forward`` computes whole segments under that
-mask, for training; ``step`` computes the same function chunk by chunk, its state an explicit value.
+mask, for training; ``step`` computes the same function chunk by chunk, its state an explicit value, and on request
+keeps the newest frames open until they have been seen together with those that follow them.
 """
 
 from __future__ import annotations
@@ -105,15 +106,29 @@ class EncoderConfig(StackConfig):
 class EncoderState:
     """What one stream carries from chunk to chunk; never written to in place.
 
-    ``mel``: frames (n, n_mels) not yet used by the first convolution, ``conv``: (1, d) its last output; ``keys`` and
-    ``values``: (layers, heads, n, d_head) of the last ``left_context`` frames; ``frames``: encoder frames given so far.
+    ``mel``: frames (n, n_mels) not yet used by the first convolution, ``conv``: (1, d) its last output; ``open``:
+    (n, d) output of the convolutions for the frames that are to be encoded again; ``keys`` and ``values``: (layers,
+    heads, n, d_head) of the last ``left_context`` frames before those; ``frames``: encoder frames before those.
     """
 
     mel: Tensor
     conv: Tensor
+    open: Tensor
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """States that a step brings, (n, d_model).
+
+    ``settled`` follow those of earlier steps and are not changed again; ``open`` follow them, until the next step gives
+    better ones for the same frames.
+    """
+
+    settled: Tensor
+    open: Tensor
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
@@ -267,28 +282,36 @@ class Encoder(nn.Module):
         c = self.config
         weight = self.conv1.weight
         empty = tuple(weight.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
-        return EncoderState(weight.new_zeros(1, c.n_mels), weight.new_zeros(1, c.d_model), empty, empty, 0)
+        mel, frame = weight.new_zeros(1, c.n_mels), weight.new_zeros(1, c.d_model)
+        return EncoderState(mel, frame, frame[:0], empty, empty, 0)
 
-    def step(self, mel: Tensor, state: EncoderState, chunk: int, *, last: bool = False) -> tuple[Tensor, EncoderState]:
-        """States of the chunks that (n, n_mels) further mel frames complete, (frames, d_model), and the next state.
+    def step(
+        self, mel: Tensor, state: EncoderState, chunk: int, *, ahead: int = 0, last: bool = False
+    ) -> tuple[Encoded, EncoderState]:
+        """States of the chunks that (n, n_mels) further mel frames complete, and the next state.
 
         A chunk of C encoder frames needs 2 C + 1 mel frames: the convolutions look one frame ahead. ``last`` ends
-        the segment: the remaining frames make a shorter chunk. The result equals ``forward``'s with the same chunk.
+        the segment: the remaining frames make a shorter chunk, and all are settled.
+
+        The newest ``ahead`` frames stay open: they are encoded again together with the next chunk, so that each frame
+        is settled when it has seen as many that follow it, or more. That is Emformer's look-ahead (arXiv 2010.10759)
+        without its delay, for ``ahead`` / ``chunk`` more computing. Without it ``settled`` is what ``forward`` gives.
         """
         state = replace(state, mel=torch.cat([state.mel, mel]))
-        outputs = []
+        settled = [state.open[:0]]
+        newest = state.open[:0]
         # state.mel starts one frame before the next chunk's first, so whole chunks need 2 * chunk + 2 frames of it.
         while state.mel.shape[0] >= 2 * chunk + 2:
             x, state = self._convolve(state, chunk)
-            x, state = self._attend(x, state)
-            outputs.append(x)
-        if last and state.mel.shape[0] > 1:
-            x, state = self._convolve_last(state)
-            x, state = self._attend(x, state)
-            outputs.append(x)
-        if not outputs:
-            return mel.new_zeros(0, self.config.d_model), state
-        return torch.cat(outputs), state
+            encoded, state = self._attend(x, state, ahead)
+            settled.append(encoded.settled)
+            newest = encoded.open
+        if last and (state.mel.shape[0] > 1 or len(state.open)):
+            x, state = self._convolve_last(state) if state.mel.shape[0] > 1 else (state.open[:0], state)
+            encoded, state = self._attend(x, state, 0)
+            settled.append(encoded.settled)
+            newest = encoded.open
+        return Encoded(torch.cat(settled), newest), state
 
     def _convolve(self, state: EncoderState, chunk: int) -> tuple[Tensor, EncoderState]:
         used = state.mel[: 2 * chunk + 2]
@@ -305,20 +328,31 @@ class Encoder(nn.Module):
     def _stride(self, hidden: Tensor) -> Tensor:
         return F.gelu(F.conv1d(hidden.T[None], self.conv2.weight, self.conv2.bias, stride=2))[0].T
 
-    def _attend(self, x: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        end = state.frames + x.shape[0]
+    def _attend(self, new: Tensor, state: EncoderState, ahead: int) -> tuple[Encoded, EncoderState]:
+        frames = torch.cat([state.open, new])
+        end = state.frames + frames.shape[0]
         if end > self.config.max_frames:
             msg = f"a segment of more than {self.config.max_frames} frames: cut it sooner"
             raise ValueError(msg)
-        x = x + self.positions[state.frames : end]
+        x = frames + self.positions[state.frames : end]
         keys, values = [], []
-        context = self.config.left_context
+        settled = max(frames.shape[0] - ahead, 0)
+        known = state.keys[0].shape[1] + settled
+        kept = slice(max(known - self.config.left_context, 0), known)
         for index, layer in enumerate(self.layers):
             group = self.group_of(index)
             q, k, v = layer.project(x, group)
             k = torch.cat([state.keys[index], k], dim=1)
             v = torch.cat([state.values[index], v], dim=1)
             x = layer.merge(x, F.scaled_dot_product_attention(q[None], k[None], v[None])[0], group)
-            keys.append(k[:, max(k.shape[1] - context, 0) :])
-            values.append(v[:, max(v.shape[1] - context, 0) :])
-        return self.norm(x), replace(state, keys=tuple(keys), values=tuple(values), frames=end)
+            keys.append(k[:, kept])
+            values.append(v[:, kept])
+        states = self.norm(x)
+        following = replace(
+            state,
+            open=frames[settled:],
+            keys=tuple(keys),
+            values=tuple(values),
+            frames=state.frames + settled,
+        )
+        return Encoded(states[:settled], states[settled:]), following

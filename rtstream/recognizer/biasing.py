@@ -232,30 +232,41 @@ class BiasedText:
     def __init__(self, biaser: Biaser) -> None:
         self.words: list[str] = []
         self._biaser = biaser
-        self._heard = biaser.spotter.initial_state()
+        self._settled = self._heard = biaser.spotter.initial_state()
         self._taken = 0  # of CTC's own words
 
     def add_tokens(
-        self, added: list[int], committed: list[int], log_probs: LogProbs, decoder: GreedyDecoder, state: DecoderState
+        self,
+        added: list[int],
+        committed: list[int],
+        log_probs: LogProbs,
+        decoder: GreedyDecoder,
+        state: DecoderState,
+        *,
+        settled: int,
     ) -> list[int]:
-        """What to commit of the decoder's ``added`` tokens, with phrases in them; ``log_probs``: all until now."""
+        """What to commit of the decoder's ``added`` tokens, with phrases in them.
+
+        ``log_probs``: all until now, of which the first ``settled`` do not change again.
+        """
         kept, words = len(_words(committed, decoder)), _words([*committed, *added], decoder)
-        settled = self._settled(words, kept, log_probs)
-        liking = Liking(decoder, state, settled, committed, kept, ended=False)
-        new = self._biaser.rewrite(settled, log_probs, self._heard.found, liking, kept=kept, ended=False)[kept:]
+        said = self._said(words, kept, log_probs, settled)
+        liking = Liking(decoder, state, said, committed, kept, ended=False)
+        new = self._biaser.rewrite(said, log_probs, self._heard.found, liking, kept=kept, ended=False)[kept:]
         self.words += self._biaser.spelling.write(new)
         return added if new == words[kept:] else decoder.tokenizer.encode("".join(f" {word}" for word in new))
 
     def add_text(self, text: str, log_probs: LogProbs) -> None:
-        """Take what CTC's own text has grown to; ``log_probs``: all until now."""
-        settled = self._settled(text.split(), self._taken, log_probs)
-        new = self._biaser.rewrite(settled, log_probs, self._heard.found, None, kept=self._taken, ended=False)
+        """Take what CTC's own text has grown to; ``log_probs``: all until now, none of which changes again."""
+        said = self._said(text.split(), self._taken, log_probs, len(log_probs))
+        new = self._biaser.rewrite(said, log_probs, self._heard.found, None, kept=self._taken, ended=False)
         self.words += self._biaser.spelling.write(new[self._taken :])
-        self._taken = len(settled)
+        self._taken = len(said)
 
-    def _settled(self, words: list[str], kept: int, log_probs: LogProbs) -> list[str]:
+    def _said(self, words: list[str], kept: int, log_probs: LogProbs, settled: int) -> list[str]:
         """The words without those at the end in whose place a phrase is still being said, as it seems."""
-        self._heard = self._biaser.spotter.step(log_probs[self._heard.frames :], self._heard)
+        self._settled = self._biaser.spotter.step(log_probs[self._settled.frames : settled], self._settled)
+        self._heard = self._biaser.spotter.step(log_probs[settled:], self._settled)
         begun = self._biaser.spotter.half_heard(self._heard)
         if begun is None or len(words) <= kept:
             return words

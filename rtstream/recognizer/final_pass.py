@@ -18,6 +18,7 @@ TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
 SPARE_TOKENS = 6
 MAX_PERIOD = 24
 REPEATS = 3
+LITTLE_ATTENTION = 0.003
 REWIND_FRAMES = 75  # attention that falls back by 1.5 s begins the text again
 
 
@@ -37,6 +38,18 @@ def repeats(tokens: list[int]) -> bool:
         if len(tail) == period * times and tail == tail[:period] * times:
             return True
     return False
+
+
+def places(attention: Tensor) -> list[int]:
+    """The frame that each step attended to, of (steps, frames) cross-attention.
+
+    Much of it rests on a few frames at every step, wherever the speaker is (attention sinks, arXiv 2309.17453): what
+    counts is by how many times a frame has more than it had on average in the steps before.
+    """
+    steps = torch.arange(1, len(attention) + 1, device=attention.device)[:, None]
+    before = (attention.cumsum(dim=0) - attention) / (steps - 1).clamp(min=1)
+    found: list[int] = (attention / (before + LITTLE_ATTENTION)).argmax(dim=-1).tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +84,10 @@ class GreedyDecoder:
         self.allowed = torch.zeros(len(tokenizer))
         self.allowed[tokenizer.unwritten] = -torch.inf
 
-    def _read(self, tokens: list[int], state: DecoderState) -> tuple[list[int], Tensor, DecoderState]:
-        logits, attention, state = self.decoder.step(torch.tensor(tokens), state)
-        best: list[int] = (logits + self.allowed).argmax(dim=-1).tolist()
-        return best, attention, state
+    def _read(self, tokens: list[int], state: DecoderState) -> tuple[int, Tensor, DecoderState]:
+        """The likeliest token after these, what each of them attended to, and the next state."""
+        logits, attention, state = self.decoder.step(torch.tensor(tokens), state, scored=1)
+        return int((logits[-1] + self.allowed).argmax()), attention, state
 
     def no_speech(self, state: DecoderState) -> float:
         """Probability that nobody speaks in the frames of ``state``."""
@@ -110,7 +123,7 @@ class GreedyDecoder:
             tokens.append(following)
             if len(tokens) >= limit or repeats(tokens):
                 return Decoded(tokens, ended=False, no_speech=no_speech)
-            (following,), _, state = self._read([following], state)
+            following, _, state = self._read([following], state)
         return Decoded(tokens, ended=True, no_speech=no_speech)
 
     def extend(self, state: DecoderState, committed: list[int], stop_frames: int) -> list[int]:
@@ -122,20 +135,20 @@ class GreedyDecoder:
         """
         state = state.rewound(0)
         limit = self.limit(state)
-        best, attention, state = self._read([*self.prompt, *committed], state)
-        following = best[-1]
+        following, attention, state = self._read([*self.prompt, *committed], state)
         # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
-        heard = max(attention[len(self.prompt) - 1 : -1].argmax(dim=-1).tolist(), default=0)
+        heard = max(places(attention)[len(self.prompt) - 1 : -1], default=0)
         added: list[int] = []
         while following != self.tokenizer.end and len(committed) + len(added) < limit:
-            place = int(attention[-1].argmax())
+            place = places(attention)[-1]
             if place >= state.frames - stop_frames or place < heard - REWIND_FRAMES:
                 return self._whole_words(added, following)
             heard = max(heard, place)
             added.append(following)
             if repeats([*committed, *added]):
                 return []
-            (following,), attention, state = self._read([following], state)
+            following, newest, state = self._read([following], state)
+            attention = torch.cat([attention, newest])
         return added if following == self.tokenizer.end else self._whole_words(added, following)
 
     def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:

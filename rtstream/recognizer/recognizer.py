@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
     from rtstream.recognizer.phrases import Phrase
 
+FRAME_MS = 1000 // FRAMES_PER_SECOND
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
 
@@ -26,15 +27,19 @@ class RecognizerConfig:
 
     ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end, and needs
     ``reencode``.
-    ``partials``: what writes them, or ``none``. ``stop_ms``: how far behind the newest audio the decoder's partials
-    stay. ``reencode``: whether a segment that has ended is encoded once more, with full context, for its final: fewer
-    errors, for as much encoding again and a delay that grows with the segment. ``words``: whether events carry words
-    with times and confidence. ``phrases``: what is to be found where it is said; without any nothing is looked for.
+    ``partials``: what writes them, or ``none``.
+    ``ahead_ms``: how much of the newest audio is encoded again with the next chunk, when what follows it is known: the
+    decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
+    newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
+    full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
+    ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;
+    without any nothing is looked for.
     """
 
     chunk_ms: int = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
-    stop_ms: int = 200
+    ahead_ms: int = 320
+    stop_ms: int = 400
     reencode: bool = True
     words: bool = False
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -52,6 +57,9 @@ class Recognizer:
         if not (config.chunk_ms or config.reencode):
             msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
             raise ConfigError(msg)
+        if config.ahead_ms < 0 or config.ahead_ms % FRAME_MS:
+            msg = f"ahead_ms: {config.ahead_ms} is not allowed; give a multiple of {FRAME_MS} from 0 on"
+            raise ConfigError(msg)
         self.bundle = bundle
         self.config = config
         self.encoder = bundle.model.encoder
@@ -61,4 +69,8 @@ class Recognizer:
         self.decoder = GreedyDecoder(bundle.model.decoder, bundle.tokenizer)
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         whole = bundle.config.encoder.max_frames
-        self.chunk_frames = config.chunk_ms * FRAMES_PER_SECOND // 1000 or whole
+        self.chunk_frames = config.chunk_ms // FRAME_MS or whole
+        # Else nothing is made of the chunks: a final's segment is encoded whole.
+        self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or not config.reencode)
+        self.ahead_frames = config.ahead_ms // FRAME_MS if config.partials == "decoder" else 0
+        self.stop_frames = config.stop_ms // FRAME_MS

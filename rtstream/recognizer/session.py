@@ -8,15 +8,16 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
+from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
-from rtstream.recognizer.ctc_search import LogProbs, greedy_text
+from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.guard import borne_out, spoken, written_alone
+from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.words import time_words
 
 if TYPE_CHECKING:
@@ -53,16 +54,12 @@ class _OpenSegment:
         self.start = self.end = start
         self.mel = recognizer.features.initial_state()
         self.encoder = recognizer.encoder.initial_state()
-        self.decoder = recognizer.bundle.model.decoder.initial_state()
+        # What later frames change nothing of, and that with the newest frames, which they do.
+        self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state())
         self.features: list[Tensor] = []
-        self.posteriors: list[LogProbs] = []
         self.committed: list[int] = []
         self.text = ""
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
-
-    @property
-    def log_probs(self) -> LogProbs:
-        return np.concatenate(self.posteriors) if self.posteriors else np.zeros((0, 1), np.float32)
 
 
 class RecognizerSession:
@@ -96,25 +93,32 @@ class RecognizerSession:
                 mel = torch.cat([mel, r.features.finish(segment.mel)])
             if r.config.reencode:
                 segment.features.append(mel)
-        states = mel.new_zeros(0, r.bundle.config.encoder.d_model)
-        if r.config.chunk_ms:
+        new = False
+        if r.by_chunks and not (audio.last and r.config.reencode):
             with self.times.measure("encoder"):
-                states, segment.encoder = r.encoder.step(mel, segment.encoder, r.chunk_frames, last=audio.last)
-        if len(states):
-            self._add(states, segment, heard=len(states))
+                encoded, segment.encoder = r.encoder.step(
+                    mel, segment.encoder, r.chunk_frames, ahead=r.ahead_frames, last=audio.last
+                )
+            new = len(encoded.settled) + len(encoded.open) > 0
+            if new:
+                segment.settled = self._hear(encoded.settled, segment.settled)
+                segment.heard = self._hear(encoded.open, segment.settled)
         if audio.last:
             self._open = None
             final = self._final(audio.segment, segment)
             return [final] if final is not None else []
-        partial = self._partial(audio.segment, segment) if len(states) else None
+        partial = self._partial(audio.segment, segment) if new else None
         return [partial] if partial is not None else []
 
-    def _add(self, states: Tensor, segment: _OpenSegment, *, heard: int) -> None:
-        """Take further states, of which the first ``heard`` are the segment's and the others its padding's."""
+    def _hear(self, states: Tensor, before: Heard, *, spoken: int | None = None) -> Heard:
+        """What is known with further states; of them the first ``spoken`` are the segment's, others its padding's."""
+        if not len(states):
+            return before
         with self.times.measure("ctc"):
-            segment.posteriors.append(self.recognizer.ctc(states[:heard]).numpy())
+            posteriors = self.recognizer.ctc(states[:spoken]).numpy()
         with self.times.measure("decoder"):
-            segment.decoder = self.recognizer.bundle.model.decoder.extend(states, segment.decoder)
+            decoder = self.recognizer.bundle.model.decoder.extend(states, before.decoder)
+        return Heard(decoder, (*before.posteriors, posteriors))
 
     def _encode_whole(self, segment: _OpenSegment) -> None:
         """Put the states of the whole segment, with full context, in the place of those of its chunks."""
@@ -127,68 +131,89 @@ class RecognizerSession:
             whole = min(-(-context_frames(frames, most) // SHAPE_STEP) * SHAPE_STEP, most)
             padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
             states = r.encoder(padded[None])[0, : frames + SEEN_FRAMES]
-        segment.posteriors.clear()
-        segment.decoder = r.bundle.model.decoder.initial_state()
-        self._add(states, segment, heard=frames)
+        segment.heard = self._hear(states, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
         if r.config.partials == "none":
             return None
+        before = list(segment.biased.words) if segment.biased is not None else []
         if r.config.partials == "ctc":
-            with self.times.measure("ctc"):
-                text = greedy_text(segment.log_probs, r.letters)
-                # Until a space follows, the last word may go on.
-                text = text if segment.log_probs[-1].argmax() == r.letters.index(" ") + 1 else text.rpartition(" ")[0]
-            if segment.biased is not None:
-                with self.times.measure("phrases"):
-                    segment.biased.add_text(text, segment.log_probs)
+            heard, committed = segment.settled, []  # what is open may come out otherwise: a partial takes nothing back
+            text = self._grown_by_ctc(segment)
         else:
-            with self.times.measure("partials"):
-                stop = r.config.stop_ms // 20
-                added = r.decoder.extend(segment.decoder, segment.committed, stop)
-            if segment.biased is not None:
-                with self.times.measure("phrases"):
-                    added = segment.biased.add_tokens(
-                        added, segment.committed, segment.log_probs, r.decoder, segment.decoder
-                    )
-            segment.committed += added
-            text = self._written(segment.committed)
+            heard = segment.heard
+            committed = self._grown_by_decoder(segment)
+            text = self._written(committed)
         if segment.biased is not None and text:
             text = " ".join(segment.biased.words)
-        if len(text) <= len(segment.text) or not borne_out(text, segment.log_probs, r.letters, r.config.guard):
+        if not self._may_be_shown(text, heard, segment):
+            if segment.biased is not None and r.config.partials == "decoder":
+                segment.biased.words = before  # nobody has seen it: more audio may bring something better
             return None
-        if not segment.text:
-            with self.times.measure("guard"):
-                no_speech = r.decoder.no_speech(segment.decoder)
-                if not spoken(text, no_speech, segment.log_probs, r.letters, r.config.guard, partial=True):
-                    return None
-        segment.text = text
-        end = segment.start + segment.decoder.frames * SAMPLE_RATE // 50
+        segment.committed, segment.text = committed, text
+        end = segment.start + heard.decoder.frames * SAMPLE_RATE // FRAMES_PER_SECOND
         return Partial(number, segment.start, min(end, segment.end), text, self._words(text, segment))
+
+    def _grown_by_ctc(self, segment: _OpenSegment) -> str:
+        """CTC's text of the settled frames, whole words only."""
+        letters, log_probs = self.recognizer.letters, segment.settled.log_probs
+        with self.times.measure("ctc"):
+            text = greedy_text(log_probs, letters)
+            if text and log_probs[-1].argmax() != letters.index(" ") + 1:  # until a space follows, a word may go on
+                text = text.rpartition(" ")[0]
+        if segment.biased is not None:
+            with self.times.measure("phrases"):
+                segment.biased.add_text(text, log_probs)
+        return text
+
+    def _grown_by_decoder(self, segment: _OpenSegment) -> list[int]:
+        """The tokens that have been shown, and those that the decoder adds to them now."""
+        r, heard = self.recognizer, segment.heard
+        with self.times.measure("partials"):
+            added = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames)
+        if segment.biased is not None:
+            with self.times.measure("phrases"):
+                settled = len(segment.settled.log_probs)
+                added = segment.biased.add_tokens(
+                    added, segment.committed, heard.log_probs, r.decoder, heard.decoder, settled=settled
+                )
+        return [*segment.committed, *added]
+
+    def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment) -> bool:
+        """Whether a text is longer than what has been shown, and what was heard bears it out."""
+        r = self.recognizer
+        if len(text) <= len(segment.text) or not borne_out(text, heard.log_probs, r.letters, r.config.guard):
+            return False
+        if segment.text:
+            return True
+        with self.times.measure("guard"):
+            no_speech = r.decoder.no_speech(heard.decoder)
+            return spoken(text, no_speech, heard.log_probs, r.letters, r.config.guard, partial=True)
 
     def _final(self, number: int, segment: _OpenSegment) -> Final | None:
         r = self.recognizer
         if r.config.reencode and any(map(len, segment.features)):
             self._encode_whole(segment)
-        if not segment.posteriors:
+        heard = segment.heard
+        if not heard.posteriors:
             return None
         with self.times.measure("finals"):
-            decoded = r.decoder.transcribe(segment.decoder, segment.committed)
+            decoded = r.decoder.transcribe(heard.decoder, segment.committed)
             text = self._written(decoded.tokens)
         with self.times.measure("guard"):
-            trusted = decoded.ended and borne_out(text, segment.log_probs, r.letters, r.config.guard)
+            trusted = decoded.ended and borne_out(text, heard.log_probs, r.letters, r.config.guard)
             if not trusted:
-                text = written_alone(segment.log_probs, r.letters, r.config.guard)
-            if not segment.text and not spoken(text, decoded.no_speech, segment.log_probs, r.letters, r.config.guard):
+                text = written_alone(heard.log_probs, r.letters, r.config.guard)
+            if not segment.text and not spoken(text, decoded.no_speech, heard.log_probs, r.letters, r.config.guard):
                 return None
         text = text or segment.text  # what has been shown gets a final
         if not text:
             return None
         if r.biaser is not None:
             with self.times.measure("phrases"):
-                asked = (r.decoder, segment.decoder) if trusted else ()
-                text = r.biaser.correct(text, segment.log_probs, *asked)
+                asked = (r.decoder, heard.decoder) if trusted else ()
+                text = r.biaser.correct(text, heard.log_probs, *asked)
         words = self._words(text, segment)
         return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
 
@@ -201,4 +226,4 @@ class RecognizerSession:
         if not self.recognizer.config.words:
             return ()
         with self.times.measure("words"):
-            return time_words(text, segment.log_probs, self.recognizer.letters, segment.start)
+            return time_words(text, segment.heard.log_probs, self.recognizer.letters, segment.start)

@@ -41,6 +41,18 @@ def test_steps_and_extensions_of_any_size_equal_the_whole(tokens, frames, data):
     assert (state.tokens, state.frames) == (len(tokens), frames)
 
 
+@pytest.mark.parametrize("scored", [1, 2, 4])
+def test_only_the_last_tokens_are_scored_where_no_more_is_wanted(scored):
+    decoder, tokens = make_decoder(), torch.tensor([1, 2, 3, 4])
+    with torch.no_grad():
+        state = decoder.extend(noise(9, 16), decoder.initial_state())
+        every, attention, after = decoder.step(tokens, state)
+        last, same, other = decoder.step(tokens, state, scored=scored)
+    assert_close(last, every[-scored:])
+    assert torch.equal(same, attention)
+    assert other.tokens == after.tokens
+
+
 @settings(max_examples=30)
 @given(tokens=TOKENS, other=TOKENS, kept=st.integers(0, 12))
 def test_rewound_state_forgets_tokens_but_keeps_later_frames(tokens, other, kept):

@@ -16,16 +16,16 @@ CHUNKS = st.integers(1, 40)
 LEFT_CONTEXTS = st.integers(0, 20)
 
 
-def stream(encoder, mel, chunk, cuts):
-    """Feed ``mel`` in blocks that end at ``cuts``; the blocks' outputs."""
+def stream(encoder, mel, chunk, cuts, ahead=0):
+    """Feed ``mel`` in blocks that end at ``cuts``; what each of them settles."""
     state = encoder.initial_state()
     bounds = [0, *sorted(cuts), len(mel)]
     outputs = []
     for start, end in itertools.pairwise(bounds):
-        states, state = encoder.step(mel[start:end], state, chunk)
-        outputs.append(states)
-    states, _ = encoder.step(mel[:0], state, chunk, last=True)
-    return [*outputs, states]
+        encoded, state = encoder.step(mel[start:end], state, chunk, ahead=ahead)
+        outputs.append(encoded.settled)
+    encoded, _ = encoder.step(mel[:0], state, chunk, ahead=ahead, last=True)
+    return [*outputs, encoded.settled]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -60,11 +60,52 @@ def test_chunk_of_the_whole_segment_equals_full_context(frames):
 
 
 @settings(max_examples=20)
+@given(data=st.data())
+def test_what_looks_ahead_is_the_same_for_any_block_cuts(data):
+    encoder = make_encoder(left_context=data.draw(LEFT_CONTEXTS))
+    mel, chunk, ahead = noise(data.draw(MEL_FRAMES), 6), data.draw(CHUNKS), data.draw(CHUNKS)
+    cuts = data.draw(st.lists(st.integers(0, len(mel)), max_size=8))
+    with torch.no_grad():
+        assert_close(
+            torch.cat(stream(encoder, mel, chunk, cuts, ahead)), torch.cat(stream(encoder, mel, chunk, [], ahead))
+        )
+
+
+@settings(max_examples=20)
+@given(frames=MEL_FRAMES, chunk=CHUNKS)
+def test_look_ahead_past_the_segment_is_full_context(frames, chunk):
+    encoder, mel = make_encoder(left_context=0), noise(frames, 6)
+    with torch.no_grad():
+        assert_close(torch.cat(stream(encoder, mel, chunk, range(frames), ahead=frames)), encoder(mel[None])[0])
+
+
+@settings(max_examples=20)
+@given(chunks=st.integers(1, 6), chunk=st.integers(1, 6), ahead=st.integers(0, 12))
+def test_newest_frames_are_open_and_a_settled_one_has_seen_those_that_follow(chunks, chunk, ahead):
+    encoder, mel = make_encoder(), noise(2 * chunks * chunk + 1, 6)
+    state = encoder.initial_state()
+    with torch.no_grad():
+        encoded, state = encoder.step(mel, state, chunk, ahead=ahead)
+        assert len(encoded.open) == min(ahead, chunks * chunk) == len(state.open)
+        assert len(encoded.settled) + len(encoded.open) == chunks * chunk
+        assert state.frames == len(encoded.settled)
+        assert all(k.shape[1] <= len(encoded.settled) for k in state.keys)
+        changed = mel.clone()
+        changed[-2:] += 1.0  # of the newest frame and the one that its convolution sees
+        other, _ = encoder.step(changed, encoder.initial_state(), chunk, ahead=ahead)
+    seen = [bool((a != b).any()) for a, b in zip(encoded.settled, other.settled, strict=True)]
+    before = max(0, (chunks - 1) * chunk - ahead)  # settled before the newest chunk came
+    assert not any(seen[:before])
+    assert all(seen[before:])
+
+
+@settings(max_examples=20)
 @given(frames=st.integers(1, 70), chunk=CHUNKS)
 def test_chunk_comes_out_as_soon_as_its_last_mel_frame_and_one_more_are_there(frames, chunk):
     encoder = make_encoder()
     with torch.no_grad():
-        states, state = encoder.step(noise(frames, 6), encoder.initial_state(), chunk)
+        encoded, state = encoder.step(noise(frames, 6), encoder.initial_state(), chunk)
+    states = encoded.settled
     assert len(states) == max(0, (frames - 1) // (2 * chunk)) * chunk
     assert state.frames == len(states)
 
@@ -136,8 +177,8 @@ def test_state_is_a_value_that_can_be_continued_twice():
         one, _ = encoder.step(mel[30:], state, 4, last=True)
         other, _ = encoder.step(mel[30:].flip(0), state, 4, last=True)
         again, _ = encoder.step(mel[30:], state, 4, last=True)
-    assert torch.equal(one, again)
-    assert not torch.allclose(one, other)
+    assert torch.equal(one.settled, again.settled)
+    assert not torch.allclose(one.settled, other.settled)
 
 
 def test_two_streams_through_one_encoder_do_not_meet():
@@ -148,7 +189,7 @@ def test_two_streams_through_one_encoder_do_not_meet():
         for start in range(0, 50, 7):
             for index, mel in enumerate((one, two)):
                 out, states[index] = encoder.step(mel[start : start + 7], states[index], 3)
-                together[index].append(out)
+                together[index].append(out.settled)
         alone = [torch.cat(stream(encoder, mel, 3, [])[:1]) for mel in (one, two)]
     assert_close([torch.cat(parts) for parts in together], alone)
 
@@ -165,8 +206,8 @@ def test_state_is_bounded_by_left_context_and_chunk():
 
 def test_segment_without_audio_has_no_states():
     encoder = make_encoder()
-    states, _ = encoder.step(noise(0, 6), encoder.initial_state(), 4, last=True)
-    assert states.shape == (0, 16)
+    encoded, _ = encoder.step(noise(0, 6), encoder.initial_state(), 4, ahead=2, last=True)
+    assert encoded.settled.shape == encoded.open.shape == (0, 16)
 
 
 def test_longer_segment_than_positions_is_refused():

@@ -86,14 +86,14 @@ def test_final_is_that_of_the_padded_segment(bundle, speech, count):
 @pytest.mark.parametrize("count", [700, 8_000, 16_123, 90_000])
 def test_decoder_sees_a_second_of_the_padding_and_ctc_none(bundle, speech, count):
     _, segment = recognised(bundle, speech[:count], [count - 300])
-    assert segment.decoder.frames == math.ceil(count / 320) + SEEN_FRAMES
-    assert len(segment.log_probs) == math.ceil(count / 320)
+    assert segment.heard.decoder.frames == math.ceil(count / 320) + SEEN_FRAMES
+    assert len(segment.heard.log_probs) == math.ceil(count / 320)
 
 
 def test_longest_segment_leaves_no_room_for_padding(bundle, speech):
     samples = np.resize(speech, 30 * 16_000)
     _, segment = recognised(bundle, samples, [100_000], chunk_ms=1280, partials="none")
-    assert segment.decoder.frames == len(segment.log_probs) == 1500
+    assert segment.heard.decoder.frames == len(segment.heard.log_probs) == 1500
 
 
 @pytest.mark.parametrize("chunk_ms", [320, 640, 1280])
@@ -127,7 +127,7 @@ def test_without_chunks_there_are_no_partials(bundle, speech):
 def test_without_whole_segments_finals_are_those_of_the_chunks(bundle, speech):
     events, segment = recognised(bundle, speech[:60_000], [30_000], reencode=False, partials="ctc")
     assert any(isinstance(event, Partial) for event in events)
-    assert segment.decoder.frames == len(segment.log_probs) == 188
+    assert segment.heard.decoder.frames == len(segment.heard.log_probs) == 188
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, repeats, token_limit
+from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, places, repeats, token_limit
 from tests.bundle.tiny_tokenizer import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -16,14 +16,15 @@ TOKENIZER = make_tokenizer()
 class Scripted(Decoder):
     """Says the given tokens, then ends; attends to the frame given for each."""
 
-    def __init__(self, says, frames=None):
+    def __init__(self, says, frames=None, sink=None):
         super().__init__(DecoderConfig(len(TOKENIZER), 8, 1, 8, 1))
         self.says = says
         self.heard = frames or list(range(len(says)))
+        self.sink = sink
         self.calls = 0
         self.read = 0
 
-    def step(self, tokens, state):
+    def step(self, tokens, state, *, scored=None):
         self.calls += 1
         self.read += len(tokens)
         prompt = len(TOKENIZER.prompt())
@@ -35,9 +36,11 @@ class Scripted(Decoder):
             logits[row, following] = 1.0
             if 0 <= place < len(self.heard):
                 attention[row, min(self.heard[place], state.frames - 1)] = 1.0
+            if self.sink is not None:
+                attention[row, self.sink] += 2.0
         grown = state.tokens + len(tokens)
         keys = tuple(torch.zeros(1, grown, 8) for _ in state.keys)
-        return logits, attention, replace(state, keys=keys, values=keys)
+        return logits[-(scored or len(tokens)) :], attention, replace(state, keys=keys, values=keys)
 
     def at(self, frames):
         return self.extend(torch.zeros(frames, 8), self.initial_state())
@@ -102,6 +105,26 @@ def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words():
     assert texts[-1] == " one two three"
     assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     assert all(text in {"", " one", " one two", " one two three"} for text in texts)
+
+
+@pytest.mark.parametrize("sink", [0, 7, 200, 399])
+def test_a_frame_that_every_step_attends_to_most_neither_stops_a_partial_nor_lets_it_go_on(sink):
+    says = words("one two three")
+    frames = [100 + 20 * place for place in range(len(says))]
+    decoder = Scripted(says, frames, sink)
+    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 20)
+    assert TOKENIZER.decode(added) == " one two three"
+    if sink < 100:
+        added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(110), [], 20)
+        assert added == []
+
+
+def test_places_are_where_a_step_attends_to_more_than_those_before_it():
+    attention = torch.full((4, 50), 0.01)
+    attention[:, 9] = 0.3
+    for step, frame in enumerate([20, 30, 25, 40]):
+        attention[step, frame] = 0.1
+    assert places(attention)[1:] == [30, 25, 40]
 
 
 def test_a_partial_does_not_begin_the_text_again():
