@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtstream.bundle.config import from_dict, to_dict
+from rtstream.bundle.deflate import BITS
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
@@ -25,10 +26,11 @@ from rtstream.errors import BundleError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rtstream.bundle.files import Weights
     from rtstream.nn.model import ModelConfig, SpeechModel
 
 FORMAT = "rtstream-bundle"
-VERSION = 1
+VERSION = 2
 TOKENIZER = "tokenizer.json"
 
 
@@ -50,18 +52,21 @@ class Bundle:
 
 
 def save_bundle(
-    path: Path, name: str, model: SpeechModel, tokenizer: Tokenizer, card: str, *, int8: bool = True
+    path: Path, name: str, model: SpeechModel, tokenizer: Tokenizer, card: str, *, bits: float | None = BITS
 ) -> None:
-    """Write a bundle, int8 with float16 for the small tensors, or all float16. An old one there is replaced."""
+    """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
+
+    An old one there is replaced.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    write_weights(path / WEIGHTS, model, model.config, int8=int8)
+    weights = write_weights(path / WEIGHTS, model, model.config, bits)
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     data = {
         "format": FORMAT,
         "version": VERSION,
         "name": name,
-        "weights": "int8" if int8 else "float16",
+        "weights": weights,
         "model": to_dict(model.config),
     }
     write_manifest(path, data, (WEIGHTS, TOKENIZER))
@@ -72,19 +77,19 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
 
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
-    name, config, int8 = read_manifest(path)
+    name, config, weights = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = (
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
         raise BundleError(msg)
-    state = read_tensors(path / WEIGHTS, config, int8=int8)
-    model, computes = open_model(config, state, engine, int8=int8)
+    state = read_tensors(path / WEIGHTS, config, weights)
+    model, computes = open_model(config, state, engine, int8=weights != "float16")
     return Bundle(name, path, config, tokenizer, model, computes)
 
 
-def read_manifest(path: Path) -> tuple[str, ModelConfig, bool]:
-    """Name, sizes, and whether the weights are int8, of the bundle at ``path``, its files' checksums verified."""
+def read_manifest(path: Path) -> tuple[str, ModelConfig, Weights]:
+    """Name, sizes, and how the weights are held, of the bundle at ``path``, its files' checksums verified."""
     data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))
-    return str(data["name"]), from_dict(data["model"]), data["weights"] == "int8"
+    return str(data["name"]), from_dict(data["model"]), data["weights"]

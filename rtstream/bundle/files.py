@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, overload
+import math
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rtstream.bundle.deflate import deflate, inflate, step_of
 from rtstream.errors import BundleError
 from rtstream.nn.quantized import (
     SCALE,
@@ -34,15 +36,27 @@ if TYPE_CHECKING:
 
 MANIFEST, WEIGHTS, CARD = "bundle.json", "model.safetensors", "CARD.md"
 
+Weights = Literal["float16", "int8", "int8-deflate"]
+"""How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
 
-def write_weights(path: Path, model: nn.Module, config: ModelConfig | TextModelConfig, *, int8: bool) -> None:
-    """Write a model's tensors, int8 with float16 for the small ones, or all float16."""
+
+def write_weights(path: Path, model: nn.Module, config: ModelConfig | TextModelConfig, bits: float | None) -> Weights:
+    """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
+
+    All as float16 where ``bits`` is None. Returns which it is.
+    """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    if int8:
-        state = quantize_state(state, config)
-    keep = {torch.int8}
-    save_file({k: t if t.dtype in keep or k.endswith(SCALE) else t.half() for k, t in state.items()}, path)
+    if bits is not None:
+        state = quantize_state(state, config, step_of(bits))
+    save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
     path.chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
+    return "float16" if bits is None else "int8-deflate"
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.int8:
+        return deflate(tensor)
+    return tensor if name.endswith(SCALE) else tensor.half()
 
 
 def write_manifest(path: Path, data: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -52,7 +66,7 @@ def write_manifest(path: Path, data: Mapping[str, Any], files: Sequence[str]) ->
 
 
 def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) -> dict[str, Any]:
-    """The manifest of the bundle at ``path``, which must be of this ``kind`` and ``version``; checksums verified.
+    """The manifest of the bundle at ``path``, which must be of this ``kind``, up to ``version``; checksums verified.
 
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
@@ -67,11 +81,12 @@ def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) 
     if not isinstance(data, dict) or data.get("format") != kind:
         msg = f"{path / MANIFEST}: not such a bundle of rtstream (format {kind!r} expected)"
         raise BundleError(msg)
-    if data.get("version") != version:
-        msg = f"{path}: bundle version {data.get('version')!r}, this rtstream reads {version}: update the other one"
+    if data.get("version") not in range(1, version + 1):
+        found = data.get("version")
+        msg = f"{path}: bundle version {found!r}, this rtstream reads 1 to {version}: update the other one"
         raise BundleError(msg)
     missing = {"name", "weights", "model", "sha256"} - set(data)
-    if missing or not isinstance(data["sha256"], dict) or data["weights"] not in {"int8", "float16"}:
+    if missing or not isinstance(data["sha256"], dict) or data["weights"] not in get_args(Weights):
         msg = f"{path / MANIFEST}: keys missing or wrong ({', '.join(sorted(missing)) or 'weights, sha256'})"
         raise BundleError(msg)
     for file in files:
@@ -84,31 +99,65 @@ def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) 
     return data
 
 
-def read_tensors(path: Path, config: ModelConfig | TextModelConfig, *, int8: bool) -> dict[str, Tensor]:
-    """The tensors of a file; each must have the name, shape and dtype that ``config`` makes. Raises BundleError."""
+def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Weights) -> State:
+    """The tensors of a file, int8 or float16, deflated ones as int8.
+
+    Raises BundleError where one has not the name, shape and dtype that ``config`` makes, or cannot be inflated.
+    """
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         msg = f"{path}: not readable as safetensors ({error}): copy the bundle again"
         raise BundleError(msg) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in skeleton(config).state_dict().items()}
-    packed = quantized_names(config) if int8 else set()
-    dtypes = {name: torch.int8 if name in packed else torch.float16 for name in shapes}
+    packed = quantized_names(config) if weights != "float16" else set()
+    held = torch.int8 if weights == "int8" else torch.uint8
+    dtypes = {name: held if name in packed else torch.float16 for name in shapes}
     for name in packed:
         shapes[name + SCALE] = (torch.Size(shapes[name][:-1]).numel(),)
         dtypes[name + SCALE] = torch.float32
     for name in sorted(shapes.keys() | state.keys()):
         if name not in state or name not in shapes:
             problem = "is missing" if name not in state else "is unknown"
-        elif tuple(state[name].shape) != shapes[name]:
-            problem = f"has shape {tuple(state[name].shape)}, not {shapes[name]}"
         elif state[name].dtype != dtypes[name]:
             problem = f"is {state[name].dtype}, not {dtypes[name]}"
+        elif dtypes[name] != torch.uint8 and tuple(state[name].shape) != shapes[name]:
+            problem = f"has shape {tuple(state[name].shape)}, not {shapes[name]}"
         else:
             continue
         msg = f"{path}: tensor {name} {problem}: the weights are not of this configuration"
         raise BundleError(msg)
+    if weights == "int8-deflate":
+        try:
+            state |= _inflated({name: state[name] for name in sorted(packed)}, shapes)
+        except ValueError as error:
+            msg = f"{path}: {error}: the weights are not of this configuration"
+            raise BundleError(msg) from error
     return state
+
+
+def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
+    """The int8 tensors of ``streams``. Raises ValueError naming the one that is broken."""
+    sizes = [math.prod(shapes[name]) for name in streams]
+    # All in one piece, which the system gets back as a whole; apart they would leave holes between what stays.
+    room = torch.empty(sum(sizes), dtype=torch.int8).split(sizes)
+    for (name, stream), part in zip(streams.items(), room, strict=True):
+        try:
+            part.copy_(inflate(stream, len(part)))
+        except ValueError as error:
+            msg = f"tensor {name}, of shape {shapes[name]}, {error}"
+            raise ValueError(msg) from error
+    return {name: part.view(shapes[name]) for name, part in zip(streams, room, strict=True)}
+
+
+def tensor_bytes(path: Path) -> dict[str, int]:
+    """Bytes that each tensor of a file takes in it. Raises BundleError where it is not readable."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (OSError, SafetensorError) as error:
+        msg = f"{path}: not readable as safetensors ({error}): copy the bundle again"
+        raise BundleError(msg) from error
 
 
 @overload

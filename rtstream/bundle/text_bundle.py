@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rtstream.bundle.deflate import BITS
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rtstream.nn.text_model import TextModel
 
 FORMAT = "rtstream-translation"
-VERSION = 1
+VERSION = 2
 PIECES = "sentencepiece.model"
 
 
@@ -39,11 +40,14 @@ class TextBundle:
 
 
 def save_text_bundle(
-    path: Path, name: str, model: TextModel, tokenizer: PieceTokenizer, card: str, *, int8: bool = True
+    path: Path, name: str, model: TextModel, tokenizer: PieceTokenizer, card: str, *, bits: float | None = BITS
 ) -> None:
-    """Write a bundle, int8 with float16 for the small tensors, or all float16. An old one there is replaced."""
+    """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
+
+    An old one there is replaced.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    write_weights(path / WEIGHTS, model, model.config, int8=int8)
+    weights = write_weights(path / WEIGHTS, model, model.config, bits)
     tokenizer.save(path / PIECES)
     (path / CARD).write_text(card, encoding="utf-8")
     data = {
@@ -51,7 +55,7 @@ def save_text_bundle(
         "version": VERSION,
         "name": name,
         "languages": list(tokenizer.languages),
-        "weights": "int8" if int8 else "float16",
+        "weights": weights,
         "model": text_config_to_dict(model.config),
     }
     write_manifest(path, data, (WEIGHTS, PIECES))
@@ -63,11 +67,11 @@ def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
     data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, PIECES))
-    config, int8 = text_config_from_dict(data["model"]), data["weights"] == "int8"
+    config, weights = text_config_from_dict(data["model"]), data["weights"]
     tokenizer = PieceTokenizer.load(path / PIECES)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
-    state = read_tensors(path / WEIGHTS, config, int8=int8)
-    model, computes = open_model(config, state, engine, int8=int8)
+    state = read_tensors(path / WEIGHTS, config, weights)
+    model, computes = open_model(config, state, engine, int8=weights != "float16")
     return TextBundle(str(data["name"]), tokenizer, model, computes)

@@ -28,7 +28,7 @@ def command() -> None:
 Examples:
   rtstream model info models/base
   rtstream model info ~/.cache/rtstream/runs/base
-  rtstream model info --json bakeoff-k2
+  rtstream model info --json base
 """
 )
 @click.argument("target", metavar="BUNDLE|RUN|RECIPE")
@@ -49,38 +49,44 @@ def info(target: str, *, as_json: bool) -> None:
 
 
 @command.command(
+    "export",
     epilog="""\b
-Example:
+Examples:
   rtstream model export ~/.cache/rtstream/runs/base models/base --card CARD.md
-"""
+  rtstream model export models/base smaller --bits 5
+""",
 )
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|BUNDLE", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIRECTORY", type=click.Path(path_type=Path))
 @click.option(
     "--card",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    required=True,
-    help="The model card (Markdown): data, licences, error rates, limits.",
+    help="The model card (Markdown): data, licences, error rates, limits.  [default: that of the BUNDLE]",
 )
-@click.option("--name", help="Name of the model.  [default: that of the bundle's directory]")
-@click.option("--float16", is_flag=True, help="Do not quantize the matrices to int8.")
-def export(run: Path, bundle: Path, *, card: Path, name: str | None, float16: bool) -> None:
-    """Write the averaged weights of a training RUN (its directory or checkpoint) as a BUNDLE, replacing one there."""
-    from rtstream.bundle.bundle import save_bundle  # noqa: PLC0415 - torch, which --help does without
-    from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
-    from rtstream.bundle.text_bundle import save_text_bundle  # noqa: PLC0415
-    from rtstream.training.run import load_start  # noqa: PLC0415
-    from rtstream.training.translation import is_translation_run, load_translation_checkpoint  # noqa: PLC0415
+@click.option("--name", help="Name of the model.  [default: that of the directory]")
+@click.option(
+    "--bits",
+    type=click.FloatRange(3, 8),
+    help="About how many bits a weight of the matrices takes in the file; 8 keeps all of int8.  [default: 5.5]",
+)
+@click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
+def export_command(
+    source: Path, directory: Path, *, card: Path | None, name: str | None, bits: float | None, float16: bool
+) -> None:
+    """Write a model as a bundle in DIRECTORY, replacing one there.
 
-    source, text = run.expanduser(), card.read_text(encoding="utf-8")
-    name = name or bundle.resolve().name
-    if is_translation_run(source):
-        translation, pieces = load_translation_checkpoint(source)
-        save_text_bundle(bundle, name, translation, pieces, text, int8=not float16)
-    else:
-        model, tokenizer = load_start(source)
-        save_bundle(bundle, name, model, tokenizer, text, int8=not float16)
-    click.echo(f"{bundle}: {(bundle / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
+    It is that of a training RUN (its directory or checkpoint; averaged weights) or of another BUNDLE.
+    """
+    from rtstream.bundle.deflate import BITS  # noqa: PLC0415 - torch, which --help does without
+    from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
+    from rtstream.cli.model_export import export  # noqa: PLC0415
+
+    if float16 and bits is not None:
+        msg = "--float16 and --bits exclude each other: give one of them"
+        raise click.UsageError(msg)
+    chosen = None if float16 else BITS if bits is None else bits
+    export(source.expanduser(), directory, name or directory.resolve().name, card, chosen)
+    click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 
 
 def _print(report: Report) -> None:
@@ -91,7 +97,7 @@ def _print(report: Report) -> None:
     for title, columns, rows in report.tables():
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(columns):
-            table.add_column(column, justify="right" if index else "left")
+            table.add_column(column, justify="right" if index else "left", no_wrap=not index)
         for row in rows:
             table.add_row(*row.cells, style="bold" if row.total else None, end_section=row.total)
         console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import torch
 
 from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.config import from_dict
-from rtstream.bundle.files import WEIGHTS
+from rtstream.bundle.files import WEIGHTS, tensor_bytes
 from rtstream.nn.accounting import (
     FLOAT32,
     encoder_bytes_int8,
@@ -19,16 +20,19 @@ from rtstream.nn.accounting import (
     model_bytes_int8,
     model_parameters,
     packed_buffers,
+    part_of,
     unshared,
 )
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CHECKPOINT = "checkpoint.pt"
-SIZES = ("unshared_fp32", "shared_fp32", "shared_int8")
+SIZES = {"unshared_fp32": "unshared fp32", "shared_fp32": "shared fp32", "shared_int8": "shared int8"}
+"""Bytes in memory, and their headings."""
+ON_DISK = {"on_disk": "on disk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +48,27 @@ Layout = tuple[str, "Sequence[str]", "Sequence[Row]"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``data`` is what ``--json`` prints: sizes, and numbers of parameters and bytes by part."""
+    """``data`` is what ``--json`` prints: sizes, and numbers of parameters and bytes by part.
+
+    ``shared_int8`` is what int8 inference holds in memory; ``on_disk``, of a bundle alone, what its file holds.
+    """
 
     data: dict[str, Any]
 
     def tables(self) -> Iterator[Layout]:
         """(title, columns, rows) of the whole, and of the encoder's groups."""
-        columns = ("part", "parameters", "unshared fp32", "shared fp32", "shared int8")
+        sizes = SIZES | ON_DISK if "weights_file_bytes" in self.data else SIZES
+        columns = ("part", "parameters", *sizes.values())
         rows: list[Row] = []
         for name in ("encoder", "rest"):
             section = self.data.get(name)
             if section is None:
                 continue
-            rows += [_row(part, sizes) for part, sizes in section["parts"].items()]
+            rows += [_row(part, counts, sizes) for part, counts in section["parts"].items()]
             if name == "encoder":
-                rows.append(_row("encoder", section["total"], total=True))
+                rows.append(_row("encoder", section["total"], sizes, total=True))
         if "total" in self.data:
-            rows.append(_row("model", self.data["total"], total=True))
+            rows.append(_row("model", self.data["total"], sizes, total=True))
         yield f"{self.data['name']}", columns, rows
 
         groups = self.data["encoder"]["groups"]
@@ -80,28 +88,29 @@ class Report:
         )
         buffers = encoder["packed_buffers"]
         yield f"packed int8 buffers of the encoder: {buffers['full-rank']} shared, {buffers['low-rank']} low-rank"
+        yield "shared int8: as it is in memory"
         if "weights_file_bytes" in self.data:
-            yield f"weights' file: {_megabytes(self.data['weights_file_bytes'])}"
+            yield f"weights' file: {_megabytes(self.data['weights_file_bytes'])}, matrices {self.data['weights']}"
 
 
 def make_report(target: str) -> Report:
     """The report of a bundle, a run or a recipe. Raises BundleError or TrainingError where it is none of them."""
-    name, config, extra = _find(target)
+    name, config, stored, extra = _find(target)
     encoder = config if isinstance(config, EncoderConfig) else config.encoder
-    data: dict[str, Any] = {"name": name, "encoder": _encoder(encoder)} | extra
+    data: dict[str, Any] = {"name": name, "encoder": _encoder(encoder, stored)} | extra
     if isinstance(config, ModelConfig):
-        parameters, stored = model_parameters(config), model_bytes_int8(config)
+        parameters, held = model_parameters(config), model_bytes_int8(config)
         own = encoder_parameters(encoder)
-        rest = {part: _sizes(n, n, stored[part]) for part, n in parameters.items() if part not in own}
+        rest = {part: _sizes(n, n, held[part], _at(stored, part)) for part, n in parameters.items() if part not in own}
         data["rest"] = {"parts": rest}
         data["total"] = _summed([data["encoder"]["total"], *rest.values()])
     return Report(data)
 
 
-def _encoder(config: EncoderConfig) -> dict[str, Any]:
+def _encoder(config: EncoderConfig, stored: dict[str, int] | None) -> dict[str, Any]:
     parameters, plain = encoder_parameters(config), encoder_parameters(unshared(config))
-    stored = encoder_bytes_int8(config)
-    parts = {part: _sizes(n, plain[part], stored[part]) for part, n in parameters.items()}
+    held = encoder_bytes_int8(config)
+    parts = {part: _sizes(n, plain[part], held[part], _at(stored, part)) for part, n in parameters.items()}
     total = _summed(list(parts.values()))
     group = group_parameters(config)
     return {
@@ -112,30 +121,45 @@ def _encoder(config: EncoderConfig) -> dict[str, Any]:
             {"layers": list(range(g * config.share, (g + 1) * config.share)), "parameters": group}
             for g in range(config.groups)
         ],
-        "ratio_to_unshared_fp32": {size: total[size] / total["unshared_fp32"] for size in SIZES[1:]},
+        "ratio_to_unshared_fp32": {size: total[size] / total["unshared_fp32"] for size in list(SIZES)[1:]},
         "packed_buffers": packed_buffers(config),
     }
 
 
-def _sizes(parameters: int, plain: int, stored: int) -> dict[str, int]:
+def _sizes(parameters: int, plain: int, held: int, stored: dict[str, int]) -> dict[str, int]:
     return {
         "parameters": parameters,
         "unshared_fp32": FLOAT32 * plain,
         "shared_fp32": FLOAT32 * parameters,
-        "shared_int8": stored,
+        "shared_int8": held,
+        **stored,
     }
+
+
+def _at(stored: dict[str, int] | None, part: str) -> dict[str, int]:
+    """The bytes of a part on disk, where there is a file."""
+    return {} if stored is None else {"on_disk": stored.get(part, 0)}
+
+
+def _stored(path: Path) -> dict[str, int]:
+    """Bytes of a file's tensors by part."""
+    parts: Counter[str] = Counter()
+    for name, size in tensor_bytes(path).items():
+        parts[part_of(name)] += size
+    return dict(parts)
 
 
 def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
     return {size: sum(part[size] for part in parts) for size in parts[0]}
 
 
-def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, Any]]:
-    """Name, sizes and what else is known of a bundle, a run or a recipe."""
+def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, int] | None, dict[str, Any]]:
+    """Name, sizes, bytes on disk by part, and what else is known of a bundle, a run or a recipe."""
     path = Path(target).expanduser()
     if path.is_dir() and not (path / CHECKPOINT).exists():
-        name, config, _ = read_manifest(path)
-        return name, config, {"weights_file_bytes": (path / WEIGHTS).stat().st_size}
+        name, config, weights = read_manifest(path)
+        size = (path / WEIGHTS).stat().st_size
+        return name, config, _stored(path / WEIGHTS), {"weights": weights, "weights_file_bytes": size}
 
     # Only here: a machine that runs models has no need of what training needs.
     from rtstream.training.loop import read_checkpoint  # noqa: PLC0415
@@ -144,13 +168,13 @@ def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, Any]
 
     if path.is_dir() or path.suffix == ".pt":
         state = read_checkpoint(path / CHECKPOINT if path.is_dir() else path, torch.device("cpu"))
-        return state["name"], from_dict(state["config"]), {"step": state["step"]}
+        return state["name"], from_dict(state["config"]), None, {"step": state["step"]}
     recipe = load_speech_recipe(find_recipe(target))
-    return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), {}
+    return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), None, {}
 
 
-def _row(name: str, sizes: dict[str, int], *, total: bool = False) -> Row:
-    return Row((name, _count(sizes["parameters"]), *(_megabytes(sizes[size]) for size in SIZES)), total)
+def _row(name: str, counts: dict[str, int], sizes: Iterable[str], *, total: bool = False) -> Row:
+    return Row((name, _count(counts["parameters"]), *(_megabytes(counts[size]) for size in sizes)), total)
 
 
 def _count(number: int) -> str:

@@ -23,9 +23,26 @@ FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "di
 CTC, DECODER, EMBEDDINGS = "CTC", "decoder", "embeddings"
 CTC_HIDDEN = 256
 KERNEL = 3
+STARTS = {
+    "decoder.embedding": EMBEDDINGS,
+    "decoder.": DECODER,
+    "ctc.": CTC,
+    "encoder.conv": CONVOLUTIONS,
+    "encoder.groups.": FULL_RANK,
+}
+"""What the names of these parts' tensors start with; the encoder's others are told apart by their ends."""
 
-FLOAT32, FLOAT16, INT8 = 4, 2, 1
+FLOAT32, INT8 = 4, 1
 """Bytes of a number. A channel of an int8 matrix has a float32 scale besides."""
+
+
+def part_of(name: str) -> str:
+    """The part to which a tensor of a model counts, by its name."""
+    where = name.removesuffix(".scale")
+    for start, part in STARTS.items():
+        if where.startswith(start):
+            return part
+    return {"a": LOW_RANK, "b": LOW_RANK, "d": DIAGONAL}.get(where.rpartition(".")[2], BIAS)
 
 
 def group_parameters(config: EncoderConfig) -> dict[str, int]:
@@ -79,33 +96,34 @@ def model_parameters(config: ModelConfig) -> dict[str, int]:
 
 
 def encoder_bytes_int8(config: EncoderConfig) -> dict[str, int]:
-    """Bytes of the encoder by part as a bundle holds it: matrices int8 with their scales, all else float16."""
+    """Bytes of the encoder by part in memory: U and B int8 with their scales, all else float32.
+
+    Not counted are the position encodings, which are computed, and what torch's engine adds to a packed matrix.
+    """
     parts = encoder_parameters(config)
-    stored = {part: FLOAT16 * parts[part] for part in (DIAGONAL, BIAS, CONVOLUTIONS)}
-    channels_u = channels_ab = 0
-    for count, outputs, _ in config.shapes().values():
-        channels_u += count * outputs
-        channels_ab += count * (outputs + config.rank) if config.rank else 0
-        channels_ab += count * (outputs + config.whole_rank) if config.whole_rank else 0
-    stored[FULL_RANK] = INT8 * parts[FULL_RANK] + (FLOAT32 * config.groups * channels_u if config.full_rank else 0)
-    stored[LOW_RANK] = INT8 * parts[LOW_RANK] + FLOAT32 * config.layers * channels_ab
-    return {part: stored[part] for part in parts}
+    held = {part: FLOAT32 * parts[part] for part in (DIAGONAL, BIAS, CONVOLUTIONS)}
+    rank = config.rank + config.whole_rank
+    channels = low = 0
+    for count, outputs, inputs in config.shapes().values():
+        channels += count * outputs
+        low += count * rank * (FLOAT32 * outputs + INT8 * inputs + FLOAT32)
+    held[FULL_RANK] = INT8 * parts[FULL_RANK] + (FLOAT32 * config.groups * channels if config.full_rank else 0)
+    held[LOW_RANK] = config.layers * low
+    return {part: held[part] for part in parts}
 
 
 def model_bytes_int8(config: ModelConfig) -> dict[str, int]:
-    """Bytes of the whole model by part as a bundle holds it."""
+    """Bytes of the whole model by part in memory; the token table is there twice, to look up and to score with."""
     parts = model_parameters(config)
-    matrices = {
-        CTC: _ctc_matrices(config),
-        DECODER: _decoder_matrices(config.decoder),
-        EMBEDDINGS: [(config.decoder.vocabulary, config.decoder.d_model)],
-    }
-    stored = encoder_bytes_int8(config.encoder)
+    table = [(config.decoder.vocabulary, config.decoder.d_model)]
+    matrices = {CTC: _ctc_matrices(config), DECODER: _decoder_matrices(config.decoder), EMBEDDINGS: table}
+    held = encoder_bytes_int8(config.encoder)
     for part, shapes in matrices.items():
         packed = _sum(shapes)
         scales = sum(outputs for outputs, _ in shapes)
-        stored[part] = INT8 * packed + FLOAT32 * scales + FLOAT16 * (parts[part] - packed)
-    return stored
+        held[part] = INT8 * packed + FLOAT32 * scales + FLOAT32 * (parts[part] - packed)
+    held[EMBEDDINGS] *= 2
+    return held
 
 
 def packed_buffers(config: EncoderConfig) -> dict[str, int]:

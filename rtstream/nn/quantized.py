@@ -1,8 +1,8 @@
 """Int8 inference: weights per output channel, activations quantized as they come. The one module that knows how.
 
 A shared matrix is packed once and the same packed object serves all layers of its group. Torch's engines differ in
-speed and, without dot-product instructions, in accuracy (fbgemm on AVX2 saturates at 16 bits unless the range is
-reduced), so ``choose_engine`` tries each on this machine.
+speed and, without dot-product instructions, in accuracy (AVX2 adds two products up in 16 bits, and what is more is
+lost), so ``choose_engine`` tries each on this machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.nn.encoder import sinusoids
@@ -23,6 +24,8 @@ from rtstream.nn.text_model import TextModel, TextModelConfig
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
 HANDICAP = {"onednn": 1.5}
 """Times are multiplied by this: onednn takes some 200 MB more for our models, so it must be clearly faster."""
+PAIR = 128
+"""The most that two weights may come to if 16 bits are to hold their products with activations of up to 255."""
 SCALE = ".scale"
 """What a tensor's name ends in when it holds the per-channel scales of the int8 tensor of the same name."""
 
@@ -31,14 +34,14 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A torch quantized engine; ``reduce_range`` keeps activations to 7 bits where 8 would overflow."""
+    """A torch quantized engine; ``saturates``: two products of large activations and weights are too much for it."""
 
     name: str
-    reduce_range: bool = False
+    saturates: bool = False
 
 
 def choose_engine(name: str = "auto") -> Engine:
-    """The fastest engine of this machine that computes correctly, or the named one with the range that suits it.
+    """The fastest engine of this machine that computes correctly, or the named one.
 
     Raises ValueError where no engine, or not this one, works here; the message says which do.
     """
@@ -50,17 +53,14 @@ def choose_engine(name: str = "auto") -> Engine:
     reference = x @ weight.T
     found: list[tuple[float, Engine]] = []
     for engine_name in wanted:
-        for reduce_range in (False, True):
-            engine = Engine(engine_name, reduce_range)
-            try:
-                packed = PackedLinear(*quantize(weight), None, engine)
-                error = float((packed(x) - reference).norm() / reference.norm())
-                if error > 0.03:
-                    continue
+        try:
+            most = PackedLinear(*quantize(torch.ones(64, 64)), None, Engine(engine_name))(torch.ones(1, 64))
+            engine = Engine(engine_name, saturates=bool((most < 63).any()))
+            packed = PackedLinear(*quantize(weight), None, engine)
+            if float((packed(x) - reference).norm() / reference.norm()) < 0.03:
                 found.append((_seconds(packed, x) * HANDICAP.get(engine_name, 1.0), engine))
-            except RuntimeError:
-                continue
-            break  # the full range works: no need of the reduced one
+        except RuntimeError:
+            continue
     if not found:
         msg = f"engine {name!r} does not work on this machine; choose float or auto (present: {', '.join(present)})"
         raise ValueError(msg)
@@ -77,16 +77,32 @@ def _seconds(packed: PackedLinear, x: Tensor) -> float:
     return min(times)
 
 
-def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(outputs, inputs) to int8 of the same shape and float32 scales (outputs,), symmetric, per output channel."""
+def quantize(weight: Tensor, step: float = 0.0) -> tuple[Tensor, Tensor]:
+    """(outputs, inputs) to int8 of the same shape and float32 scales (outputs,), symmetric, per output channel.
+
+    A channel's scale takes its largest weight to 127, or is ``step`` times its root mean square where that is more:
+    so there are fewer different numbers, which can be stored in fewer bits.
+    """
     flat = weight.float()
     scale = flat.abs().amax(dim=1).clamp(min=1e-8) / 127.0
+    scale = torch.maximum(scale, step * flat.square().mean(dim=1).sqrt())
     return (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale
 
 
 def dequantize(weight: Tensor, scale: Tensor) -> Tensor:
     """Float32 of the shape of ``weight``; its first axis is the channel."""
     return weight.float() * scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _unsaturated(weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The same matrix, coarser in channels with neighbours of one sign above ``PAIR``: AVX2 adds products up by twos.
+
+    That costs less than a bit of all activations, which is how torch's ``reduce_range`` avoids it.
+    """
+    pairs = F.pad(weight.int(), (0, weight.shape[1] % 2)).unflatten(1, (-1, 2))
+    most = torch.maximum(pairs.clamp(min=0).sum(dim=2), -pairs.clamp(max=0).sum(dim=2)).amax(dim=1)
+    excess = (most / PAIR).clamp(min=1.0)
+    return (weight / excess[:, None]).round().to(torch.int8), scale * excess
 
 
 class PackedLinear(nn.Module):
@@ -101,7 +117,8 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.bias = bias
         self.bytes = weight.numel() + 4 * scale.numel()
-        self.reduce_range = engine.reduce_range
+        if engine.saturates:
+            weight, scale = _unsaturated(weight, scale)
         previous = torch.backends.quantized.engine
         torch.backends.quantized.engine = engine.name
         try:
@@ -116,7 +133,7 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) float32 to (..., outputs) float32."""
         size = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-8)
-        y: Tensor = torch.ops.quantized.linear_dynamic(x / size, self.packed, self.reduce_range).mul_(size)
+        y: Tensor = torch.ops.quantized.linear_dynamic(x / size, self.packed, False).mul_(size)  # noqa: FBT003
         return y if self.bias is None else y.add_(self.bias)
 
 
@@ -153,14 +170,14 @@ def quantized_names(config: ModelConfig | TextModelConfig) -> set[str]:
     return names
 
 
-def quantize_state(state: State, config: ModelConfig | TextModelConfig) -> State:
-    """A state dict with its matrices as int8 and their scales beside them, all else as it was."""
+def quantize_state(state: State, config: ModelConfig | TextModelConfig, step: float = 0.0) -> State:
+    """A state dict with its matrices as int8 and their scales beside them, all else as it was; ``step`` as above."""
     out: State = {}
     names = quantized_names(config)
     for name, tensor in state.items():
         if name in names:
             # A is (parts, outputs, rank): its channels are the outputs of every part.
-            weight, scale = quantize(tensor.reshape(-1, tensor.shape[-1]))
+            weight, scale = quantize(tensor.reshape(-1, tensor.shape[-1]), step)
             out[name], out[name + SCALE] = weight.view(tensor.shape), scale
         else:
             out[name] = tensor

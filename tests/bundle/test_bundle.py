@@ -2,13 +2,15 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rtstream.bundle.bundle import TOKENIZER, load_bundle, save_bundle
-from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS
+from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
 from rtstream.errors import BundleError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.nn.quantized import SCALE, quantize_state
 
 
 def make_model(vocabulary: int) -> SpeechModel:
@@ -48,15 +50,61 @@ def test_a_saved_bundle_is_read_back_with_its_sizes_and_tokens(original, tokeniz
 
 def test_float16_bundles_keep_the_weights_to_half_precision(tokenizer, tmp_path):
     model = make_model(len(tokenizer))
-    save_bundle(tmp_path, "half", model, tokenizer, "", int8=False)
+    save_bundle(tmp_path, "half", model, tokenizer, "", bits=None)
     loaded = load_bundle(tmp_path, "float").model.state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-6)
 
 
 def test_float16_bundles_also_run_in_int8(tokenizer, tmp_path):
-    save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", int8=False)
+    save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", bits=None)
     assert load_bundle(tmp_path, "auto").engine != "float"
+
+
+@pytest.fixture
+def first_version(copy, tokenizer):
+    """A bundle as version 1 had them: plain int8."""
+    model = make_model(len(tokenizer))
+    state = quantize_state(model.state_dict(), model.config)
+    kept = {k: t if t.dtype == torch.int8 or k.endswith(SCALE) else t.half() for k, t in state.items()}
+    save_file(kept, copy / WEIGHTS)
+    edit_manifest(copy, lambda data: data.update(version=1, weights="int8"))
+    edit_manifest(copy, lambda data: data["sha256"].update({WEIGHTS: sha256(copy / WEIGHTS)}))
+    return copy
+
+
+@pytest.mark.parametrize("engine", ["auto", "float"])
+def test_bundles_of_the_first_version_are_read(first_version, tokenizer, engine):
+    assert load_bundle(first_version, engine).config == make_model(len(tokenizer)).config
+
+
+def test_a_bundle_of_the_first_version_is_saved_in_eight_bits_without_loss(first_version, tokenizer, tmp_path):
+    model = load_bundle(first_version, "float").model
+    save_bundle(tmp_path / "again", "again", model, tokenizer, "", bits=8)
+    again = load_bundle(tmp_path / "again", "float").model.state_dict()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(again[name], tensor, rtol=1e-6, atol=1e-9)
+
+
+def test_fewer_bits_make_the_file_smaller_and_the_error_larger(tokenizer, tmp_path):
+    model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
+    sizes, errors = [], []
+    for bits in (4, 6, 8):
+        save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits)
+        loaded = load_bundle(tmp_path, "float").model.state_dict()
+        sizes.append((tmp_path / WEIGHTS).stat().st_size)
+        errors.append(float((loaded["decoder.embedding.weight"] - model.decoder.embedding.weight).norm()))
+    assert sizes == sorted(set(sizes))
+    assert errors == sorted(set(errors), reverse=True)
+
+
+def test_a_stream_that_does_not_inflate_is_named_though_its_checksum_is_right(copy):
+    state = load_file(copy / WEIGHTS)
+    state["ctc.hidden.weight"] = state["ctc.hidden.weight"][:-9].clone()
+    save_file(state, copy / WEIGHTS)
+    edit_manifest(copy, lambda data: data["sha256"].update({WEIGHTS: sha256(copy / WEIGHTS)}))
+    with pytest.raises(BundleError, match=r"tensor ctc\.hidden\.weight, of shape \(256, 32\), does not inflate"):
+        load_bundle(copy)
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, TOKENIZER])
@@ -97,7 +145,14 @@ def test_a_foreign_manifest_is_refused(copy, text):
 
 def test_another_version_says_both_versions(copy):
     edit_manifest(copy, lambda data: data.update(version=99))
-    with pytest.raises(BundleError, match="version 99, this rtstream reads 1"):
+    with pytest.raises(BundleError, match="version 99, this rtstream reads 1 to 2"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("kind", ["int8", None, [], {}])
+def test_weights_that_are_held_in_another_way_are_refused(copy, kind):
+    edit_manifest(copy, lambda data: data.update(weights=kind))
+    with pytest.raises(BundleError, match="not torch.int8" if kind == "int8" else "keys missing or wrong"):
         load_bundle(copy)
 
 

@@ -1,4 +1,4 @@
-"""``rtstream model``: the numbers of bundles, runs and recipes, and a bundle made from a run."""
+"""``rtstream model``: the numbers of bundles, runs and recipes, and bundles made from runs and other bundles."""
 
 import json
 
@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.bundle.deflate import BITS
+from rtstream.bundle.text_bundle import load_text_bundle
 from rtstream.cli.main import main
 from rtstream.nn.encoder import EncoderConfig
+from rtstream.training.translation import make_translation_trainer
+from tests.training.tiny_pairs import make_recipe as make_pairs_recipe
+from tests.training.tiny_pairs import write_pairs
 from tests.training.tiny_training import make_model, make_recipe, make_trainer, write_data
 from tests.training.tiny_whisper import full_tokenizer
 
@@ -48,8 +53,10 @@ def test_json_counts_the_parameters_of_the_bundle(bundle, capsys):
 
 def test_json_counts_the_bytes_of_the_weights_file(bundle, capsys):
     data = info(bundle, capsys)
-    header = data["weights_file_bytes"] - data["total"]["shared_int8"]
+    header = data["weights_file_bytes"] - data["total"]["on_disk"]
     assert 0 < header < 20_000  # safetensors' names and shapes
+    assert data["weights"] == "int8-deflate"
+    assert all(part["on_disk"] > 0 for part in data["encoder"]["parts"].values() if part["parameters"])
 
 
 def test_ratio_is_to_the_unshared_encoder_of_the_same_depth(bundle, capsys):
@@ -90,6 +97,72 @@ def test_export_writes_the_averaged_weights(run, tmp_path):
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     for name, parameter in loaded.model.named_parameters():
         torch.testing.assert_close(parameter.data, state["average"][name].half().float())
+
+
+def exported(source, target, *options):
+    assert main(["model", "export", str(source), str(target), *map(str, options)]) == 0
+    return load_bundle(target, "float").model.state_dict()
+
+
+def test_export_of_a_bundle_keeps_its_tokens_and_its_card(bundle, tmp_path):
+    (bundle / "CARD.md").write_text("# Its card\n")
+    exported(bundle, tmp_path / "again")
+    assert load_bundle(tmp_path / "again").name == "again"
+    assert load_bundle(tmp_path / "again").tokenizer == full_tokenizer()
+    assert (tmp_path / "again" / "CARD.md").read_text() == "# Its card\n"
+
+
+def test_a_bundle_is_exported_onto_itself(bundle):
+    before = load_bundle(bundle, "float").model.state_dict()
+    for name, tensor in exported(bundle, bundle).items():
+        torch.testing.assert_close(tensor, before[name], rtol=0.05, atol=1e-4)
+
+
+def test_fewer_bits_export_a_smaller_file(bundle, tmp_path):
+    sizes = []
+    for bits in (4, 6, 8):
+        exported(bundle, tmp_path / "some", "--bits", bits)
+        sizes.append((tmp_path / "some" / "model.safetensors").stat().st_size)
+    assert sizes == sorted(set(sizes))
+
+
+def test_export_says_the_bits_that_it_takes_by_default(capsys):
+    assert main(["model", "export", "--help"]) == 0
+    assert f"[default: {BITS}]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_translation_run_and_its_bundle_are_exported(tmp_path):
+    write_pairs(tmp_path / "texts")
+    trainer = make_translation_trainer(make_pairs_recipe(), directory=tmp_path / "run", texts=[tmp_path / "texts"])
+    trainer.save()
+    (tmp_path / "CARD.md").write_text("# A card\n")
+    for source, target in [("run", "made"), ("made", "again")]:
+        options = ["--card", tmp_path / "CARD.md"] if source == "run" else []
+        command = ["model", "export", tmp_path / source, tmp_path / target, *options, "--bits", 8]
+        assert main([str(word) for word in command]) == 0
+    first, second = (load_text_bundle(tmp_path / name, "float") for name in ("made", "again"))
+    assert first.tokenizer.languages == second.tokenizer.languages
+    for name, tensor in first.model.state_dict().items():
+        torch.testing.assert_close(second.model.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--bits", "2"), "--bits"),
+        (("--bits", "9"), "--bits"),
+        (("--bits", "5", "--float16"), "exclude each other"),
+    ],
+)
+def test_wrong_options_of_export_are_named(bundle, tmp_path, capsys, options, said):
+    assert main(["model", "export", str(bundle), str(tmp_path / "some"), *options]) != 0
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "some").exists()
+
+
+def test_a_source_without_a_card_asks_for_one(run, tmp_path, capsys):
+    assert main(["model", "export", str(run), str(tmp_path / "made")]) == 1
+    assert "CARD.md: no model card there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["nothing-here", "."])

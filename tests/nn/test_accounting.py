@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,14 +21,16 @@ from rtstream.nn.accounting import (
     model_bytes_int8,
     model_parameters,
     packed_buffers,
+    part_of,
     unshared,
 )
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
-from rtstream.nn.quantized import SCALE, choose_engine, packed_model, quantize_state
+from rtstream.nn.quantized import PackedEmbedding, PackedLinear, choose_engine, packed_model, quantize_state
 from rtstream.nn.quantized import packed_buffers as packed_in
 
+ENGINE = choose_engine()
 WHISPER_BASE = EncoderConfig()
 PAPER = EncoderConfig(layers=18, share=3, rank=32, diagonal=True)
 
@@ -63,47 +64,39 @@ def model_configs(draw):
     return ModelConfig(encoder, decoder)
 
 
-def part_of(name):
-    """The part that a tensor of a model counts to."""
-    name = name.removesuffix(SCALE)
-    area, *rest = name.split(".")
-    if area == "decoder":
-        return EMBEDDINGS if rest[0] == "embedding" else DECODER
-    if area == "ctc":
-        return CTC
-    if rest[0] in {"conv1", "conv2"}:
-        return CONVOLUTIONS
-    if rest[0] == "groups":
-        return FULL_RANK
-    return {"a": LOW_RANK, "b": LOW_RANK, "d": DIAGONAL}.get(rest[-1], BIAS)
-
-
-def summed(state, measure):
-    """What ``measure`` gives for the tensors of each part."""
+def summed(sizes):
+    """The sum of the (name, size) pairs of each part."""
     parts = dict.fromkeys((FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS, CTC, DECODER, EMBEDDINGS), 0)
-    for name, tensor in state.items():
-        parts[part_of(name)] += measure(name, tensor)
+    for name, size in sizes:
+        parts[part_of(name)] += size
     return parts
+
+
+def held(model):
+    """(name, bytes) of what an int8 model holds; packed matrices are named as before they were."""
+    for name, module in model.named_modules():
+        if isinstance(module, PackedLinear):
+            bias = 0 if module.bias is None else module.bias.nbytes
+            yield name.replace(".down", ".b").replace("decoder.output", "decoder.embedding"), module.bytes + bias
+        elif isinstance(module, PackedEmbedding):
+            yield name, module.rows.nbytes + module.scale.nbytes
+    for name, parameter in model.named_parameters():
+        yield name, parameter.nbytes
 
 
 @settings(max_examples=60)
 @given(config=model_configs())
 def test_parameters_are_those_of_the_modules(config):
     state = SpeechModel(config).state_dict()
-    assert model_parameters(config) == summed(state, lambda _, tensor: tensor.numel())
+    assert model_parameters(config) == summed((name, tensor.numel()) for name, tensor in state.items())
     assert encoder_parameters(config.encoder).items() <= model_parameters(config).items()
 
 
 @settings(max_examples=15)
 @given(config=model_configs())
-def test_int8_bytes_are_those_of_the_quantized_tensors(config):
-    state = quantize_state(SpeechModel(config).state_dict(), config)
-
-    def stored(name, tensor):
-        kept = tensor if tensor.dtype == torch.int8 or name.endswith(SCALE) else tensor.half()
-        return kept.nbytes
-
-    assert model_bytes_int8(config) == summed(state, stored)
+def test_int8_bytes_are_those_that_the_int8_model_holds(config):
+    model = packed_model(config, quantize_state(SpeechModel(config).state_dict(), config), ENGINE)
+    assert model_bytes_int8(config) == summed(held(model))
     assert encoder_bytes_int8(config.encoder).items() <= model_bytes_int8(config).items()
 
 
@@ -135,7 +128,7 @@ def test_shared_matrices_follow_the_papers_formula():
 def test_packed_buffers_are_those_of_the_int8_encoder(changes):
     encoder = EncoderConfig(d_model=16, heads=2, ffn=32, layers=4, max_frames=10, **changes)
     config = ModelConfig(encoder, DecoderConfig(8, d_model=16, heads=2, ffn=16, layers=1, max_tokens=5))
-    model = packed_model(config, quantize_state(SpeechModel(config).state_dict(), config), choose_engine())
+    model = packed_model(config, quantize_state(SpeechModel(config).state_dict(), config), ENGINE)
     buffers = packed_in(model.encoder)
     shared = [name for name in buffers if name.startswith("groups.")]
     assert packed_buffers(encoder) == {FULL_RANK: len(shared), LOW_RANK: len(buffers) - len(shared)}

@@ -5,6 +5,7 @@ from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.quantized import (
+    Engine,
     PackedLinear,
     choose_engine,
     dequantize,
@@ -73,8 +74,8 @@ def test_int8_stays_near_the_dequantized_model_in_every_structure(structure):
     mel, tokens = torch.randn(1, 128, 80), torch.randint(0, 40, (6,))
     with torch.inference_mode():
         want = exact.encoder(mel, chunk=16)[0]
-        got, _ = packed.encoder.step(mel[0], packed.encoder.initial_state(), 16, last=True)
-        assert (got - want).norm() / want.norm() < 0.1
+        encoded, _ = packed.encoder.step(mel[0], packed.encoder.initial_state(), 16, last=True)
+        assert (encoded.settled - want).norm() / want.norm() < 0.1
         scores, _, _ = packed.decoder.step(tokens, packed.decoder.extend(want, packed.decoder.initial_state()))
         exact_scores = exact.decoder(tokens[None], want[None])[0]
         assert (scores - exact_scores).norm() / exact_scores.norm() < 0.1
@@ -132,3 +133,12 @@ def test_loud_rows_take_nothing_from_the_precision_of_quiet_ones():
     for given in (x, loud):
         error = (packed(given) - given @ weight.T)[quiet].norm() / (given @ weight.T)[quiet].norm()
         assert error < 0.03
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_the_largest_weights_and_activations_are_not_cut_off(saturates):
+    engine = Engine(ENGINE.name, saturates=saturates or ENGINE.saturates)
+    weight = torch.ones(8, 256) * torch.tensor([1.0, -1.0, 0.5, 1e-4] * 2)[:, None]
+    x = torch.ones(3, 256)
+    y = PackedLinear(*quantize(weight), None, engine)(x)
+    assert (y - x @ weight.T).norm() / (x @ weight.T).norm() < 0.02

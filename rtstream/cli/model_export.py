@@ -1,0 +1,60 @@
+"""What ``rtstream model export`` does: a run's averaged weights, or those of another bundle, written as a bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.bundle.files import CARD, MANIFEST
+from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
+from rtstream.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rtstream.bundle.pieces import PieceTokenizer
+    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.nn.model import SpeechModel
+    from rtstream.nn.text_model import TextModel
+
+
+def export(source: Path, target: Path, name: str, card: Path | None, bits: float | None) -> None:
+    """Write the model of ``source`` as the bundle ``target``: matrices in about ``bits`` a weight, or float16 (None).
+
+    ``card``: the model card, by default that of the source. Raises BundleError or TrainingError where the source is
+    neither a run nor a bundle, or has no card.
+    """
+    text = _card(card or source / CARD)
+    if ((source if source.is_dir() else source.parent) / PIECES).is_file():
+        translation, pieces = _translation(source)
+        save_text_bundle(target, name, translation, pieces, text, bits=bits)
+    else:
+        model, tokenizer = _speech(source)
+        save_bundle(target, name, model, tokenizer, text, bits=bits)
+
+
+def _card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: no model card there ({type(error).__name__}): name one with --card"
+        raise BundleError(msg) from error
+
+
+def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
+    if (source / MANIFEST).is_file():
+        bundle = load_text_bundle(source, "float")
+        return bundle.model, bundle.tokenizer
+    # Only here: a machine that runs models has no need of what training needs.
+    from rtstream.training.translation import load_translation_checkpoint  # noqa: PLC0415
+
+    return load_translation_checkpoint(source)
+
+
+def _speech(source: Path) -> tuple[SpeechModel, Tokenizer]:
+    if (source / MANIFEST).is_file():
+        bundle = load_bundle(source, "float")
+        return bundle.model, bundle.tokenizer
+    from rtstream.training.run import load_start  # noqa: PLC0415 - as above
+
+    return load_start(source)
