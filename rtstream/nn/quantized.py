@@ -99,10 +99,15 @@ def _unsaturated(weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
     That costs less than a bit of all activations, which is how torch's ``reduce_range`` avoids it.
     """
-    pairs = F.pad(weight.int(), (0, weight.shape[1] % 2)).unflatten(1, (-1, 2))
-    most = torch.maximum(pairs.clamp(min=0).sum(dim=2), -pairs.clamp(max=0).sum(dim=2)).amax(dim=1)
+    even, odd = weight[:, ::2].short(), F.pad(weight[:, 1::2], (0, weight.shape[1] % 2)).short()
+    most = torch.maximum(
+        (even.clamp(min=0) + odd.clamp(min=0)).amax(dim=1), -(even.clamp(max=0) + odd.clamp(max=0)).amin(dim=1)
+    )
     excess = (most / PAIR).clamp(min=1.0)
-    return (weight / excess[:, None]).round().to(torch.int8), scale * excess
+    above = excess > 1.0
+    weight = weight.clone()
+    weight[above] = (weight[above] / excess[above, None]).round().to(torch.int8)
+    return weight, scale * excess
 
 
 class PackedLinear(nn.Module):
