@@ -38,6 +38,8 @@ def test_every_imported_package_is_a_declared_dependency(path):
     if PACKAGE / "training" in path.parents:
         extras = PROJECT["optional-dependencies"]
         declared |= _names(extras["train"]) | _names(extras["portuguese"])
+    if path == PACKAGE / "vad" / "silero.py":
+        declared |= _names(PROJECT["optional-dependencies"]["onnx"])
     distributions = packages_distributions()
     for name in _imported(path) - set(sys.stdlib_module_names) - {"rtstream"}:
         if name == "__future__":

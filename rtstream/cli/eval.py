@@ -1,4 +1,4 @@
-"""``rtstream eval``: word and character error rates on test sets."""
+"""``rtstream eval``: how good a speech model is on test sets."""
 
 from __future__ import annotations
 
@@ -11,48 +11,34 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rtstream.cli.score_table import score_table
+from rtstream.cli.options import vad_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
+    from rtstream.cli.options import GateName
     from rtstream.recognizer.phrases import Phrase
+    from rtstream.training.data import Clip
     from rtstream.training.evaluate import Score
 
 CHUNKS = ("320", "640", "1280", "full")
-COLUMNS = {
-    "set": "set",
-    "clips": "clips",
-    "engine": "engine",
-    "chunk_ms": "ms",
-    "wer": "WER",
-    "cer": "CER",
-    "partial_wer": "partials",
-    "shown_wer": "shown",
-    "by_ctc": "by CTC",
-    "rtf": "rtf",
-}
-"""What the table shows, and its headings."""
-PHRASE_COLUMNS = {"phrases": "phrases", "found": "found", "invented": "invented", "other_wer": "others"}
-PHRASE_CAPTION = (
-    " phrases: how many were listed; found: of those that were said, how many the finals have; invented: those that "
-    "finals have and nobody said; others: WER of all other words."
-)
-CAPTION = (
-    "Error rates of finals in per cent. partials: WER of the last ones; shown: the same without the segment's last "
-    "words, which only the final has; by CTC: finals that it wrote; rtf: CPU seconds a second of audio."
-)
 EPILOG = """\b
 Examples:
   rtstream eval models/base dev-cv dev-lj --data ~/speech --chunk-ms 640 --chunk-ms full
   rtstream eval models/base dev-cv --data ~/speech --phrases names.txt
+  rtstream eval models/base dev-cv --data ~/speech --clips 50 --teacher ~/whisper-base
+  rtstream eval models/base noise voices:de --data ~/speech
 
 A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
-file, dur (seconds), text. Texts are compared after Whisper's English normalizer
-(arXiv 2212.04356, appendix C); each clip is followed by a second of silence and goes
-through voice activity detection, segmenter and recogniser as in the daemon.
+file, dur (seconds), text; lang where it is not English (zxx: no words); label, such as a
+kind of noise. NAME:KIND means only the clips of one language or label. Texts are compared
+after Whisper's English normalizer (arXiv 2212.04356, appendix C); each clip is followed by
+a second of silence and goes through voice activity detection, segmenter and recogniser as
+in the daemon.
+
+Punctuation and case are scored where a set's references have them: precision, recall and
+F1 of each mark (--json), and how many words are right in case among those that are right.
+Of clips without English words, what is published is counted and listed.
 """
 
 
@@ -90,7 +76,14 @@ through voice activity detection, segmenter and recogniser as in the daemon.
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file with a PHRASE or PHRASE=WEIGHT a line, without and with which everything is measured.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of each set.")
+@vad_option
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Also measure Whisper on the same clips, and compare with what it writes: directory of a model that "
+    "CTranslate2 converted. It runs in int8 with a beam of 5.",
+)
+@click.option("--clips", "most", type=click.IntRange(min=1), help="Only N clips of each set, evenly spread.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
 @click.option("--texts", is_flag=True, help="Also print each clip's reference and finals, normalized.")
@@ -102,23 +95,30 @@ def command(  # noqa: PLR0917  # click passes by name
     engines: Sequence[str],
     partials: str,
     listed: Path | None,
-    limit: int | None,
+    vad: GateName,
+    teacher: Path | None,
+    most: int | None,
     threads: int,
     *,
     as_json: bool,
     texts: bool,
 ) -> None:
-    """Measure word and character error rates of the model BUNDLE on SETS."""
+    """Measure the model BUNDLE on SETS: error rates, punctuation and case, words where there are none."""
     import torch  # noqa: PLC0415  # slow to import, not needed for --help
 
     from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
+    from rtstream.cli.speech_scores import phrase_row, published_lines, speech_tables, teacher_row  # noqa: PLC0415
     from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
-    from rtstream.training.data import load_shard  # noqa: PLC0415
-    from rtstream.training.evaluate import evaluate  # noqa: PLC0415
+    from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
+    from rtstream.training.whisper_reference import WhisperReference  # noqa: PLC0415
+    from rtstream.vad.open_gates import open_gates  # noqa: PLC0415
 
     phrases = _read_phrases(listed)
+    new_gate = open_gates(vad)
     torch.set_num_threads(threads)
-    clips = {name: load_shard(data / name)[:limit] for name in sets}
+    clips = {name: spread(_read_clips(data, name), most) for name in sets}
+    whisper = WhisperReference.open(teacher, threads=threads) if teacher else None
+    theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -133,33 +133,35 @@ def command(  # noqa: PLR0917  # click passes by name
                 )
                 recognizer = Recognizer(loaded, config)
                 for name in sets:
-                    score = evaluate(recognizer, clips[name])
+                    score = evaluate(recognizer, clips[name], new_gate)
+                    if whisper is not None and name not in theirs:
+                        theirs[name] = score_transcripts(whisper.transcribe, clips[name])
                     rows.append(
-                        {"set": name, "engine": loaded.engine, "chunk_ms": chunk, "partials_by": partials}
-                        | _figures(score)
-                        | (_phrase_figures(score, phrases, len(used)) if phrases else {})
+                        {"set": name, "engine": loaded.engine, "chunk_ms": chunk, "partials_by": partials, "vad": vad}
+                        | score.figures()
+                        | (teacher_row(theirs[name], score) if theirs else {})
+                        | (phrase_row(score, phrases, len(used)) if phrases else {})
                     )
                     if as_json:
                         click.echo(json.dumps(rows[-1]))
                     if texts:
-                        for reference, final in zip(score.references, score.finals, strict=True):
-                            click.echo(f"{name}\tREF {reference}\n{name}\tHYP {final}")
+                        _print_texts(name, score)
                     progress.advance(task)
     if not as_json:
-        Console().print(_table(rows))
+        Console().print(*speech_tables(rows))
+        click.echo("".join(f"{line}\n" for row in rows for line in published_lines(row)), nl=False)
 
 
-def _figures(score: Score) -> dict[str, Any]:
-    return {
-        "clips": len(score.references),
-        "words": score.words,
-        "wer": round(score.wer, 2),
-        "cer": round(score.cer, 2),
-        "partial_wer": round(score.partial_wer, 2),
-        "shown_wer": round(score.shown_wer, 2),
-        "by_ctc": score.fallbacks,
-        "rtf": round(score.cpu_seconds / score.seconds, 4) if score.seconds else None,
-    }
+def _read_clips(data: Path, name: str) -> list[Clip]:
+    from rtstream.training.data import load_shard  # noqa: PLC0415
+
+    shard, _, kind = name.partition(":")
+    return load_shard(data / shard, kind or None)
+
+
+def _print_texts(name: str, score: Score) -> None:
+    for reference, final in zip(score.references, score.finals, strict=True):
+        click.echo(f"{name}\tREF {reference}\n{name}\tHYP {final}")
 
 
 def _read_phrases(path: Path | None) -> tuple[Phrase, ...]:
@@ -176,23 +178,3 @@ def _read_phrases(path: Path | None) -> tuple[Phrase, ...]:
     if not phrases:
         raise ConfigError(f"{path}: there is no phrase in it; write one a line")
     return phrases
-
-
-def _phrase_figures(score: Score, phrases: Sequence[Phrase], used: int) -> dict[str, Any]:
-    from rtstream.training.evaluate import normalizer  # noqa: PLC0415
-    from rtstream.training.phrase_score import score_phrases  # noqa: PLC0415
-
-    normalize = normalizer()
-    found = score_phrases(score.references, score.finals, [normalize(phrase.text) for phrase in phrases])
-    return {
-        "phrases": used,
-        "found": f"{found.found}/{found.said}",
-        "invented": found.invented,
-        "other_wer": round(found.other_wer, 2),
-    }
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    listed = any("phrases" in row for row in rows)
-    columns = COLUMNS | (PHRASE_COLUMNS if listed else {})
-    return score_table(rows, columns, {"set", "engine"}, CAPTION + (PHRASE_CAPTION if listed else ""))

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "eval": ("rtstream.cli.eval", "Measure word and character error rates on test sets."),
     "eval-translation": ("rtstream.cli.eval_translation", "Measure translations, whole and while people speak."),
     "train": ("rtstream.cli.train", "Train a model from a recipe."),
+    "ablation": ("rtstream.cli.ablation", "Train several structures on equal terms and compare them."),
     "model": ("rtstream.cli.model", "Look into a model, or make one."),
 }
 """Every command: its module, which holds the click command as ``command``, and the line that describes it."""

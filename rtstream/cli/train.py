@@ -13,10 +13,55 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from rich.console import Console
+
     from rtstream.training.loop import Loop
 
 CACHE = Path("~/.cache/rtstream")
 SHARED = Path("../shared/data")
+CURVES = ("metrics.jsonl", "scores.jsonl", "curves.png")
+"""What a run's directory has to draw, and the drawing."""
+RUN_OPTIONS = (
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        default=SHARED / "audio",
+        show_default=True,
+        help="Directory of the shards that the recipe names, each a .tar and a .jsonl.",
+    ),
+    click.option(
+        "--texts",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        default=(SHARED / "text", CACHE / "text"),
+        show_default=True,
+        help="Directory of the texts that a vocabulary is made of, and of a translation's pairs; may be given more "
+        "than once, the first that has a file counts.",
+    ),
+    click.option(
+        "--teacher",
+        type=click.Path(path_type=Path),
+        default=CACHE / "teacher" / "whisper-base",
+        show_default=True,
+        help="Directory of a Whisper checkpoint: Hugging Face safetensors or CTranslate2.",
+    ),
+    click.option(
+        "--from",
+        "start",
+        type=click.Path(path_type=Path),
+        help="Where a new run starts: another run (its directory or checkpoint) or a bundle.  [default: the teacher]",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1), help="Threads that compute, of each process.  [default: torch's own]"
+    ),
+)
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add RUN_OPTIONS, what a run is made of and the threads, to a click command."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command(
@@ -29,42 +74,11 @@ Examples:
 """
 )
 @click.argument("recipe")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=SHARED / "audio",
-    show_default=True,
-    help="Directory of the shards that the recipe names, each a .tar and a .jsonl.",
-)
-@click.option(
-    "--texts",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    default=(SHARED / "text", CACHE / "text"),
-    show_default=True,
-    help="Directory of the texts that a vocabulary is made of, and of a translation's pairs; may be given more than "
-    "once, the first that has a file counts.",
-)
-@click.option(
-    "--teacher",
-    type=click.Path(path_type=Path),
-    default=CACHE / "teacher" / "whisper-base",
-    show_default=True,
-    help="Directory of a Whisper checkpoint: Hugging Face safetensors or CTranslate2.",
-)
-@click.option(
-    "--from",
-    "start",
-    type=click.Path(path_type=Path),
-    help="Where a new run starts: another run (its directory or checkpoint) or a bundle.  [default: the teacher]",
-)
+@run_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help=f"Directory of the run.  [default: {CACHE / 'runs' / 'NAME'}]",
-)
-@click.option(
-    "--threads", type=click.IntRange(1), help="Threads that compute, of each process.  [default: torch's own]"
 )
 @click.option("--plot", is_flag=True, help="Only draw the curves of the run as it stands.")
 def command(
@@ -88,8 +102,7 @@ def command(
     import torch  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415
-    from rtstream.training.loop import join_processes, write_metrics  # noqa: PLC0415
+    from rtstream.training.loop import join_processes  # noqa: PLC0415
     from rtstream.training.plots import draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.run import load_start, make_trainer  # noqa: PLC0415
@@ -98,11 +111,11 @@ def command(
 
     loaded = load_recipe(find_recipe(recipe))
     directory = (CACHE / "runs" / loaded.name if out is None else out).expanduser()
-    metrics, scores, curves = (directory / name for name in ("metrics.jsonl", "scores.jsonl", "curves.png"))
     if plot:
-        if not draw_curves(metrics, scores, curves):
-            raise click.ClickException(f"{metrics}: no steps to draw yet")
-        click.echo(curves)
+        files = [directory / name for name in CURVES]
+        if not draw_curves(*files):
+            raise click.ClickException(f"{files[0]}: no steps to draw yet")
+        click.echo(files[-1])
         return
 
     if threads is not None:
@@ -131,11 +144,24 @@ def command(
                 world=world,
                 report=lambda shard, done, total: status.update(f"{shard}: teacher has {done} of {total} clips"),
             )
-    if trainer.step:
-        console.print(f"{directory}: goes on after step {trainer.step}", highlight=False)
-    write = write_metrics(metrics, trainer.step) if rank == 0 else None
+    show_run(trainer, console)
 
-    steps = loaded.optimizer.steps
+
+def show_run(trainer: Loop, console: Console) -> bool:
+    """Let a run go on to its last step, or to a signal, shown on ``console``, its metrics and curves kept beside it.
+
+    Returns whether it came to its last step.
+    """
+    from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415  # as above
+    from rtstream.training.loop import write_metrics  # noqa: PLC0415
+    from rtstream.training.plots import draw_curves  # noqa: PLC0415
+
+    if trainer.step:
+        console.print(f"{trainer.directory}: goes on after step {trainer.step}", highlight=False)
+    metrics, scores, curves = (trainer.directory / name for name in CURVES)
+    write = write_metrics(metrics, trainer.step) if trainer.batches.rank == 0 else None
+
+    steps = trainer.recipe.optimizer.steps
     with TrainingProgress(console, steps=steps, done=trainer.step) as progress, stop_on_signals() as stopped:
 
         def report(step: dict[str, object]) -> None:
@@ -146,6 +172,7 @@ def command(
         finished = trainer.run(report, stopped=stopped, saved=lambda: draw_curves(metrics, scores, curves))
     how = "finished" if finished else "stopped; the same command goes on"
     console.print(f"{trainer.checkpoint}: step {trainer.step}, {trainer.progress}; {how}", highlight=False)
+    return finished
 
 
 @contextmanager

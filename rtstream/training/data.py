@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
+ENGLISH, NO_LANGUAGE = "en", "zxx"  # BCP 47
 MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
 
 
@@ -44,7 +45,8 @@ MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
 class Clip:
     """One recording inside a shard; ``text`` is None where there is none to learn from.
 
-    ``taught`` is what the teacher made of it, where that is kept.
+    ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
+    whatever ``language``; ``label`` the index's too, such as the kind of a noise.
     """
 
     shard: Path
@@ -53,6 +55,14 @@ class Clip:
     seconds: float
     text: str | None
     taught: Taught | None = None
+    reference: str = ""
+    language: str = ENGLISH
+    label: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What is heard: the label, or else the language."""
+        return self.label or self.language
 
     @property
     def written(self) -> str | None:
@@ -76,8 +86,11 @@ class Clip:
         return np.ascontiguousarray(samples.mean(axis=1))
 
 
-def load_shard(path: Path) -> list[Clip]:
-    """The usable clips of ``path``.tar by ``path``.jsonl. Raises TrainingError where either is missing or broken."""
+def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
+    """The usable clips of ``path``.tar by ``path``.jsonl, all or those of a ``kind``, which is a label or a language.
+
+    Raises TrainingError where either is missing or broken, or holds none.
+    """
     tar, index = path.with_suffix(".tar"), path.with_suffix(".jsonl")
     try:
         rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
@@ -87,18 +100,31 @@ def load_shard(path: Path) -> list[Clip]:
         msg = f"{path}: no shard (needs .tar and .jsonl): {error}"
         raise TrainingError(msg) from error
     places = {Path(member.name).name: (member.offset_data, member.size) for member in files}
-    clips = []
+    clips, kinds = [], set[str]()
     for number, row in enumerate(rows, start=1):
         try:
             if row.get("agree", 1.0) < MIN_AGREEMENT or row["file"] not in places:
                 continue
-            text = normalize(row["text"]) if row.get("lang", "en") in {"en", "zxx"} else None
-            clips.append(Clip(tar, *places[row["file"]], float(row["dur"]), text))
+            language = row.get("lang", ENGLISH)
+            text = normalize(row["text"]) if language in {ENGLISH, NO_LANGUAGE} else None
+            clip = Clip(
+                tar,
+                *places[row["file"]],
+                seconds=float(row["dur"]),
+                text=text,
+                reference=row.get("text") or "",
+                language=language,
+                label=row.get("label") or "",
+            )
+            kinds.add(clip.kind)
+            if kind is None or kind in {clip.language, clip.label}:
+                clips.append(clip)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"{index}: line {number} is no clip ({type(error).__name__}: {error}): it needs file, dur and text"
             raise TrainingError(msg) from error
     if not clips:
-        msg = f"{path}: no usable clip in the shard"
+        of_kind = f" of the kind '{kind}': it has {', '.join(sorted(kinds))}" if kind is not None and kinds else ""
+        msg = f"{path}: no usable clip in the shard{of_kind}"
         raise TrainingError(msg)
     return clips
 

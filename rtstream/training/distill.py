@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtstream.features.log_mel import HOP, N_FFT, LogMel
+from rtstream.features.log_mel import HOP, LogMel
 from rtstream.nn.ctc import BLANK
 from rtstream.recognizer.context import SEEN_FRAMES, context_samples
 from rtstream.training.data import IGNORED, Batch
 from rtstream.training.prefix import cut_prefixes
+from rtstream.training.whisper import whisper_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +36,7 @@ class Teacher(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """(batch, samples) to states (batch, frames, d_model) of the audio and its padding."""
         wanted = context_samples(audio.shape[1], self.encoder.config.max_frames)
-        padded = F.pad(audio, (N_FFT // 2, wanted - audio.shape[1] + N_FFT // 2 - HOP))
-        log = self.features.energies(padded)
-        mel = (torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
-        states: Tensor = self.encoder(mel)
+        states: Tensor = self.encoder(whisper_features(self.features, audio, wanted))
         return states
 
 

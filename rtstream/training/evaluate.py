@@ -1,9 +1,10 @@
-"""Word and character error rates by source, through the recognizer that the daemon uses."""
+"""What is recognised of test clips, through the recognizer that the daemon uses, and how much of it is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import jiwer
 import numpy as np
@@ -11,6 +12,10 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.training.data import ENGLISH
+from rtstream.training.written_score import score_written
+from rtstream.vad.segmenter import Segmenter
+from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,19 +24,49 @@ if TYPE_CHECKING:
 
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.training.data import Clip
+    from rtstream.vad.gate import Gate
 
 TAIL_SECONDS = 1.0
 """Silence put after each clip: test sets cut their clips where the speech ends, a microphone goes on."""
 BLOCK = SAMPLE_RATE // 10
 
 
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The text of one recording, that of its last partials, and what writing them cost.
+
+    ``fallbacks``: segments whose text CTC wrote.
+    """
+
+    text: str
+    partial: str = ""
+    fallbacks: int = 0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was written of a clip in which no English is spoken, where nothing should be."""
+
+    clip: Clip
+    text: str
+    partial: str
+
+
 @dataclass
 class Score:
-    """References and what was recognised, clip by clip, normalized; and what writing it cost."""
+    """References and what was recognised, clip by clip, normalized; and what writing it cost.
+
+    ``written_references`` and ``written``: the same references and finals as they are written. ``published``: of the
+    clips without English words, which have a place in no other list.
+    """
 
     references: list[str] = field(default_factory=list)
     finals: list[str] = field(default_factory=list)
     partials: list[str] = field(default_factory=list)
+    written_references: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    published: list[Published] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     fallbacks: int = 0
@@ -70,6 +105,22 @@ class Score:
         pairs = [errors_of_beginning(reference.split(), text.split()) for reference, text in both]
         return 100.0 * sum(errors for errors, _ in pairs) / max(1, sum(words for _, words in pairs))
 
+    def figures(self) -> dict[str, Any]:
+        """All of it as plain numbers, rounded; None for those that need references and have none."""
+        known = bool(self.references)
+        return {
+            "clips": len(self.references) + len(self.published),
+            "words": self.words,
+            "wer": round(self.wer, 2) if known else None,
+            "cer": round(self.cer, 2) if known else None,
+            "partial_wer": round(self.partial_wer, 2) if known else None,
+            "shown_wer": round(self.shown_wer, 2) if known else None,
+            "by_ctc": self.fallbacks,
+            "rtf": round(self.cpu_seconds / self.seconds, 4) if self.seconds else None,
+            **score_written(self.written_references, self.written).figures(),
+            "published": published_figures(self.published),
+        }
+
 
 def errors_of_beginning(reference: Sequence[str], text: Sequence[str]) -> tuple[int, int]:
     """Least edit distance of ``text`` to any beginning of ``reference``, and the longest such beginning's length."""
@@ -81,6 +132,12 @@ def errors_of_beginning(reference: Sequence[str], text: Sequence[str]) -> tuple[
         distances = np.minimum.accumulate(row - np.arange(len(row))) + np.arange(len(row))
     least = int(distances.min())
     return least, int(np.flatnonzero(distances == least)[-1])
+
+
+def spread(clips: Sequence[Clip], most: int | None) -> Sequence[Clip]:
+    """At most so many of the clips, evenly spread over them; all where None."""
+    count = len(clips) if most is None else min(most, len(clips))
+    return [clips[index * len(clips) // count] for index in range(count)]
 
 
 def blocks(audio: NDArray[np.float32]) -> Iterator[AudioBlock]:
@@ -96,26 +153,71 @@ def normalizer() -> Callable[[str], str]:
     return normalize
 
 
-def evaluate(recognizer: Recognizer, clips: Iterable[Clip]) -> Score:
-    """Recognise every clip and collect the texts. Clips without a reference are left out.
+def recognize(
+    recognizer: Recognizer, audio: NDArray[np.float32], new_gate: Callable[[], Gate] = WebRtcGate
+) -> Transcript:
+    """What the daemon's pipeline publishes of one recording and its tail."""
+    pipeline = Pipeline(recognizer, Segmenter(new_gate()))
+    events: list[Event] = [event for block in blocks(audio) for event in pipeline.push(block)]
+    events += pipeline.finish()
+    finals = [event for event in events if isinstance(event, Final)]
+    newest = {event.segment: event.text for event in events if isinstance(event, Partial)}
+    return Transcript(
+        text=" ".join(event.text for event in finals),
+        partial=" ".join(newest.values()),
+        fallbacks=sum(event.source == "ctc" for event in finals),
+        cpu_seconds=sum(pipeline.times.seconds.values()),
+    )
 
-    Texts are compared after ``normalizer``, references too.
-    """
+
+def evaluate(recognizer: Recognizer, clips: Iterable[Clip], new_gate: Callable[[], Gate] = WebRtcGate) -> Score:
+    """Recognise every clip and collect the texts."""
+    return score_transcripts(partial(recognize, recognizer, new_gate=new_gate), clips)
+
+
+def score_transcripts(transcribe: Callable[[NDArray[np.float32]], Transcript], clips: Iterable[Clip]) -> Score:
+    """Transcribe every clip and collect the texts, after ``normalizer``, references too."""
     normalize = normalizer()
     score = Score()
     for clip in clips:
-        if clip.text is None:
-            continue
         audio = clip.read()
-        pipeline = Pipeline(recognizer)
-        events: list[Event] = [event for block in blocks(audio) for event in pipeline.push(block)]
-        events += pipeline.finish()
-        finals = [event for event in events if isinstance(event, Final)]
-        newest = {event.segment: event.text for event in events if isinstance(event, Partial)}
-        score.references.append(normalize(clip.text))
-        score.finals.append(normalize(" ".join(event.text for event in finals)))
-        score.partials.append(normalize(" ".join(newest.values())))
-        score.fallbacks += sum(event.source == "ctc" for event in finals)
+        found = transcribe(audio)
+        score.fallbacks += found.fallbacks
         score.seconds += len(audio) / SAMPLE_RATE
-        score.cpu_seconds += sum(pipeline.times.seconds.values())
+        score.cpu_seconds += found.cpu_seconds
+        # What training cannot spell, such as digits, Whisper's normalizer can.
+        text = clip.reference if clip.text is None else clip.text
+        reference = normalize(text if clip.language == ENGLISH else "")
+        if not reference:
+            score.published.append(Published(clip, found.text, found.partial))
+            continue
+        score.references.append(reference)
+        score.finals.append(normalize(found.text))
+        score.partials.append(normalize(found.partial))
+        score.written_references.append(clip.reference)
+        score.written.append(found.text)
     return score
+
+
+def published_figures(clips: Sequence[Published]) -> dict[str, Any] | None:
+    """Words an hour of such clips, of all and by their kind, and what they were; None where there is no such clip."""
+    if not clips:
+        return None
+    kinds = sorted({each.clip.kind for each in clips})
+    return {
+        "clips": len(clips),
+        "hours": round(sum(each.clip.seconds for each in clips) / 3600, 4),
+        "words_per_hour": _words_an_hour(clips, "text"),
+        "partial_words_per_hour": _words_an_hour(clips, "partial"),
+        "by_kind": {kind: _words_an_hour([each for each in clips if each.clip.kind == kind], "text") for kind in kinds},
+        "texts": [
+            {"kind": each.clip.kind, "text": each.text, "partial": each.partial}
+            for each in clips
+            if each.text or each.partial
+        ],
+    }
+
+
+def _words_an_hour(clips: Sequence[Published], which: Literal["text", "partial"]) -> float:
+    words = sum(len(getattr(each, which).split()) for each in clips)
+    return round(3600 * words / sum(each.clip.seconds for each in clips), 1)

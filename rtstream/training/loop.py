@@ -43,10 +43,13 @@ def learning_rate(step: int, recipe: Schedule) -> float:
     return warm * max(recipe.final_lr, min(1.0, left))
 
 
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What ``Trainer.save`` wrote. Raises TrainingError where the file is not that."""
+def read_checkpoint(path: Path, device: torch.device, *, mapped: bool = False) -> dict[str, Any]:
+    """What ``Trainer.save`` wrote; ``mapped``: tensors stay in the file until they are used.
+
+    Raises TrainingError where the file is not that.
+    """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can raise anything
         msg = f"{path}: not a checkpoint of a training run: {type(error).__name__}: {error}"
         raise TrainingError(msg) from error

@@ -11,10 +11,12 @@ from pydantic import Field, ValidationError
 
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
-from rtstream.training.schedule import Positive, Schedule, Share, Strict
+from rtstream.training.schedule import Positive, Precision, Schedule, Share, Strict
 from rtstream.training.translation_recipe import TranslationRecipe
 
 SHIPPED = Path(__file__).parent / "recipes"
+ABLATION = "ablation"
+"""The task of a file that is no recipe but a plan of several runs, see ``plan``."""
 
 S = TypeVar("S", bound=Strict)
 
@@ -89,30 +91,34 @@ class Recipe(Strict):
     max_clip: float = Field(20.0, gt=0, description="seconds; longer clips are left out")
     sources: dict[str, Positive] = Field(min_length=1, description="shard name to its share of the audio")
     noise: str = "noise"
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Precision = "bfloat16"
 
 
-def find_recipe(name: str) -> Path:
-    """The recipe's file: ``name`` itself, or the shipped recipe of that name. Raises TrainingError naming those."""
+def find_recipe(name: str, *, plan: bool = False) -> Path:
+    """The file of a recipe, or of a ``plan``: ``name`` itself, or the shipped one of that name.
+
+    Raises TrainingError naming those that are shipped.
+    """
     shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
     if name in shipped and not Path(name).is_file():
         return shipped[name]
     if not Path(name).is_file():
-        msg = f"{name}: no such recipe; give a TOML file, or the name of a shipped one: {', '.join(shipped)}"
+        fitting = [stem for stem, path in shipped.items() if (read_toml(path).get("task") == ABLATION) == plan]
+        kind = "plan" if plan else "recipe"
+        msg = f"{name}: no such {kind}; give a TOML file, or the name of a shipped one: {', '.join(fitting)}"
         raise TrainingError(msg)
     return Path(name)
 
 
 def load_recipe(path: Path) -> Recipe | TranslationRecipe:
     """Read a recipe, of what its ``task`` says. Raises TrainingError naming the key, the value and what is allowed."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path}: cannot be read as TOML: {error}"
-        raise TrainingError(msg) from error
+    data = read_toml(path)
+    if data.get("task") == ABLATION:
+        msg = f"{path}: a plan of several runs, not a recipe: give it to rtstream ablation"
+        raise TrainingError(msg)
     if data.get("task") == "translation":
-        return _validated(TranslationRecipe, path, data)
-    return _validated(Recipe, path, data)
+        return validated(TranslationRecipe, path, data)
+    return validated(Recipe, path, data)
 
 
 def load_speech_recipe(path: Path) -> Recipe:
@@ -124,13 +130,23 @@ def load_speech_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def _validated(kind: type[S], path: Path, data: dict[str, Any]) -> S:
+def read_toml(path: Path) -> dict[str, Any]:
+    """What the file says. Raises TrainingError where it is none, or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"{path}: cannot be read as TOML: {error}"
+        raise TrainingError(msg) from error
+
+
+def validated(kind: type[S], path: Path, data: dict[str, Any], table: str = "") -> S:
+    """What ``data``, the ``table`` of the file at ``path``, says. Raises TrainingError naming the first wrong key."""
     try:
         # By way of JSON, for which strict types still let an array be a tuple.
         return kind.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = ".".join(map(str, (table, *first["loc"]) if table else first["loc"]))
         got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
         msg = f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}{got}"
         raise TrainingError(msg) from error

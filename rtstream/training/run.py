@@ -24,6 +24,7 @@ from rtstream.training.align import align_layers
 from rtstream.training.data import Batches, clean_clip, load_shard
 from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
+from rtstream.training.precision import multiplies_bfloat16
 from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared
 from rtstream.training.taught import WholeTeacher, teach
 from rtstream.training.trainer import Trainer
@@ -128,7 +129,7 @@ def make_trainer(
     teacher = load_whisper(teacher_directory) if needs_teacher else None
     if resumed:
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
-        _check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
+        check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
         if rank == 0 and start is not None and (not recipe.mix and not recipe.encoder.whole):
             start[1].save(directory / TOKENIZER)
@@ -198,8 +199,9 @@ def _teach(
     """
     tokenizer = teacher.tokenizer
     student = from_teacher(teacher, tokenizer, list(range(len(tokenizer))), 0).eval()
-    # In bfloat16 once, where autocast would convert its weights anew for every token.
-    whole = WholeTeacher(Teacher(student.encoder), student.decoder.to(torch.bfloat16), tokenizer)
+    if multiplies_bfloat16(torch.device("cpu")):  # once, where autocast would convert its weights for every token
+        student.decoder.to(torch.bfloat16)
+    whole = WholeTeacher(Teacher(student.encoder), student.decoder, tokenizer)
     made_with = f"{recipe.augment.heard()} {teacher.fingerprint} {LEAST_SECONDS} {AFTER_SECONDS} {SEEN_FRAMES}"
     directory /= hashlib.sha256(made_with.encode()).hexdigest()[:12]
     total = sum(recipe.sources.values())
@@ -232,7 +234,8 @@ def _restructured(model: SpeechModel, recipe: Recipe) -> SpeechModel:
     return restructure(model, wanted, fading=recipe.fade_steps > 0)
 
 
-def _check_structure(path: Path, got: EncoderConfig, wanted: Encoder) -> None:
+def check_structure(path: Path, got: EncoderConfig, wanted: Encoder) -> None:
+    """Raise TrainingError where the encoder of the checkpoint at ``path`` is not the one that the recipe asks for."""
     for name in ("share", "rank", "diagonal", "full_rank", "left_context", "whole"):
         if getattr(got, name) != getattr(wanted, name):
             msg = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["bfloat16", "float32"]
+"""What a step is computed in; bfloat16 is used where the machine multiplies it."""
 
 
 class Strict(BaseModel):

@@ -20,6 +20,7 @@ from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.final_pass import repeats, token_limit
 from rtstream.recognizer.words import SAMPLES_A_FRAME
+from rtstream.training.precision import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,7 +151,7 @@ def _listen(
     for row, samples in enumerate(audio):
         padded[row, : len(samples)] = torch.from_numpy(samples)
     texts: list[str | None] = [None] * len(audio)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast(padded.device, "bfloat16"):
         states = teacher.encoder(padded)
     rows = [row for row, wanted in enumerate(write) if wanted]
     if rows:

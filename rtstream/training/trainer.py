@@ -15,6 +15,7 @@ from rtstream.recognizer.context import context_samples
 from rtstream.training.augment import spec_augment
 from rtstream.training.distill import imitated, losses, rehearsal
 from rtstream.training.loop import Loop
+from rtstream.training.precision import autocast
 from rtstream.training.start import set_fade
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Trainer(Loop):
         if chunk is None:  # short clips are mostly padding then: a step would take several times as long
             batch = batch.first(self._rows_in_full_context(batch))
         set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"):
+        with autocast(self.device, r.precision):
             theirs = None if self.guide is None else imitated(self.guide, batch)
             parts = losses(
                 self.model,

@@ -22,6 +22,7 @@ from rtstream.training.loop import CHECKPOINT, Loop, read_checkpoint
 from rtstream.training.misheard import Mishearing, spoken
 from rtstream.training.pairs import read_pairs
 from rtstream.training.pieces import train_pieces
+from rtstream.training.precision import autocast
 from rtstream.training.text_data import TextBatches, shares
 from rtstream.translation.built_in import BuiltInTranslator
 
@@ -73,7 +74,7 @@ class TranslationTrainer(Loop):
         counts = batch.targets != IGNORED
         # Sentences are short: the fused attention's backward pass takes longer than the plain one's here.
         with (
-            torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bfloat16"),
+            autocast(self.device, r.precision),
             sdpa_kernel(SDPBackend.MATH),
         ):
             hidden = self.model(batch.source, batch.mask, batch.tokens)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rtstream.training.pairs import SHIPPABLE
-from rtstream.training.schedule import Positive, Schedule, Share, Strict
+from rtstream.training.schedule import Positive, Precision, Schedule, Share, Strict
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -68,4 +68,4 @@ class TranslationRecipe(Strict):
     data: Data
     noise: Noise = Noise()
     optimizer: Optimizer
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Precision = "bfloat16"

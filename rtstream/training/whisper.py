@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
+from rtstream.features.log_mel import HOP, N_FFT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from rtstream.features.log_mel import LogMel
 
 CT2_DTYPES: dict[int, type[np.generic]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
@@ -65,6 +69,15 @@ class WhisperCheckpoint:
         return max((1 + int(n[len(prefix) :].split(".")[0]) for n in self.weights if n.startswith(prefix)), default=0)
 
 
+def whisper_features(features: LogMel, audio: Tensor, samples: int) -> Tensor:
+    """Log-mel of (batch, n) audio padded to ``samples``, clamped by each recording's maximum as Whisper does.
+
+    Returns (batch, samples / 160, n_mels).
+    """
+    log = features.energies(F.pad(audio, (N_FFT // 2, samples - audio.shape[1] + N_FFT // 2 - HOP)))
+    return (torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
+
+
 def load_whisper(directory: Path) -> WhisperCheckpoint:
     """Read a checkpoint directory: ``model.safetensors`` (Hugging Face) or ``model.bin`` (CTranslate2).
 
@@ -79,7 +92,7 @@ def load_whisper(directory: Path) -> WhisperCheckpoint:
         else:
             msg = f"{directory}: no Whisper checkpoint: it needs model.safetensors or a CTranslate2 model.bin"
             raise TrainingError(msg)
-        tokenizer = _read_tokenizer(directory / "tokenizer.json")
+        tokenizer = read_tokenizer(directory / "tokenizer.json")
         return WhisperCheckpoint(weights, tokenizer, _read_alignment_heads(directory))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
         msg = f"{directory}: the Whisper checkpoint cannot be read ({type(error).__name__}): {error}"
@@ -96,7 +109,8 @@ def _read_alignment_heads(directory: Path) -> tuple[tuple[int, int], ...]:
     return ()
 
 
-def _read_tokenizer(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a ``tokenizer.json``. Raises OSError, KeyError, TypeError or ValueError where it is none."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = data["model"]["vocab"]
     special = {token["content"]: int(token["id"]) for token in data["added_tokens"]}

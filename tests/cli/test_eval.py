@@ -1,4 +1,4 @@
-"""``rtstream eval``: what it measures of phrases."""
+"""``rtstream eval``: what it measures of phrases, beside a teacher, and of clips without English words."""
 
 import json
 import tarfile
@@ -7,28 +7,43 @@ import pytest
 
 from rtstream.cli.main import main
 from tests.recognizer.tiny_bundle import DATA
+from tests.training.tiny_dictation import save_dictating_whisper
+from tests.vad.recordings import needs_silero
 
 CLIP = DATA / "cv-romanians.flac"
 TEXT = "romanians germans and russians also lived in the city"
 
 
 @pytest.fixture
-def measure(tiny_bundle, tmp_path, capsys):
-    """Evaluate one recorded clip with the tiny model: exit code, rows, standard error."""
+def evaluate(tiny_bundle, tmp_path, capsys, monkeypatch):
+    """Evaluate a recording, once as English and once as if it were German: exit code, output, standard error."""
+    monkeypatch.setenv("COLUMNS", "250")  # or a narrow terminal folds the table
     with tarfile.open(tmp_path / "dev-one.tar", "w") as archive:
         archive.add(CLIP, CLIP.name)
-    row = {"id": CLIP.stem, "file": CLIP.name, "dur": 4.392, "text": TEXT, "lang": "en"}
-    (tmp_path / "dev-one.jsonl").write_text(json.dumps(row) + "\n")
+    row = {"id": CLIP.stem, "file": CLIP.name, "dur": 4.392, "text": TEXT}
+    rows = [row | {"lang": "en"}, row | {"lang": "de"}]
+    (tmp_path / "dev-one.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+
+    def run(name, *more):
+        options = ["--data", tmp_path, "--partials", "none", "--engine", "float", *more]
+        code = main([*map(str, ["eval", tiny_bundle, name, *options])])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def measure(evaluate, tmp_path):
+    """Evaluate the English clip, with these phrases listed: exit code, rows, standard error."""
     listed = tmp_path / "names.txt"
 
-    def run(phrases=None):
-        arguments = ["eval", tiny_bundle, "dev-one", "--data", tmp_path, "--partials", "none", "--engine", "float"]
+    def run(phrases=None, *more):
         if phrases is not None:
             listed.write_text(phrases)
-            arguments += ["--phrases", listed]
-        code = main([*map(str, arguments), "--json"])
-        captured = capsys.readouterr()
-        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+            more = ("--phrases", listed, *more)
+        code, out, err = evaluate("dev-one:en", "--json", *more)
+        return code, [json.loads(line) for line in out.splitlines()], err
 
     return run
 
@@ -52,3 +67,47 @@ def test_file_of_phrases_that_holds_none_is_one_line(measure, content, told):
     assert "names.txt: " in err
     assert told in err
     assert err.count("\n") == 1
+
+
+@needs_silero
+def test_gate_is_one_of_two(measure):
+    code, (row,), err = measure(None, "--vad", "silero")
+    assert (code, err) == (0, "")
+    assert row["vad"] == "silero"
+    assert measure()[1][0]["vad"] == "webrtc"
+
+
+def test_teacher_is_measured_on_the_same_clips(evaluate, tmp_path):
+    teacher = save_dictating_whisper(tmp_path / "teacher", " Romanians, Germans and Russians.")
+    code, out, err = evaluate("dev-one:en", "--teacher", teacher, "--json")
+    assert (code, err) == (0, "")
+    row = json.loads(out)
+    assert row["teacher"]["wer"] == pytest.approx(100 * 5 / 9, abs=0.01)
+    assert (row["teacher"]["punctuation"], row["teacher"]["case"]) == (None, None)
+    assert row["against_teacher"]["punctuation"]["all"]["wanted"] == 2
+    assert row["against_teacher"]["case"] is not None
+    code, out, _ = evaluate("dev-one:en", "--teacher", teacher)
+    assert code == 0
+    assert {"WER", "teacher", "punctuation", "case"} <= set(out.split())
+
+
+def test_what_is_written_of_other_languages_is_counted_and_listed(evaluate):
+    code, out, err = evaluate("dev-one:de", "--json")
+    assert (code, err) == (0, "")
+    row = json.loads(out)
+    assert (row["clips"], row["wer"], row["punctuation"]) == (1, None, None)
+    (text,) = row["published"]["texts"]
+    assert row["published"]["words_per_hour"] == pytest.approx(len(text["text"].split()) * 3600 / 4.392, abs=0.1)
+    code, out, _ = evaluate("dev-one:de")
+    assert out.splitlines()[-1] == f"dev-one:de float 640\tde\t{text['text']}"
+
+
+def test_as_many_clips_as_asked_for_are_measured(evaluate):
+    assert [json.loads(evaluate("dev-one", "--json", *more)[1])["clips"] for more in ([], ["--clips", "1"])] == [2, 1]
+
+
+def test_kind_of_clip_that_a_set_lacks_is_one_line(evaluate):
+    code, out, err = evaluate("dev-one:fr")
+    assert (code, out) == (1, "")
+    assert err.startswith("rtstream: error: ")
+    assert err.endswith("dev-one: no usable clip in the shard of the kind 'fr': it has de, en\n")

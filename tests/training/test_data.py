@@ -230,6 +230,23 @@ def test_shard_keeps_labels_that_can_be_learnt(tmp_path):
     assert [clip.text for clip in load_shard(tmp_path / "shard")] == ["hello there", None, None, "sure", ""]
 
 
+def test_shard_gives_the_clips_of_one_language_or_label_with_their_texts_as_they_are(tmp_path):
+    rows = [
+        (0.4, "Room 7, please.", {}),
+        (0.4, "Grüß dich!", {"lang": "de"}),
+        (0.4, "", {"lang": "zxx", "label": "rain"}),
+        (0.4, None, {"lang": "de"}),
+    ]
+    write_shard(tmp_path / "shard", rows)
+    kept = {kind: [clip.reference for clip in load_shard(tmp_path / "shard", kind)] for kind in ("en", "de", "rain")}
+    assert kept == {"en": ["Room 7, please."], "de": ["Grüß dich!", ""], "rain": [""]}
+    assert [clip.kind for clip in load_shard(tmp_path / "shard")] == ["en", "de", "rain", "de"]
+    with pytest.raises(
+        TrainingError, match=r"shard: no usable clip in the shard of the kind 'fr': it has de, en, rain"
+    ):
+        load_shard(tmp_path / "shard", "fr")
+
+
 def rewrite(path, **changes):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[1] |= changes

@@ -8,7 +8,9 @@ from rtstream.errors import TrainingError
 from rtstream.training.recipe import load_recipe
 
 SHIPPED = sorted(
-    file.name for file in (resources.files("rtstream.training") / "recipes").iterdir() if file.name.endswith(".toml")
+    file.name
+    for file in (resources.files("rtstream.training") / "recipes").iterdir()
+    if file.name.endswith(".toml") and 'task = "ablation"' not in file.read_text()
 )
 SMALL = """
 name = "small"

@@ -219,10 +219,10 @@ def test_without_a_start_there_is_nothing_to_mix(paths, tmp_path):
     assert_close(trainer.model.encoder.state_dict(), teacher.state_dict())
 
 
-@pytest.mark.parametrize("int8", [True, False])
-def test_bundle_as_a_start_can_be_trained(tmp_path, int8):
+@pytest.mark.parametrize("bits", [8, 5.5, None])
+def test_bundle_as_a_start_can_be_trained(tmp_path, bits):
     model = make_model(SHARED)
-    save_bundle(tmp_path / "bundle", "small", model, full_tokenizer(), "card", int8=int8)
+    save_bundle(tmp_path / "bundle", "small", model, full_tokenizer(), "card", bits=bits)
     loaded, tokenizer = load_start(tmp_path / "bundle")
     assert tokenizer == full_tokenizer()
     assert all(p.requires_grad for p in loaded.parameters())
