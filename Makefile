@@ -14,7 +14,7 @@ help: ## show this list
 setup: $(READY) ## make .venv with everything in it, torch as its CPU build
 
 $(READY): pyproject.toml deploy/make-venv.sh deploy/install-torch.sh
-	@deploy/make-venv.sh "$(PYTHON)" .venv train,ctranslate2,dev
+	@deploy/make-venv.sh "$(PYTHON)" .venv train,ctranslate2,onnx,dev
 	@touch $@
 
 demo: setup ## transcribe the recorded speech in tests/data

@@ -27,6 +27,11 @@ fi
 "$root/deploy/install-torch.sh" "$folder/bin/python"
 echo "setup: installing rtstream and the packages that it needs"
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable "$root${extras:+[$extras]}"
+case ",$extras," in
+    *,onnx,*) # For its model alone: older versions depend on torchaudio, this one on any torch, of whatever build.
+        "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps silero-vad==6.2.3
+        ;;
+esac
 
 # Nothing that came after may have put another build in its place; and it must run here.
 "$folder/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' ||

@@ -60,8 +60,11 @@ class Audio(Section):
 class Vad(Section):
     """What is speech, and where a segment of it begins and ends; lengths in milliseconds."""
 
-    aggressiveness: Literal[0, 1, 2, 3] = Field(1, description="0 lets most through, 3 rejects most")
-    frame_ms: Literal[10, 20, 30] = 20
+    engine: Literal["webrtc", "silero"] = Field("webrtc", description="what tells speech from the rest")
+    aggressiveness: Literal[0, 1, 2, 3] = Field(1, description="webrtc: 0 lets most through, 3 rejects most")
+    frame_ms: Literal[10, 20, 30] = Field(20, description="webrtc")
+    threshold: float = Field(0.5, gt=0, lt=1, description="silero: probability from which it is speech")
+    model: Path | None = Field(None, description="silero: its .onnx file; unset: that of the package silero-vad")
     pre_roll_ms: int = Field(400, ge=0, description="audio before the first speech that belongs to a segment")
     onset_window_ms: int = Field(200, gt=0)
     min_speech_ms: int = Field(120, gt=0, description="speech within onset_window_ms that opens a segment")

@@ -1,10 +1,15 @@
 """What all tests share."""
 
 import os
+import signal
 
 # pytest-xdist already runs a test on each core: torch's own threads would only get in each other's way. Must stand
 # before the first import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts its background jobs with SIGINT ignored, and what is ignored stays so in the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from hypothesis import settings
 

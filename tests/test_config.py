@@ -68,6 +68,8 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
         ("[sever]\n", "[sever] is not a section; did you mean 'server'?"),
         ("audio = 3", "audio = 3: it is a section"),
         ("[vad]\naggressiveness = 4", "vad.aggressiveness = 4: input should be 0, 1, 2 or 3"),
+        ("[vad]\nengine = 'cobra'", "vad.engine = 'cobra': input should be 'webrtc' or 'silero'"),
+        ("[vad]\nthreshold = 1", "vad.threshold = 1: input should be less than 1"),
         ("[recognition]\nchunk_ms = 500", "recognition.chunk_ms = 500: input should be 320, 640 or 1280"),
         ("[audio]\nrate = 'fast'", "audio.rate = 'fast': input should be a valid integer"),
         ("[server]\nlisten = ['nowhere']", "server.listen = 'nowhere': it must be HOST:PORT or unix:PATH"),

@@ -44,13 +44,13 @@ def command(
         raise click.UsageError(f"name recordings of speech: there are none in {CLIPS}")
     from rtstream.cli import benchmark, benchmark_report  # noqa: PLC0415 - torch, which --help does without
 
-    recognizer = options.load()
+    new_gate, recognizer = options.gates(), options.load()
     start = benchmark.measure_start(options)
-    warm_up = benchmark.Bench(recognizer)
+    warm_up = benchmark.Bench(recognizer, new_gate)
     warm_up.play(files[0])  # the first chunk takes longer, once
     warm_up.finish()
     loaded = benchmark.resident_bytes()
-    bench = benchmark.Bench(recognizer)
+    bench = benchmark.Bench(recognizer, new_gate)
     if minutes is None:
         benchmark.play_each(bench, files, repeat)
     else:

@@ -21,6 +21,8 @@ from rtstream.cli.options import RecognizerOptions
 from rtstream.errors import RtstreamError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.vad.segmenter import Segmenter
+from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.recognizer.recognizer import Recognizer
+    from rtstream.vad.gate import Gate
 
 PAUSE = SAMPLE_RATE
 """Silence between recordings that are played as one stream, in samples; enough to close a segment."""
@@ -50,8 +53,8 @@ class Delays:
 class Bench:
     """Plays recordings through one pipeline and keeps count; what it counts does not include loading the model."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
-        self._pipeline = Pipeline(recognizer)
+    def __init__(self, recognizer: Recognizer, new_gate: Callable[[], Gate] = WebRtcGate) -> None:
+        self._pipeline = Pipeline(recognizer, Segmenter(new_gate()))
         self._position = 0
         self._partial_of = -1  # the last segment that had a partial
         self._played = 0
@@ -175,7 +178,9 @@ def start_up(options: str) -> None:
     """Be the process that ``measure_start`` starts: a line of output when all is imported, another when ready."""
     print("imported", flush=True)  # noqa: T201 - to the parent
     chosen = json.loads(options)
-    RecognizerOptions(**{**chosen, "model": chosen["model"] and Path(chosen["model"])}).load()
+    given = RecognizerOptions(**{**chosen, "model": chosen["model"] and Path(chosen["model"])})
+    given.gates()
+    given.load()
     print("ready", flush=True)  # noqa: T201
 
 

@@ -68,6 +68,7 @@ def report(
             "threads": options.threads,
             "chunk_ms": options.chunk_ms,
             "partials": options.partials,
+            "vad": options.vad,
             "packed_encoder_buffers": len(buffers),
             "packed_encoder_bytes": sum(buffers.values()),
         },

@@ -40,7 +40,7 @@ Examples:
 )
 @click.pass_context
 def command(ctx: click.Context, *, file: Path | None, source: str | None, seconds: float) -> None:
-    """Check PortAudio, microphone, level, model, addresses, permissions and clock.
+    """Check PortAudio, microphone, level, speech gate, model, addresses, permissions and clock.
 
     Each line says what was found, and where something is wrong what to do about it. The exit code is 1 if anything
     failed; warnings alone give 0.

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtstream.recognizer.recognizer import Recognizer
+    from rtstream.vad.gate import Gate
+
+GateName = Literal["webrtc", "silero"]
 
 ENGINES = ("auto", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
+GATES: tuple[GateName, ...] = ("webrtc", "silero")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,13 @@ class RecognizerOptions:
     chunk_ms: int = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     phrases: tuple[str, ...] = ()
+    vad: GateName = "webrtc"
+
+    def gates(self) -> Callable[[], Gate]:
+        """What makes a gate for each stream. Raises GateMissingError."""
+        from rtstream.vad.open_gates import open_gates  # noqa: PLC0415 - what --help does without
+
+        return open_gates(self.vad)
 
     def load(self, *, words: bool = False, partials: bool = True) -> Recognizer:
         """Read the model; ``words``: with times of words, ``partials``: False where nobody would see them.
@@ -74,6 +85,17 @@ def _checked_phrases(_ctx: click.Context, _param: click.Parameter, phrases: tupl
     return phrases
 
 
+def vad_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--vad`` to a click command."""
+    return click.option(
+        "--vad",
+        type=click.Choice(GATES),
+        default="webrtc",
+        show_default=True,
+        help="What tells speech from the rest; silero needs onnxruntime and silero-vad's model.",
+    )(command)
+
+
 def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a click command, whose function gets them as ``options``, a RecognizerOptions."""
 
@@ -104,6 +126,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="What writes the partials.",
     )
+    @vad_option
     @wraps(command)
     def with_options(
         *args: Any,  # noqa: ANN401 - what click passes
@@ -112,9 +135,10 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         threads: int,
         chunk_ms: str,
         partials: Literal["decoder", "ctc"],
+        vad: GateName,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials)
+        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials, vad=vad)
         command(*args, options=options, **kwargs)
 
     return with_options

@@ -18,15 +18,15 @@ from rtstream.events import SAMPLE_RATE, Final
 from rtstream.formats.writer import EventWriter
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.translation.stabilizer import Stabilizer
+from rtstream.vad.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rtstream.cli.options import RecognizerOptions
     from rtstream.cli.translating import TranslationOptions
     from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
-    from rtstream.recognizer.recognizer import Recognizer
     from rtstream.translation.translator import Translator
 
 BLOCK_SECONDS = 0.1
@@ -64,11 +64,12 @@ class Replay:
     def run(self, files: Sequence[str]) -> bool:
         """Transcribe all ``files``, report those that failed, and say whether none did.
 
-        Raises BundleError, TranslationError.
+        Raises BundleError, GateMissingError, TranslationError.
         """
         if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
             sys.stdout.reconfigure(encoding="utf-8")
         try:
+            new_gate = self._options.gates()
             self._line.show("loading the model ...")
             recognizer = self._options.load(
                 words=self._words or self._format in {"srt", "vtt"},
@@ -78,24 +79,28 @@ class Replay:
                 self._line.show("loading the translation model ...")
                 self._translators = self._translation.load(threads=self._options.threads)
             self._line.show("")
-            good = [self._transcribe(recognizer, file, several=len(files) > 1) for file in files]
+
+            def new_pipeline() -> Pipeline:
+                return Pipeline(recognizer, Segmenter(new_gate()))
+
+            good = [self._transcribe(new_pipeline, file, several=len(files) > 1) for file in files]
             return all(good)
         finally:
             self._line.clear()
 
-    def _transcribe(self, recognizer: Recognizer, file: str, *, several: bool) -> bool:
+    def _transcribe(self, new_pipeline: Callable[[], Pipeline], file: str, *, several: bool) -> bool:
         """Transcribe one recording. False: it failed, which has been reported."""
         try:
             block_seconds = REALTIME_BLOCK_SECONDS if self._realtime else BLOCK_SECONDS
             with open_audio(file, raw_rate=self._raw_rate, block_seconds=block_seconds) as audio:
-                self._write_all(recognizer, audio, file if several else None)
+                self._write_all(new_pipeline(), audio, file if several else None)
         except AudioError as error:
             self._line.clear()
             click.echo(f"rtstream: error: {error}", err=True)
             return False
         return True
 
-    def _write_all(self, recognizer: Recognizer, audio: AudioFile, file: str | None) -> None:
+    def _write_all(self, pipeline: Pipeline, audio: AudioFile, file: str | None) -> None:
         """Write what is recognised. Raises AudioError as :meth:`_events` does."""
         name = None if file is None else os.fsencode(file).decode(errors="backslashreplace")
         writer = EventWriter(self._format, words=self._words, file=name, languages=self._translation.languages)
@@ -103,7 +108,7 @@ class Replay:
         live = LiveText()
         self._line.begin(audio.duration)
         self._write(writer.begin())
-        for event in self._events(recognizer, audio):
+        for event in self._events(pipeline, audio):
             for item in (event, *self._translations(event, stabilizers)):
                 self._write(writer.add(item))
                 if self._live:
@@ -117,9 +122,8 @@ class Replay:
                 if (translation := stabilizer.translate(event)) is not None:
                     yield translation
 
-    def _events(self, recognizer: Recognizer, audio: AudioFile) -> Iterator[Event]:
+    def _events(self, pipeline: Pipeline, audio: AudioFile) -> Iterator[Event]:
         """What is in a recording. Raises AudioError at the end of the good audio, or if it holds no speech."""
-        pipeline = Pipeline(recognizer)
         good = _Good(audio)
         found = False
         position = 0

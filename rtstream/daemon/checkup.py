@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.audio.devices import list_devices
 from rtstream.audio.source import parse_source
-from rtstream.daemon.settings import check_settings, server_config, translation_models
+from rtstream.daemon.settings import check_settings, server_config, translation_models, vad_settings
 from rtstream.errors import AudioError, BundleError, ConfigError, TranslationError
 from rtstream.rpc.security import make_way
 from rtstream.translation.models import model_kind
+from rtstream.vad.gate import GateMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,7 @@ def look(config: Config) -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", "right")
     yield from _sound(config)
+    yield _vad(config)
     yield _model(config)
     if config.translation.languages:
         yield _translation(config)
@@ -115,16 +117,26 @@ def _permission() -> Finding:
     return Finding("permission", "ok", f"{len(cards)} sound device{'s' * (len(cards) != 1)} can be opened")
 
 
+def _vad(config: Config) -> Finding:
+    vad = config.vad
+    try:
+        vad_settings(vad)
+    except GateMissingError as error:
+        return Finding("vad", "failed", str(error), "install or name what is missing, or choose another vad.engine")
+    how = f"threshold {vad.threshold:g}" if vad.engine == "silero" else f"aggressiveness {vad.aggressiveness}"
+    return Finding("vad", "ok", f"{vad.engine} loads, {how}")
+
+
 def _model(config: Config) -> Finding:
     from rtstream.bundle.bundle import read_manifest  # noqa: PLC0415 - torch, whose import takes seconds
     from rtstream.bundle.default import model_path  # noqa: PLC0415
 
     try:
         path = model_path(config.recognition.model)
-        name, _, int8 = read_manifest(path)
+        name, _, weights = read_manifest(path)
     except BundleError as error:
         return Finding("model", "failed", str(error), "copy a bundle there, or name another one (recognition.model)")
-    return Finding("model", "ok", f"{name} in {path}, {'int8' if int8 else 'float16'}, checksums right")
+    return Finding("model", "ok", f"{name} in {path}, {weights}, checksums right")
 
 
 def _translation(config: Config) -> Finding:

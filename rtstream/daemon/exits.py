@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from rtstream.errors import AudioError, ConfigError, RtstreamError
+from rtstream.vad.gate import GateMissingError
 
 
 class UnavailableError(RtstreamError):
@@ -31,7 +32,7 @@ class ExitCode(IntEnum):
 def exit_code(error: RtstreamError) -> ExitCode:
     """What an error means at the end of the process."""
     match error:
-        case ConfigError():
+        case ConfigError() | GateMissingError():
             return ExitCode.CONFIG
         case AudioError():
             return ExitCode.NO_INPUT

@@ -15,6 +15,7 @@ from rtstream.daemon.service import Service
 from rtstream.daemon.settings import check_settings
 from rtstream.errors import BundleError, ConfigError, RtstreamError
 from rtstream.events import Fault
+from rtstream.vad.gate import GateMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,7 +49,7 @@ class Runner:
         self._stops = 0
 
     async def run(self) -> ExitCode:
-        """Serve until a signal says otherwise. Raises ConfigError, AudioError, UnavailableError."""
+        """Serve until a signal says otherwise. Raises ConfigError, AudioError, GateMissingError, UnavailableError."""
         config = self._read()
         check_settings(config)
         logging.configure(config.log.level)
@@ -142,7 +143,7 @@ class Runner:
             config = self._read()
             check_settings(config)
             taken, kept = service.reload(config)
-        except ConfigError as error:
+        except (ConfigError, GateMissingError) as error:
             service.publish(Fault("CONFIG_INVALID", f"{error}; the settings stay as they were"))
         else:
             logging.configure(service.config.log.level)

@@ -10,20 +10,18 @@ from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtstream.events import AudioBlock
+    from rtstream.vad.gate import Gate
 
 
 @dataclass(frozen=True, slots=True)
 class VadSettings:
-    """webrtcvad's settings, see :class:`~rtstream.vad.webrtc.WebRtcGate`, and the segmenter's."""
+    """What makes a stream's gate, see :func:`~rtstream.vad.open_gates.open_gates`, and the segmenter's settings."""
 
-    aggressiveness: int = 1
-    frame_ms: int = 20
+    new_gate: Callable[[], Gate] = WebRtcGate
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
-
-    def gate(self) -> WebRtcGate:
-        """A new gate."""
-        return WebRtcGate(self.aggressiveness, self.frame_ms)
 
 
 class ChangeableSegmenter:
@@ -69,4 +67,4 @@ class ChangeableSegmenter:
 
 
 def _segmenter(settings: VadSettings) -> Segmenter:
-    return Segmenter(settings.gate(), settings.segmenter)
+    return Segmenter(settings.new_gate(), settings.segmenter)

@@ -49,7 +49,10 @@ CUT_SHARE = 0.7
 
 
 class Service:
-    """A :class:`~rtstream.rpc.hub.Hub`, whose life :mod:`rtstream.daemon.run` leads. Raises AudioError, ConfigError."""
+    """A :class:`~rtstream.rpc.hub.Hub`, whose life :mod:`rtstream.daemon.run` leads.
+
+    Raises AudioError, ConfigError, GateMissingError.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -64,7 +67,8 @@ class Service:
         self._channel: Channel | None = None
         self._pipeline: Pipeline | None = None
         self._translation: TranslationWorker | None = None
-        self._segmenter = ChangeableSegmenter(vad_settings(config.vad))
+        self._vad = vad_settings(config.vad)
+        self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
         self._source = open_source(
@@ -108,7 +112,7 @@ class Service:
 
         def make_pipeline() -> Pipeline:
             # Anew after a failure: numbers go on.
-            self._segmenter = ChangeableSegmenter(vad_settings(self.config.vad), self._segmenter.next)
+            self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
             self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter)
             return self._pipeline
 
@@ -127,8 +131,14 @@ class Service:
         self.listener.start()
 
     def reload(self, config: Config) -> tuple[list[str], list[str]]:
-        """Take new settings, as far as that is possible; gives the names of those taken and of those that are not."""
+        """Take new settings, as far as that is possible; gives the names of those taken and of those that are not.
+
+        Raises ConfigError, GateMissingError, and then nothing has changed.
+        """
         taken, kept = changes(self.config, config)
+        if any(name.startswith("vad.") for name in taken):
+            self._vad = vad_settings(config.vad)
+            self._segmenter.change(self._vad)
         store = {key: getattr(config.publish, key) for key in ("store_max_age_hours", "store_max_megabytes")}
         publish = self.config.publish.model_copy(update=store)
         recognition = self.config.recognition.model_copy(update={"phrases": config.recognition.phrases})
@@ -141,8 +151,6 @@ class Service:
                 "recognition": recognition,
             }
         )
-        if any(name.startswith("vad.") for name in taken):
-            self._segmenter.change(vad_settings(config.vad))
         if "recognition.phrases" in taken and self._model is not None and self._pipeline is not None:
             self._pipeline.change(self._model.own(phrases(config.recognition)))
         if any(name.startswith("publish.") for name in taken):
@@ -240,7 +248,7 @@ class Service:
             raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
         both = parse_phrases([*self.config.recognition.phrases, *settings.phrases])
         recognizer = model.for_client(settings.chunk_ms, both, partials=settings.partials, words=settings.words)
-        vad = vad_settings(self.config.vad)
+        vad = self._vad
 
         def closed() -> None:
             self._streams -= 1

@@ -14,6 +14,7 @@ from rtstream.rpc.security import Address, ServerTls
 from rtstream.rpc.server import ServerConfig
 from rtstream.translation.models import model_paths
 from rtstream.translation.stabilizer import StabilizerConfig
+from rtstream.vad.open_gates import open_gates
 from rtstream.vad.segmenter import SegmenterConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def check_settings(config: Config) -> None:
     """Raise ConfigError for settings that do not go together."""
     parse_source(config.audio.source)
-    vad_settings(config.vad)
+    segmenter_config(config.vad)
     server_config(config.server)
     translation_models(config.translation)
     phrases(config.recognition)
@@ -53,13 +54,25 @@ def server_config(server: Server) -> ServerConfig:
     )
 
 
-def vad_settings(vad: Vad) -> VadSettings:
-    """The gate's and the segmenter's. Raises ConfigError for lengths that do not go together."""
+def segmenter_config(vad: Vad) -> SegmenterConfig:
+    """Where segments begin and end. Raises ConfigError for lengths that do not go together."""
     lengths = {name: getattr(vad, name) for name in SegmenterConfig.__dataclass_fields__}
     try:
-        return VadSettings(vad.aggressiveness, vad.frame_ms, SegmenterConfig(**lengths))
+        return SegmenterConfig(**lengths)
     except ValueError as error:
         raise ConfigError(f"vad: {error}") from None
+
+
+def vad_settings(vad: Vad) -> VadSettings:
+    """The gates, with their model loaded, and the segmenter's settings. Raises ConfigError, GateMissingError."""
+    new_gate = open_gates(
+        vad.engine,
+        aggressiveness=vad.aggressiveness,
+        frame_ms=vad.frame_ms,
+        threshold=vad.threshold,
+        model=vad.model,
+    )
+    return VadSettings(new_gate, segmenter_config(vad))
 
 
 def phrases(recognition: Recognition) -> tuple[Phrase, ...]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from rtstream.errors import RtstreamError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class GateMissingError(RtstreamError):
+    """The library or the model of the voice activity detector cannot be loaded."""
 
 
 class Gate(Protocol):

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rtstream.errors import RtstreamError
 from rtstream.events import SAMPLE_RATE
+from rtstream.vad.gate import GateMissingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAME_MS = (10, 20, 30)
 AGGRESSIVENESS = (0, 1, 2, 3)
-
-
-class GateMissingError(RtstreamError):
-    """The library of the voice activity detector cannot be loaded."""
 
 
 class WebRtcGate:

@@ -18,9 +18,10 @@ import pytest
 import soundfile as sf
 
 from rtstream.cli.main import main
-from rtstream.cli.options import CHUNKS_MS, ENGINES, RecognizerOptions
+from rtstream.cli.options import CHUNKS_MS, ENGINES, GATES, RecognizerOptions
 from rtstream.errors import AudioError
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import needs_silero
 
 CLIP = DATA / "cv-telephone.wav"  # 3.4 s
 LINE = re.compile(r"\[\d\d:\d\d\.\d\d - \d\d:\d\d\.\d\d\] \S.*")
@@ -335,6 +336,26 @@ class TestOptions:
 
         assert set(ENGINES) == {"auto", "float", *INT8_ENGINES}
         assert tuple(map(int, CHUNKS_MS)) == TRAINED_CHUNKS_MS
+
+    def test_gates_are_those_of_the_settings(self):
+        from typing import get_args
+
+        from rtstream.config import Vad
+
+        assert get_args(Vad.model_fields["engine"].annotation) == GATES
+
+    @needs_silero
+    def test_another_gate_hears_the_same_sentences(self, replay, talk):
+        code, out, err = replay("--vad", "silero", talk)
+        assert (code, err) == (0, "")
+        assert len(out.splitlines()) == 2
+        assert out != replay("--vad", "webrtc", talk)[1]
+
+    def test_gate_that_cannot_be_loaded_is_one_line(self, replay, monkeypatch, talk):
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        code, out, err = replay("--vad", "silero", talk)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "pip install onnxruntime" in err
 
     def test_help_does_without_torch(self):
         program = """

@@ -12,6 +12,7 @@ from rtstream.cli.main import main
 from rtstream.daemon import checkup
 from rtstream.daemon.level import bar, decibels, measure
 from rtstream.events import AudioBlock, AudioLost, DeviceState
+from tests.vad.recordings import needs_silero
 
 needs_portaudio = pytest.mark.skipif(
     ctypes.util.find_library("portaudio") is None, reason="needs PortAudio: apt-get install libportaudio2"
@@ -71,7 +72,7 @@ def test_doctor_is_content_where_all_is_well(alsa, bundle, tmp_path, capsys):
     code = main(["doctor", "--config", settings(tmp_path, text), "--source", "mic:desk", "--seconds", "0.5"])
     shown = capsys.readouterr().out
     assert code == 0, shown
-    for name in ("settings", "PortAudio", "device", "model", f"listen unix:{tmp_path}/s", "clock", "memory"):
+    for name in ("settings", "PortAudio", "device", "vad", "model", f"listen unix:{tmp_path}/s", "clock", "memory"):
         assert f"ok    {name}: " in shown
     assert " level: loudest" in shown
 
@@ -119,6 +120,25 @@ def test_port_that_is_taken_is_told(config):
 def test_missing_fifo_is_told_with_the_command_that_makes_it(config, tmp_path):
     finding = find(config(), "source")
     assert (finding.verdict, finding.advice) == ("failed", f"make it: mkfifo {tmp_path / 'f'}")
+
+
+@pytest.mark.parametrize(
+    ("vad", "told"),
+    [
+        ({"engine": "webrtc", "aggressiveness": 2}, "webrtc loads, aggressiveness 2"),
+        ({"engine": "silero", "threshold": 0.4}, "silero loads, threshold 0.4"),
+    ],
+)
+@needs_silero
+def test_voice_activity_detector_is_loaded_and_named(config, vad, told):
+    finding = find(config(vad=vad), "vad")
+    assert (finding.verdict, finding.found) == ("ok", told)
+
+
+def test_voice_activity_detector_that_does_not_load_is_told(config, tmp_path):
+    finding = find(config(vad={"engine": "silero", "model": tmp_path / "none.onnx"}), "vad")
+    assert finding.verdict == "failed"
+    assert "vad.engine" in finding.advice
 
 
 def test_store_in_a_missing_folder_is_told(config, tmp_path):

@@ -13,9 +13,11 @@ from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
 from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, Fault, Final
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
-from rtstream.vad.segmenter import SegmenterConfig
+from rtstream.vad.open_gates import open_gates
+from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from tests.audio.sound_server import until
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import needs_silero
 
 BLOCK = 320
 
@@ -260,3 +262,23 @@ def test_new_settings_begin_with_the_next_segment_and_numbers_go_on(speech):
     assert after[0] == before[0] > 2.5 * SAMPLE_RATE
     assert len(after) > len(before)
     assert max(length for number, length in after.items() if number) <= 2.5 * SAMPLE_RATE
+
+
+@needs_silero
+def test_another_gate_begins_with_the_next_segment(speech):
+    silero = VadSettings(open_gates("silero"))
+    segmenter = ChangeableSegmenter(VadSettings())
+    given, rest = [], []
+    for block in blocks(speech):
+        if rest or (given and given[-1].last):  # behind the segment that was open
+            rest.append(block)
+        given += segmenter.push(block)
+        if given and not rest:
+            segmenter.change(silero)
+    given += segmenter.finish()
+    alone = Segmenter(silero.new_gate(), silero.segmenter)
+    expected = [audio for block in rest for audio in alone.push(block)] + alone.finish()
+    assert expected
+    assert [(a.segment, a.position, a.last) for a in given if a.segment] == [
+        (1 + a.segment, a.position, a.last) for a in expected
+    ]

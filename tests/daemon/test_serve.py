@@ -265,12 +265,13 @@ def test_sighup_takes_what_it_can_and_names_what_it_cannot(serve):
     assert entry["need_restart"] == ["audio.stall_seconds", "publish.queue_size"]
     until(lambda: daemon.told.count("READY=1") == 2, "ready again")
     assert daemon.told.index("RELOADING=1") > daemon.told.index("READY=1")
-    daemon.config.write_text("[vad]\naggressiveness = 7\n")
-    daemon.send(signal.SIGHUP)
-    until(lambda: [fault.code for fault in daemon.status().faults] == ["CONFIG_INVALID"], "fault")
-    daemon.config.write_text("")
-    daemon.send(signal.SIGHUP)
-    until(lambda: not daemon.status().faults, "recovery")
+    for wrong in ("aggressiveness = 7", 'engine = "silero"\nmodel = "none.onnx"'):
+        daemon.config.write_text(f"[vad]\n{wrong}\n")
+        daemon.send(signal.SIGHUP)
+        until(lambda: [fault.code for fault in daemon.status().faults] == ["CONFIG_INVALID"], "fault")
+        daemon.config.write_text("")
+        daemon.send(signal.SIGHUP)
+        until(lambda: not daemon.status().faults, "recovery")
     assert daemon.stop(signal.SIGINT) == 0
 
 
@@ -280,6 +281,7 @@ def test_sighup_takes_what_it_can_and_names_what_it_cannot(serve):
         (["--source", "wav:none.wav"], "", 66, "none.wav: no such file"),
         (["--source", "radio"], "", 78, "source 'radio' is not known"),
         ([], "[vad]\nframe_ms = 25\n", 78, "vad.frame_ms = 25"),
+        ([], '[vad]\nengine = "silero"\nmodel = "none.onnx"\n', 78, "none.onnx: no such file"),
         (["--listen", "nowhere"], "", 78, "server.listen"),
         (["--listen", "0.0.0.0:7661"], "", 69, "other machines could listen in"),
         (["--listen", "unix:/no/such/folder/x"], "", 69, "there is no folder /no/such/folder"),

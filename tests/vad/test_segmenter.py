@@ -340,7 +340,7 @@ def test_lengths_that_do_not_go_together_are_refused(lengths):
         SegmenterConfig(**lengths)
 
 
-@given(configs, st.sampled_from([160, 320, 480]))
+@given(configs, st.sampled_from([160, 320, 480, 512]))
 def test_every_frame_length_keeps_the_maximum_or_is_refused(config, frame_samples):
     class Gate(LevelGate):
         def is_speech(self, frame):
@@ -355,3 +355,20 @@ def test_every_frame_length_keeps_the_maximum_or_is_refused(config, frame_sample
     source = audio((QUIET, 100), (SPEECH, 1_000), (QUIET, 300))
     given = joined(segmenter.push(AudioBlock(source, 0)) + segmenter.finish())
     assert max(len(samples) for _, samples in given.values()) <= config.max_segment_ms * 16
+
+
+@pytest.mark.parametrize("frame_samples", [160, 320, 480, 512])
+def test_lengths_are_those_of_the_settings_rounded_up_to_frames(frame_samples):
+    class Gate(LevelGate):
+        def is_speech(self, frame):
+            return bool(np.abs(frame).max() > 0.01)
+
+    gate = Gate()
+    gate.frame_samples = frame_samples
+    config = SegmenterConfig()
+    segmenter = Segmenter(gate, config)
+    source = audio((QUIET, 2_013), (SPEECH, 1_517), (QUIET, 2_000))
+    ((begin, samples),) = joined(segmenter.push(AudioBlock(source, 0)) + segmenter.finish()).values()
+    pre_roll, hangover = 16 * 2_013 - begin, begin + len(samples) - 16 * (2_013 + 1_517)
+    assert 0 <= pre_roll - 16 * config.pre_roll_ms < 2 * frame_samples
+    assert 0 <= hangover - 16 * config.hangover_ms < 2 * frame_samples

@@ -1,60 +1,20 @@
 """The real detector on recorded speech and noise."""
 
-import json
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rtstream.audio.wav import open_audio
-from rtstream.events import AudioBlock
-from rtstream.vad.segmenter import Segmenter, SegmenterConfig
-from rtstream.vad.webrtc import GateMissingError, WebRtcGate
-
-DATA = Path(__file__).parent.parent / "data"
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "audio"
-ROWS = [json.loads(line) for line in (DATA / "clips.jsonl").read_text().splitlines()]
-SPEECH = [row["file"] for row in ROWS if row["text"]]
-NOISE = [row["file"] for row in ROWS if not row["text"]]
+from rtstream.vad.gate import GateMissingError
+from rtstream.vad.segmenter import SegmenterConfig
+from rtstream.vad.webrtc import WebRtcGate
+from tests.vad import recordings
+from tests.vad.recordings import DATA, NOISE, SHARED, SPEECH, covered, load, pause, verdicts
 
 
-def load(path) -> np.ndarray:
-    with open_audio(path) as audio:
-        return np.concatenate([block.samples for block in audio])
-
-
-def pause(seconds: float, level_db: float = -70) -> np.ndarray:
-    noise = np.random.default_rng(0).standard_normal(round(16_000 * seconds))
-    return (noise * 10 ** (level_db / 20)).astype(np.float32)
-
-
-def segment(source: np.ndarray, block: int = 1_600, gate: WebRtcGate | None = None) -> list[tuple[int, int]]:
-    """Begin and end of each segment in samples."""
-    segmenter = Segmenter(gate or WebRtcGate())
-    given = []
-    for start in range(0, len(source), block):
-        given += segmenter.push(AudioBlock(source[start : start + block], start))
-    given += segmenter.finish()
-    spans: dict[int, tuple[int, int]] = {}
-    for piece in given:
-        begin, _ = spans.get(piece.segment, (piece.position, 0))
-        spans[piece.segment] = (begin, piece.position + len(piece.samples))
-    return list(spans.values())
-
-
-def covered(source: np.ndarray, spans: list[tuple[int, int]], padding: int = 0) -> float:
-    """The share of the energy between the first and last loud frame that lies inside segments."""
-    frames = source[: len(source) // 320 * 320].reshape(-1, 320)
-    energy = (frames.astype(np.float64) ** 2).sum(axis=1)
-    loud = np.flatnonzero(energy > energy.max() * 10**-3.5)
-    inside = np.zeros(len(source) + 2 * padding, bool)
-    for begin, end in spans:
-        inside[begin:end] = True
-    kept = inside[padding:][: frames.size].reshape(-1, 320)
-    speech = slice(loud[0], loud[-1] + 1)
-    return float((frames[speech].astype(np.float64) ** 2 * kept[speech]).sum() / energy[speech].sum())
+def segment(source, block=1_600, gate=None):
+    return recordings.segment(source, gate or WebRtcGate(), block)
 
 
 @pytest.mark.parametrize("name", SPEECH)
@@ -121,11 +81,6 @@ def test_every_frame_length_hears_speech(frame_ms):
     assert gate.frame_samples == 16 * frame_ms
     source = load(DATA / "cv-telephone.wav")
     assert covered(source, segment(source, gate=gate)) > 0.98
-
-
-def verdicts(gate: WebRtcGate, source: np.ndarray) -> list[bool]:
-    step = gate.frame_samples
-    return [gate.is_speech(source[i : i + step]) for i in range(0, len(source) - step, step)]
 
 
 def test_a_gate_that_was_reset_is_as_new_and_gates_do_not_share_state():
