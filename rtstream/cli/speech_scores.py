@@ -87,13 +87,13 @@ def speech_tables(rows: Sequence[Row]) -> list[Table]:
     listed, taught = (any(name in row for row in rows) for name in ("phrases", "teacher"))
     columns, caption = COLUMNS | (PHRASE_COLUMNS if listed else {}), CAPTION + (PHRASE_CAPTION if listed else "")
     tables = [score_table(cells, columns, LEFT, caption)]
-    for more, text in (
-        (WRITTEN_COLUMNS | (TEACHER_COLUMNS if taught else {}), WRITTEN_CAPTION + (TEACHER_CAPTION if taught else "")),
-        (PUBLISHED_COLUMNS, PUBLISHED_CAPTION),
-    ):
-        some = [row for row in cells if any(row[name] is not None for name in more)]
-        if some:
-            tables.append(score_table(some, RUN_COLUMNS | more, LEFT, text))
+    if spoken := [row for row in cells if row["wer"] is not None]:
+        columns, caption = RUN_COLUMNS | WRITTEN_COLUMNS, WRITTEN_CAPTION
+        if taught:
+            columns, caption = columns | TEACHER_COLUMNS, caption + TEACHER_CAPTION
+        tables.append(score_table(spoken, columns, LEFT, caption))
+    if published := [row for row in cells if row["published"]]:
+        tables.append(score_table(published, RUN_COLUMNS | PUBLISHED_COLUMNS, LEFT, PUBLISHED_CAPTION))
     return tables
 
 

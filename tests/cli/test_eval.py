@@ -91,6 +91,14 @@ def test_teacher_is_measured_on_the_same_clips(evaluate, tmp_path):
     assert {"WER", "teacher", "punctuation", "case"} <= set(out.split())
 
 
+def test_set_without_punctuation_and_case_says_that_it_has_none(evaluate):
+    code, out, _ = evaluate("dev-one:en")
+    assert code == 0
+    assert "-: the set's references have none" in " ".join(out.split())
+    (row,) = [line for line in out.splitlines() if line.startswith("│ dev-one:en │ float")]
+    assert [cell.strip() for cell in row.split("│")[-3:-1]] == ["-", "-"]
+
+
 def test_what_is_written_of_other_languages_is_counted_and_listed(evaluate):
     code, out, err = evaluate("dev-one:de", "--json")
     assert (code, err) == (0, "")
