@@ -135,6 +135,11 @@ class DecoderLayer(nn.Module):
         """(..., n, parts * d) to ``parts`` tensors (..., heads, n, d_head)."""
         return tuple(part.transpose(-3, -2) for part in x.unflatten(-1, (parts, self.heads, -1)).unbind(-3))
 
+    def read(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of further tokens, and keys and values of those before and of these, each (..., heads, n, d_head)."""
+        q, k, v = self.split(self.qkv(self.self_norm(x)), 3)
+        return q, torch.cat([keys, k], dim=-2), torch.cat([values, v], dim=-2)
+
     def feed_forward(self, x: Tensor) -> Tensor:
         """The residual stream after the feed-forward branch."""
         y: Tensor = x + self.drop(self.ff2(F.gelu(self.ff1(self.ffn_norm(x)))))
@@ -194,6 +199,18 @@ class Decoder(nn.Module):
             x = layer.feed_forward(x)
         return x
 
+    def _causal(self, before: int, n: int) -> Tensor | None:
+        """Which tokens each of ``n`` further ones sees, (n, before + n); None for a single one, which sees all.
+
+        Raises ValueError past ``max_tokens``.
+        """
+        if before + n > self.config.max_tokens:
+            msg = f"{before + n} tokens are more than the {self.config.max_tokens} of the decoder"
+            raise ValueError(msg)
+        if n == 1:
+            return None
+        return torch.ones(n, before + n, dtype=torch.bool, device=self.positions.device).tril(before)
+
     def initial_state(self) -> DecoderState:
         """No tokens, no frames."""
         c = self.config
@@ -218,18 +235,12 @@ class Decoder(nn.Module):
         alignment heads (n, frames), which is zero where there are none, and the next state. Raises ValueError past
         ``max_tokens``.
         """
-        start, n = state.tokens, tokens.shape[0]
-        if start + n > self.config.max_tokens:
-            msg = f"{start + n} tokens are more than the {self.config.max_tokens} of the decoder"
-            raise ValueError(msg)
-        x = self.embed(tokens, start)
-        causal = None if n == 1 else torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start)
-        alignment = x.new_zeros(n, state.frames)
+        causal = self._causal(state.tokens, tokens.shape[0])
+        x = self.embed(tokens, state.tokens)
+        alignment = x.new_zeros(len(x), state.frames)
         keys, values = [], []
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
-            k = torch.cat([state.keys[index], k], dim=1)
-            v = torch.cat([state.values[index], v], dim=1)
+            q, k, v = layer.read(x, state.keys[index], state.values[index])
             keys.append(k)
             values.append(v)
             attended = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=causal)[0]
@@ -262,17 +273,11 @@ class Decoder(nn.Module):
 
         Raises ValueError past ``max_tokens``.
         """
-        start, n = state.tokens, tokens.shape[1]
-        if start + n > self.config.max_tokens:
-            msg = f"{start + n} tokens are more than the {self.config.max_tokens} of the decoder"
-            raise ValueError(msg)
-        x = self.embed(tokens, start)
-        causal = None if n == 1 else torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start)
+        causal = self._causal(state.tokens, tokens.shape[1])
+        x = self.embed(tokens, state.tokens)
         keys, values = [], []
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
-            k = torch.cat([state.keys[index], k], dim=2)
-            v = torch.cat([state.values[index], v], dim=2)
+            q, k, v = layer.read(x, state.keys[index], state.values[index])
             keys.append(k)
             values.append(v)
             attended = attend(q, k.transpose(-1, -2), v, causal)
