@@ -232,7 +232,7 @@ class BiasedText:
     def __init__(self, biaser: Biaser) -> None:
         self.words: list[str] = []
         self._biaser = biaser
-        self._settled = self._heard = biaser.spotter.initial_state()
+        self._settled = biaser.spotter.initial_state()
         self._taken = 0  # of CTC's own words
 
     def add_tokens(
@@ -250,28 +250,29 @@ class BiasedText:
         ``log_probs``: all until now, of which the first ``settled`` do not change again.
         """
         kept, words = len(_words(committed, decoder)), _words([*committed, *added], decoder)
-        said = self._said(words, kept, log_probs, settled)
+        said, spots = self._said(words, kept, log_probs, settled)
         liking = Liking(decoder, state, said, committed, kept, ended=False)
-        new = self._biaser.rewrite(said, log_probs, self._heard.found, liking, kept=kept, ended=False)[kept:]
+        new = self._biaser.rewrite(said, log_probs, spots, liking, kept=kept, ended=False)[kept:]
         self.words += self._biaser.spelling.write(new)
         return added if new == words[kept:] else decoder.tokenizer.encode("".join(f" {word}" for word in new))
 
     def add_text(self, text: str, log_probs: LogProbs) -> None:
         """Take what CTC's own text has grown to; ``log_probs``: all until now, none of which changes again."""
-        said = self._said(text.split(), self._taken, log_probs, len(log_probs))
-        new = self._biaser.rewrite(said, log_probs, self._heard.found, None, kept=self._taken, ended=False)
+        said, spots = self._said(text.split(), self._taken, log_probs, len(log_probs))
+        new = self._biaser.rewrite(said, log_probs, spots, None, kept=self._taken, ended=False)
         self.words += self._biaser.spelling.write(new[self._taken :])
         self._taken = len(said)
 
-    def _said(self, words: list[str], kept: int, log_probs: LogProbs, settled: int) -> list[str]:
-        """The words without those at the end in whose place a phrase is still being said, as it seems."""
+    def _said(self, words: list[str], kept: int, log_probs: LogProbs, settled: int) -> tuple[list[str], Sequence[Spot]]:
+        """The words without those at the end in whose place a phrase seems still to be said, and all spots so far."""
         self._settled = self._biaser.spotter.step(log_probs[self._settled.frames : settled], self._settled)
-        self._heard = self._biaser.spotter.step(log_probs[settled:], self._settled)
-        begun = self._biaser.spotter.half_heard(self._heard)
+        heard = self._biaser.spotter.step(log_probs[settled:], self._settled)
+        begun = self._biaser.spotter.half_heard(heard)
         if begun is None or len(words) <= kept:
-            return words
+            return words, heard.found
         ends = [end for _, end in self._biaser.spans(words, log_probs)]
-        return words[: max(kept, next((index for index, end in enumerate(ends) if end > begun), len(words)))]
+        until = next((index for index, end in enumerate(ends) if end > begun), len(words))
+        return words[: max(kept, until)], heard.found
 
 
 class Liking:

@@ -137,10 +137,10 @@ class GreedyDecoder:
         limit = self.limit(state)
         following, attention, state = self._read([*self.prompt, *committed], state)
         # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
-        heard = max(places(attention)[len(self.prompt) - 1 : -1], default=0)
+        *before, place = places(attention)[len(self.prompt) - 1 :]
+        heard = max(before, default=0)
         added: list[int] = []
         while following != self.tokenizer.end and len(committed) + len(added) < limit:
-            place = places(attention)[-1]
             if place >= state.frames - stop_frames or place < heard - REWIND_FRAMES:
                 return self._whole_words(added, following)
             heard = max(heard, place)
@@ -149,6 +149,7 @@ class GreedyDecoder:
                 return []
             following, newest, state = self._read([following], state)
             attention = torch.cat([attention, newest])
+            place = places(attention)[-1]
         return added if following == self.tokenizer.end else self._whole_words(added, following)
 
     def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:
