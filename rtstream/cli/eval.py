@@ -16,10 +16,10 @@ from rtstream.cli.options import vad_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.cli.options import GateName
     from rtstream.recognizer.phrases import Phrase
     from rtstream.training.data import Clip
     from rtstream.training.evaluate import Score
+    from rtstream.vad.gate import GateName
 
 CHUNKS = ("320", "640", "1280", "full")
 EPILOG = """\b

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
+
+from rtstream.vad.gate import GateName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.vad.gate import Gate
 
-GateName = Literal["webrtc", "silero"]
-
 ENGINES = ("auto", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
-GATES: tuple[GateName, ...] = ("webrtc", "silero")
+GATES: tuple[GateName, ...] = get_args(GateName)
 
 
 @dataclass(frozen=True, slots=True)

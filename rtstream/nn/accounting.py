@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rtstream.nn.quantized import SCALE
+
 if TYPE_CHECKING:
     from rtstream.nn.decoder import DecoderConfig
     from rtstream.nn.encoder import EncoderConfig
@@ -38,7 +40,7 @@ FLOAT32, INT8 = 4, 1
 
 def part_of(name: str) -> str:
     """The part to which a tensor of a model counts, by its name."""
-    where = name.removesuffix(".scale")
+    where = name.removesuffix(SCALE)
     for start, part in STARTS.items():
         if where.startswith(start):
             return part

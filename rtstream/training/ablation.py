@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.errors import RtstreamError, TrainingError
+from rtstream.nn.quantized import choose_engine
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.training.ablation_plot import draw_ablation
 from rtstream.training.ablation_table import ablation_table
@@ -75,15 +76,16 @@ def conduct(plan: Plan, places: Places, viewer: Viewer, *, arms: Collection[str]
     failures: dict[str, str] = {}
     first: Exception | None = None
     going = True
+    # What is fastest here can change from load to load: all are measured with what the first was.
+    rows = (row for outcome in read_outcomes(plan, places.runs) for row in outcome.rows)
+    engine = next((row["engine"] for row in rows), None) or choose_engine().name
     for run in plan.runs:
         if run.arm not in arms:
             continue
         try:
             going = _train(plan, run, places, viewer)
             if going:
-                # What is fastest here can change from load to load: all are measured with what the first was.
-                rows = [row for outcome in read_outcomes(plan, places.runs) for row in outcome.rows]
-                _measure(run, places, viewer, sets, clips, engine=rows[0]["engine"] if rows else "auto")
+                _measure(run, places, viewer, sets, clips, engine=engine)
         except Exception as error:  # noqa: BLE001  # the other arms can still be trained
             first = first or error
             failures[run.recipe.name] = _told_of(error)

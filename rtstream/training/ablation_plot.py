@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rtstream.training.ablation_table import MEASURES, arms_of, mean_wer
+from rtstream.training.plots import write_png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ def draw_ablation(plan: Plan, outcomes: Sequence[Outcome], clips: int | None, ta
     if not arms:
         return False
     figure = Figure(figsize=(11, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
     for axes, (measure, label) in zip(figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True):
         for arm in arms:
             rates = [mean_wer(plan, outcome, clips, measure) for outcome in arm.measured.values()]
@@ -39,7 +38,5 @@ def draw_ablation(plan: Plan, outcomes: Sequence[Outcome], clips: int | None, ta
         axes.set_ylabel(f"WER of {label}, %, mean over {', '.join(plan.sets)}")
         axes.margins(x=0.2, y=0.15)
         axes.grid(visible=True, alpha=0.3)
-    temporary = target.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(target)
+    write_png(figure, target)
     return True

@@ -63,17 +63,22 @@ def draw_curves(metrics: Path, scores: Path, target: Path) -> bool:
     if not rows:
         return False
     figure = Figure(figsize=(9, 8 if points else 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(2 if points else 1, sharex=True, squeeze=False)[:, 0]
     amount = next(name for name in AMOUNTS if name in rows[0])
     _draw_losses(axes[0], rows, amount)
     if points:
         _draw_scores(axes[1], points)
     axes[-1].set_xlabel(AMOUNTS[amount])
+    write_png(figure, target)
+    return True
+
+
+def write_png(figure: Figure, target: Path) -> None:
+    """Write a figure as the PNG ``target``, whole or not at all."""
+    FigureCanvasAgg(figure)
     temporary = target.with_suffix(".tmp")
     figure.savefig(temporary, format="png", dpi=110)
     temporary.replace(target)
-    return True
 
 
 def _draw_losses(axes: Axes, rows: list[Row], amount: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from rtstream.training.plots import write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,16 +24,13 @@ STYLES: dict[Keep, str] = {"nothing": ":", "partials": "--", "all": "-"}
 def draw_streaming(scores: Sequence[StreamingScore], target: Path) -> None:
     """Draw scores of several masks, which the labels are, into the PNG ``target``: a line for each way to keep."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
     quality, stability = figure.subplots(1, 2)
     _draw(quality, scores, lambda score: score.bleu)
     quality.set_ylabel("BLEU of the finals")
     _draw(stability, scores, lambda score: score.erasure)
     stability.set_ylabel("normalized erasure")
     stability.set_ylim(bottom=0.0)
-    temporary = target.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(target)
+    write_png(figure, target)
 
 
 def _draw(axes: Axes, scores: Sequence[StreamingScore], height: Callable[[StreamingScore], float]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rtstream.vad.silero import SileroGate, SileroModel
 from rtstream.vad.webrtc import WebRtcGate
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rtstream.vad.gate import Gate
+    from rtstream.vad.gate import Gate, GateName
 
 
 def open_gates(
-    engine: Literal["webrtc", "silero"] = "webrtc",
+    engine: GateName = "webrtc",
     *,
     aggressiveness: int = 1,
     frame_ms: int = 20,
