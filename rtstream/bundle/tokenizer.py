@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # GPT-2's pre-tokenizer; [^\W\d_] and \d stand for its \p{L} and \p{N}.
 WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
+LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+"""A language's special token."""
+
 
 @lru_cache(maxsize=1)
 def byte_characters() -> dict[int, str]:
@@ -70,6 +73,12 @@ class Tokenizer:
     def unwritten(self) -> list[int]:
         """Special tokens that are no part of a text: all but its end."""
         return [token for token in self.special.values() if token != self.end]
+
+    @cached_property
+    def languages(self) -> dict[str, int]:
+        """Ids of the tokens by which Whisper's decoder says which language is spoken, by ISO 639 code."""
+        found = ((LANGUAGE.fullmatch(name), index) for name, index in self.special.items())
+        return {match[1]: index for match, index in found if match}
 
     @property
     def no_speech(self) -> int:

@@ -233,11 +233,12 @@ class Batches(IterableDataset[Batch]):
         counts: list[int] = []
         for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
             tokens[row, : len(prompt) + len(text) - 1] = torch.tensor([*prompt, *text[:-1]])
+            # After the first token Whisper's decoder says the language, or that there is no speech.
+            spoken = self.tokenizer.languages.get(clip.language.partition("-")[0], IGNORED)
+            targets[row, 0] = self.tokenizer.no_speech if clip.text == "" else spoken
             if clip.text is None:
                 counts.append(-1)
                 continue
-            # After the first token Whisper's decoder says the language, or that there is no speech.
-            targets[row, 0] = prompt[1] if clip.text else self.tokenizer.no_speech
             targets[row, len(prompt) - 1 : len(prompt) - 1 + len(text)] = torch.tensor(text)
             letters.extend(letter_ids(clip.text))
             counts.append(len(clip.text))

@@ -12,7 +12,7 @@ import torch
 from rtstream.bundle.config import from_dict
 from rtstream.errors import RtstreamError
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
-from rtstream.training.plots import read_rows
+from rtstream.training.plots import METRICS, read_rows
 from rtstream.training.run import check_structure
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rtstream.nn.encoder import EncoderConfig
     from rtstream.training.plan import Run
 
-METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 DISTANCE_STEPS = 50
 """Steps over which the distance to the teacher's states is averaged: one batch has longer chunks than another."""

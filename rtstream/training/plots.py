@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+METRICS = "metrics.jsonl"
+CURVES = (METRICS, "scores.jsonl", "curves.png")
+"""What a run's directory has to draw, and the drawing."""
 LOSSES = {
     "decoder": "cross-entropy a token",
     "loss": "cross-entropy a token",
@@ -23,6 +26,8 @@ LOSSES = {
     "distance": "distance to the teacher's states",
     "imitation": "divergence from the teacher's decoder",
     "whole_imitation": "the same in full context",
+    "hidden": "distance to the deeper decoder's output",
+    "attention": "divergence from where it looks",
 }
 AMOUNTS = {"hours": "hours of audio", "mtokens": "million tokens"}
 """Of which of these the curves are drawn, by what the metrics hold, and what the axis says."""

@@ -33,7 +33,7 @@ def cut_prefixes(
     share: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Cut a share of the labelled rows at a random chunk's end.
+    """Cut a share of the rows at a random chunk's end.
 
     ``log_probs`` (batch, frames, symbols) are CTC's, ``frames`` (batch,) those that count. Returns the frames that the
     decoder may see (batch,) and its targets (batch, n), both unchanged for rows that are not cut.
@@ -44,9 +44,12 @@ def cut_prefixes(
     posteriors = log_probs.detach().float().cpu().numpy()
     for row, count in enumerate(counts):
         chunks = int(frames[row]) // chunk
-        if not count or chunks < 1 or float(torch.rand(1, generator=generator)) >= share:
+        if chunks < 1 or float(torch.rand(1, generator=generator)) >= share:
             continue
         cut = chunk * int(torch.randint(1, chunks + 1, (1,), generator=generator))
+        if not count:  # nothing to write of it, however much is heard
+            visible[row] = cut
+            continue
         symbols = batch.letters[starts[row] : starts[row] + count].tolist()
         aligned = align(posteriors[row, : int(frames[row])], symbols)
         if aligned is None:

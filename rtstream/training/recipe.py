@@ -35,13 +35,29 @@ class Encoder(Strict):
     left_context: int = Field(512, ge=0, description="encoder frames (20 ms) before its chunk that a frame sees")
 
 
+class Decoder(Strict):
+    """Shape of the student's decoder."""
+
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="of the start's decoder that are kept: they learn what it does, encoder and CTC stay; none: all "
+        "are kept, and everything is trained",
+    )
+
+
 class Loss(Strict):
-    """Weights of the losses; those of distance and imitation count for clips that the teacher was given."""
+    """Weights of the losses; those of distance and imitation count for clips that the teacher was given.
+
+    ``hidden``, ``attention`` and ``language`` count where the decoder loses layers: it then imitates the start's.
+    """
 
     distance: float = Field(1.0, ge=0, description="to the teacher's states")
     ctc: float = Field(0.3, ge=0)
     decoder: float = Field(1.0, ge=0, description="cross-entropy of the text")
     imitation: float = Field(0.0, ge=0, description="divergence from the teacher's decoder")
+    hidden: float = Field(0.0, ge=0, description="distance from its last layer's output")
+    attention: float = Field(0.0, ge=0, description="divergence from where it looks")
+    language: float = Field(0.0, ge=0, description="cross-entropy of which language is spoken, or that nobody speaks")
     label_smoothing: Share = 0.05
     prefixes: Share = Field(0.0, description="share of clips of which the decoder sees and learns a beginning only")
     prefixes_from: int = Field(0, ge=0, description="first step of that: CTC must find the words before")
@@ -75,6 +91,7 @@ class Recipe(Strict):
     name: str = Field(pattern=r"^[\w.-]+$", description="also of the run's directory")
     seed: int = Field(0, ge=0)
     encoder: Encoder = Encoder()
+    decoder: Decoder = Decoder()
     vocabulary: Vocabulary = Vocabulary()
     loss: Loss = Loss()
     optimizer: Optimizer
@@ -119,15 +136,6 @@ def load_recipe(path: Path) -> Recipe | TranslationRecipe:
     if data.get("task") == "translation":
         return validated(TranslationRecipe, path, data)
     return validated(Recipe, path, data)
-
-
-def load_speech_recipe(path: Path) -> Recipe:
-    """Read a recipe of the recognition network. Raises TrainingError, also where it is one of another task."""
-    recipe = load_recipe(path)
-    if not isinstance(recipe, Recipe):
-        msg = f"{path}: a recipe for {recipe.task}, not for speech"
-        raise TrainingError(msg)
-    return recipe
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.config import from_dict
 from rtstream.bundle.files import MANIFEST
+from rtstream.bundle.text_bundle import PIECES, holds_text_model
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.nn.model import SpeechModel
@@ -25,6 +27,7 @@ from rtstream.training.data import Batches, clean_clip, load_shard
 from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
+from rtstream.training.shallow import ShallowTrainer, with_layers
 from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared
 from rtstream.training.taught import WholeTeacher, teach
 from rtstream.training.trainer import Trainer
@@ -32,8 +35,6 @@ from rtstream.training.vocabulary import cut_tokenizer, kept_ids
 from rtstream.training.whisper import load_whisper
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rtstream.nn.encoder import EncoderConfig
     from rtstream.training.data import Clip
     from rtstream.training.recipe import Encoder, Recipe
@@ -65,6 +66,9 @@ def load_start(path: Path) -> tuple[SpeechModel, Tokenizer]:
 
     Raises TrainingError or BundleError naming what is wrong with it.
     """
+    if holds_text_model(path):
+        msg = f"{path}: a model that translates ({PIECES} is there), not one of speech: name a speech run or bundle"
+        raise TrainingError(msg)
     if (path / MANIFEST).exists():
         bundle = load_bundle(path, "float")
         return bundle.model.requires_grad_(requires_grad=True), bundle.tokenizer
@@ -139,15 +143,64 @@ def make_trainer(
             dist.barrier()
         tokenizer = Tokenizer.load(directory / TOKENIZER)
         model = _restructured(_begin(recipe, tokenizer, teacher, start), recipe)
+    guide = None
+    if recipe.taught and recipe.loss.imitation > 0:
+        assert teacher is not None
+        guide = _over(tokenizer, teacher, recipe.seed).decoder
+    batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
+    trainer = Trainer(recipe, model, guide, batches, directory)
+    trainer.resume()
+    return trainer
+
+
+def make_shallow_trainer(
+    recipe: Recipe,
+    *,
+    directory: Path,
+    audio: Path,
+    teacher_directory: Path,
+    taught: Path,
+    start: tuple[SpeechModel, Tokenizer] | None,
+    rank: int = 0,
+    world: int = 1,
+    report: TeachingReport = lambda *_: None,
+) -> ShallowTrainer:
+    """As ``make_trainer``, for a recipe that keeps some of the decoder's layers; ``start`` is needed to resume too."""
+    if start is None:
+        raise TrainingError("--from: a recipe with decoder.layers needs the run or bundle whose decoder they are")
+    if 0 in recipe.chunks:
+        raise TrainingError("chunks: 0 means nothing where decoder.layers are given: full context is always learnt")
+    directory.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = start
+    check_structure(Path("--from"), model.config.encoder, recipe.encoder)
+    if rank == 0:
+        tokenizer.save(directory / TOKENIZER)
+    teacher = load_whisper(teacher_directory) if recipe.taught else None
+    batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
+    shallow = with_layers(model, recipe.decoder.layers)
+    trainer = ShallowTrainer(recipe, shallow, model.decoder, batches, directory)
+    trainer.resume()
+    return trainer
+
+
+def _batches(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    teacher: WhisperCheckpoint | None,
+    audio: Path,
+    taught: Path,
+    *,
+    rank: int,
+    world: int,
+    report: TeachingReport,
+) -> Batches:
+    """The recipe's batches; of clips that the teacher is given, where the recipe says for how long."""
     noise = load_shard(audio / recipe.noise)
     sources = {name: load_shard(audio / name) for name in recipe.sources}
-    guide = None
     if recipe.taught:
         assert teacher is not None
         sources = _teach(recipe, sources, teacher, taught, report)
-        if recipe.loss.imitation > 0:
-            guide = _over(tokenizer, teacher, recipe.seed).decoder
-    batches = Batches(
+    return Batches(
         {name: (sources[name], weight) for name, weight in recipe.sources.items()},
         tokenizer,
         recipe.augment,
@@ -158,9 +211,6 @@ def make_trainer(
         world=world,
         max_clip=recipe.max_clip,
     )
-    trainer = Trainer(recipe, model, guide, batches, directory)
-    trainer.resume()
-    return trainer
 
 
 def _over(tokenizer: Tokenizer, teacher: WhisperCheckpoint, seed: int) -> SpeechModel:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rtstream.bundle.files import MANIFEST
 from rtstream.bundle.pieces import PieceTokenizer
-from rtstream.bundle.text_bundle import PIECES, TextBundle
+from rtstream.bundle.text_bundle import PIECES, TextBundle, holds_text_model, load_text_bundle
 from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
 from rtstream.errors import BundleError, TrainingError
 from rtstream.nn.decoder import DecoderConfig
@@ -139,26 +141,34 @@ def make_translation_trainer(
     *,
     directory: Path,
     texts: Sequence[Path],
+    start: tuple[TextModel, PieceTokenizer] | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> TranslationTrainer:
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
-    ``texts``: folders of the pair files, the first that has one counts. Resuming is exact as long as the files are the
-    same. Raises TrainingError and BundleError naming what is missing or does not fit.
+    ``start`` is another run's model and pieces, nothing learnt by default; it counts for a new run only. ``texts``:
+    folders of the pair files, the first that has one counts. Resuming is exact as long as the files are the same.
+    Raises TrainingError and BundleError naming what is missing or does not fit.
     """
     directory.mkdir(parents=True, exist_ok=True)
     data = load_data(recipe, texts)
     path = directory / PIECES
-    if not path.exists():
-        train_pieces(vocabulary_texts(data), tuple(data), recipe.model.vocabulary).save(path)
+    resumed = (directory / CHECKPOINT).exists()
+    if start is not None and not resumed:
+        _check_start(*start, recipe)
+    if rank == 0 and not resumed:
+        if start is not None:
+            start[1].save(path)
+        elif not path.exists():
+            train_pieces(vocabulary_texts(data), tuple(data), recipe.model.vocabulary).save(path)
+    if world > 1:
+        dist.barrier()
     tokenizer = PieceTokenizer.load(path)
     config = make_config(recipe.model, len(tokenizer))
-    if (directory / CHECKPOINT).exists():
-        found = load_translation_checkpoint(directory / CHECKPOINT)[0].config
-        if found != config:
-            msg = f"{directory / CHECKPOINT}: its model has other sizes than the recipe: choose another directory"
-            raise TrainingError(msg)
+    if resumed and load_translation_checkpoint(directory / CHECKPOINT)[0].config != config:
+        msg = f"{directory / CHECKPOINT}: its model has other sizes than the recipe: choose another directory"
+        raise TrainingError(msg)
     torch.manual_seed(recipe.seed)
     sizes = {language: len(rows) for language, rows in data.items()}
     batches = TextBatches(
@@ -173,9 +183,25 @@ def make_translation_trainer(
         rank=rank,
         world=world,
     )
-    trainer = TranslationTrainer(recipe, TextModel(config), batches, directory)
+    model = TextModel(config) if start is None or resumed else start[0]
+    trainer = TranslationTrainer(recipe, model, batches, directory)
     trainer.resume()
     return trainer
+
+
+def _check_start(model: TextModel, tokenizer: PieceTokenizer, recipe: TranslationRecipe) -> None:
+    """Raise TrainingError where a start has not the sizes that the recipe asks for, or not its languages."""
+    got, wanted = asdict(model.config), asdict(make_config(recipe.model, recipe.model.vocabulary))
+    for part, sizes in wanted.items():
+        for name, size in sizes.items():
+            if got[part][name] != size:
+                msg = f"--from: its {part} has {name} {got[part][name]}, the recipe {size}: they must agree"
+                raise TrainingError(msg)
+    for language in recipe.data.files:
+        if language not in tokenizer.languages:
+            known = ", ".join(tokenizer.languages)
+            msg = f"--from: it translates into {known}, not into {language}: take that out of the recipe"
+            raise TrainingError(msg)
 
 
 def sample(rows: Sequence[Pair]) -> Sequence[Pair]:
@@ -190,11 +216,6 @@ def vocabulary_texts(data: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
             yield translation
             if index % 2:
                 yield english if index % 4 == 1 else spoken(english)
-
-
-def is_translation_run(path: Path) -> bool:
-    """Whether a run's directory or checkpoint is that of a translation model: its pieces lie there."""
-    return ((path if path.is_dir() else path.parent) / PIECES).is_file()
 
 
 def load_translation_checkpoint(path: Path) -> tuple[TextModel, PieceTokenizer]:
@@ -213,9 +234,23 @@ def load_translation_checkpoint(path: Path) -> tuple[TextModel, PieceTokenizer]:
     return model, PieceTokenizer.load(path.parent / PIECES)
 
 
+def load_translation_start(path: Path) -> tuple[TextModel, PieceTokenizer]:
+    """Model and pieces of a run's directory, its checkpoint, or a bundle, as ``load_start`` for speech.
+
+    Raises TrainingError or BundleError naming what is wrong with it.
+    """
+    if not holds_text_model(path):
+        msg = f"{path}: no model that translates ({PIECES} is missing): name a translation run or bundle"
+        raise TrainingError(msg)
+    if (path / MANIFEST).exists():
+        bundle = load_text_bundle(path, "float")
+        return bundle.model.requires_grad_(requires_grad=True), bundle.tokenizer
+    return load_translation_checkpoint(path)
+
+
 def open_run_or_bundle(path: Path, engine: str, beam: int) -> BuiltInTranslator:
     """A translator of a bundle, or of the averaged weights of a run, as they are. Raises an RtstreamError."""
-    if not is_translation_run(path) or (path / MANIFEST).is_file():
+    if not holds_text_model(path) or (path / MANIFEST).is_file():
         return BuiltInTranslator.open(path, beam=beam, engine=engine)
     model, pieces = load_translation_checkpoint(path)
     model.eval().requires_grad_(requires_grad=False)

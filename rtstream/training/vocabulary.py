@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.tokenizer import WORDS, Tokenizer
+from rtstream.bundle.tokenizer import LANGUAGE, WORDS, Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.training.text import normalize
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 SPECIAL = (
     "<|endoftext|>",
     "<|startoftranscript|>",
-    *(f"<|{language}|>" for language in ("en", "es", "fr", "de", "pt")),
     "<|translate|>",
     "<|transcribe|>",
     "<|nospeech|>",
     "<|notimestamps|>",
 )
-"""Tokens with a meaning of their own that stay; the languages are those that translations are planned for."""
+"""Tokens with a meaning of their own that stay, besides those of the languages."""
 
 
 def count_tokens(tokenizer: Tokenizer, words: Counter[str]) -> Counter[int]:
@@ -57,7 +56,8 @@ def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: 
             raise TrainingError(msg) from error
     keep = {token for token, _ in count_tokens(full, normalized).most_common(lower)}
     keep |= {token for token, _ in count_tokens(full, as_written).most_common(cased)}
-    return full.select_special(SPECIAL).cut(keep)[0]
+    languages = [name for name in full.special if LANGUAGE.fullmatch(name)]
+    return full.select_special([*SPECIAL, *languages]).cut(keep)[0]
 
 
 def kept_ids(full: Tokenizer, cut: Tokenizer) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from rtstream.events import SAMPLE_RATE
 from rtstream.features.log_mel import LogMel
 from rtstream.training.evaluate import Transcript
 from rtstream.training.whisper import read_tokenizer, whisper_features
+from rtstream.translation.ctranslate2 import load_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +47,7 @@ class WhisperReference:
     @classmethod
     def open(cls, directory: Path, *, threads: int = 1) -> WhisperReference:
         """Load a directory with CTranslate2's ``model.bin`` and ``tokenizer.json``. Raises TrainingError."""
-        try:
-            engine = importlib.import_module("ctranslate2")
-        except ModuleNotFoundError:
-            raise TrainingError(
-                "comparing with Whisper needs the package ctranslate2: pip install 'rtstream[ctranslate2]'"
-            ) from None
+        engine = load_package("ctranslate2", TrainingError)
         try:
             model = engine.models.Whisper(
                 str(directory), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads

@@ -100,6 +100,17 @@ def test_a_batch_holds_what_the_decoder_and_ctc_are_to_write(data):
     assert bool((batch.targets[-1] == IGNORED).all())
 
 
+@pytest.mark.parametrize(
+    ("language", "learnt"), [("ja", "ja"), ("pt-BR", "pt"), ("ru", None)], ids=["known", "with its region", "unknown"]
+)
+def test_of_another_language_its_name_alone_is_learnt(data, language, learnt):
+    tokenizer = full_tokenizer()
+    clip = replace(load_shard(data / "foreign")[0], language=language)
+    batch = make_batches(RECIPE, data, augment=PLAIN).collate([clip], np.random.default_rng(0))
+    assert batch.targets[0, 0] == (tokenizer.languages[learnt] if learnt else IGNORED)
+    assert bool((batch.targets[0, 1:] == IGNORED).all())
+
+
 def test_word_tokens_count_the_tokens_up_to_each_word(data):
     tokenizer = full_tokenizer()
     batch = make_batches(RECIPE, data, augment=PLAIN).collate(load_shard(data / "speech"), np.random.default_rng(0))

@@ -2,9 +2,17 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
 from rtstream.errors import TrainingError
-from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
+from rtstream.nn.text_model import TextModel
+from rtstream.training.data import IGNORED
+from rtstream.training.translation import (
+    load_translation_checkpoint,
+    load_translation_start,
+    make_translation_trainer,
+)
 from tests.training.tiny_pairs import make_recipe, write_pairs
 
 EXACT = {"as_written": 1.0, "join": 0.0, "copy_names": 0.0}
@@ -16,8 +24,8 @@ def texts(tmp_path):
     return tmp_path / "texts"
 
 
-def make(recipe, texts, directory):
-    return make_translation_trainer(recipe, directory=directory, texts=[texts])
+def make(recipe, texts, directory, start=None):
+    return make_translation_trainer(recipe, directory=directory, texts=[texts], start=start)
 
 
 def run(trainer, until=None):
@@ -67,6 +75,58 @@ def test_checkpoint_gives_the_averaged_model(texts, tmp_path):
     model, tokenizer = load_translation_checkpoint(trainer.checkpoint)
     assert set(tokenizer.languages) == {"es", "de"}
     assert all(torch.equal(tensor, trainer.average[name]) for name, tensor in model.named_parameters())
+
+
+def loss_of(model, batch):
+    """Cross-entropy a token, of a model as it is used."""
+    counts = batch.targets != IGNORED
+    with torch.inference_mode():
+        hidden = model.eval()(batch.source, batch.mask, batch.tokens)
+        return F.cross_entropy(model.decoder.logits(hidden[counts]), batch.targets[counts]).item()
+
+
+@pytest.mark.parametrize("bits", [None, 5.5])
+def test_run_that_starts_from_a_bundle_begins_with_its_loss(texts, tmp_path, bits):
+    first = make(make_recipe(noise=EXACT), texts, tmp_path / "first")
+    run(first)
+    model, tokenizer = load_translation_checkpoint(first.checkpoint)
+    save_text_bundle(tmp_path / "bundle", "tiny", model, tokenizer, "card", bits=bits)
+    recipe = make_recipe(name="further", noise=EXACT, seed=5)
+    second = make(recipe, texts, tmp_path / "second", load_translation_start(tmp_path / "bundle"))
+    batch = next(iter(second.batches))
+    expected = loss_of(load_text_bundle(tmp_path / "bundle", "float").model, batch)
+    assert loss_of(TextModel(model.config), batch) != pytest.approx(expected, rel=1e-3)
+    assert second.step == 0
+    assert second.train_step(batch)["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_run_that_starts_from_another_has_its_averaged_weights_and_pieces_and_learns_them_all(texts, tmp_path):
+    first = make(make_recipe(), texts, tmp_path / "first")
+    run(first)
+    second = make(make_recipe(name="further"), texts, tmp_path / "second", load_translation_start(tmp_path / "first"))
+    state = {name: tensor.clone() for name, tensor in second.model.state_dict().items()}
+    assert all(torch.equal(tensor, first.averaged()[name]) for name, tensor in state.items())
+    assert all(torch.equal(tensor, first.average[name]) for name, tensor in second.average.items())
+    assert (tmp_path / "second" / PIECES).read_bytes() == (tmp_path / "first" / PIECES).read_bytes()
+    run(second)
+    assert not any(torch.equal(state[name], p) for name, p in second.model.named_parameters())
+
+
+def test_start_counts_for_a_new_run_only(texts, tmp_path):
+    run(make(make_recipe(), texts, tmp_path / "first"))
+    begun = make(make_recipe(name="further"), texts, tmp_path / "second")
+    run(begun, until=2)
+    resumed = make(make_recipe(name="further"), texts, tmp_path / "second", load_translation_start(tmp_path / "first"))
+    assert resumed.step == 2
+    assert all(torch.equal(tensor, begun.average[name]) for name, tensor in resumed.average.items())
+
+
+def test_start_may_translate_into_more_languages_than_are_learnt(texts, tmp_path):
+    run(make(make_recipe(), texts, tmp_path / "first"))
+    recipe = make_recipe(name="further", data={"files": {"de": ("pairs-en-de.train.tsv.gz",)}})
+    second = make(recipe, texts, tmp_path / "second", load_translation_start(tmp_path / "first"))
+    assert len(run(second)) == 4
+    assert set(load_translation_checkpoint(second.checkpoint)[1].languages) == {"es", "de"}
 
 
 def test_sources_that_may_not_be_shipped_are_left_out(texts, tmp_path):

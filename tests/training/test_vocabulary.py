@@ -8,7 +8,7 @@ import pytest
 from rtstream.bundle.tokenizer import byte_characters
 from rtstream.errors import TrainingError
 from rtstream.training.vocabulary import SPECIAL, count_tokens, cut_tokenizer, kept_ids
-from tests.training.tiny_whisper import full_tokenizer
+from tests.training.tiny_whisper import LANGUAGES, full_tokenizer
 
 
 @pytest.fixture
@@ -46,8 +46,9 @@ def test_texts_as_written_bring_what_normalizing_drops(texts):
 
 def test_only_special_tokens_of_use_are_kept(texts):
     cut = cut_tokenizer(full_tokenizer(), texts, lower=100, cased=100)
-    assert set(cut.special) == set(SPECIAL)
-    assert "<|ja|>" not in cut.pieces
+    assert set(cut.special) == {*SPECIAL, *LANGUAGES}
+    assert set(cut.languages) == {"en", "es", "fr", "de", "pt", "ja"}
+    assert "<|0.00|>" not in cut.pieces
 
 
 def test_cut_tokenizer_encodes_the_texts_as_the_full_one(texts):

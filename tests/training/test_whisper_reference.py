@@ -47,5 +47,5 @@ def test_incomplete_directory_is_one_error_that_names_it(dictating, tmp_path, mi
 
 def test_missing_package_says_how_to_install_it(dictating, monkeypatch):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    with pytest.raises(TrainingError, match=r"needs the package ctranslate2: pip install 'rtstream\[ctranslate2\]'"):
+    with pytest.raises(TrainingError, match=r"need the package ctranslate2: pip install 'rtstream\[ctranslate2\]'"):
         WhisperReference.open(dictating)

@@ -12,7 +12,8 @@ from tests.bundle.tiny_tokenizer import make_tokenizer
 
 D, LAYERS, MAX_TOKENS = 64, 2, 60
 HEADS = ((0, 0), (1, 0))
-FULL_SPECIAL = (*SPECIAL, "<|ja|>", "<|0.00|>")
+LANGUAGES = tuple(f"<|{code}|>" for code in ("en", "es", "fr", "de", "pt", "ja"))
+FULL_SPECIAL = (*SPECIAL, *LANGUAGES, "<|0.00|>")
 
 
 def full_tokenizer():
