@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rtstream.cli.options import vad_option
+from rtstream.cli.options import BEAMS, vad_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtstream.recognizer.phrases import Phrase
+    from rtstream.recognizer.recognizer import RecognizerConfig
     from rtstream.training.data import Clip
     from rtstream.training.evaluate import Score
     from rtstream.vad.gate import GateName
@@ -28,6 +29,7 @@ Examples:
   rtstream eval models/base dev-cv --data ~/speech --phrases names.txt
   rtstream eval models/base dev-cv --data ~/speech --clips 50 --teacher ~/whisper-base
   rtstream eval models/base noise voices:de --data ~/speech
+  rtstream eval models/base dev-cv --data ~/speech --stop-ms 0,200,400,600 --plot lag.png
 
 A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
 file, dur (seconds), text; lang where it is not English (zxx: no words); label, such as a
@@ -39,7 +41,20 @@ in the daemon.
 Punctuation and case are scored where a set's references have them: precision, recall and
 F1 of each mark (--json), and how many words are right in case among those that are right.
 Of clips without English words, what is published is counted and listed.
+
+The lag of a word is the audio from its end, where CTC hears it, to where it stands in a
+partial for good; a word that only the final has stands there from the end of its segment
+on, which is where the silence behind it is long enough. Computing takes its time besides.
 """
+
+
+def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> tuple[int, ...]:
+    """Read whole numbers with commas between them; each counts once, the smallest first."""
+    texts = [text.strip() for value in values for text in value.split(",")]
+    for text in texts:
+        if not (text.isascii() and text.isdigit()):
+            raise click.BadParameter(f"'{text}' is no number of milliseconds.", context, parameter)
+    return tuple(sorted(set(map(int, texts))))
 
 
 @click.command(epilog=EPILOG)
@@ -71,6 +86,27 @@ Of clips without English words, what is published is counted and listed.
     help="What writes the partial texts that are scored.",
 )
 @click.option(
+    "--stop-ms",
+    "stops",
+    multiple=True,
+    callback=_read_stops,
+    metavar="MS[,MS...]",
+    help="How far behind the newest audio the decoder's partials stay, in steps of 20; each is measured.  "
+    "[default: 400]",
+)
+@click.option(
+    "--beam",
+    "beams",
+    type=click.IntRange(*BEAMS),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Hypotheses among which the decoder looks for a final; may be given more than once.",
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="PNG of partials: their errors against their lag."
+)
+@click.option(
     "--phrases",
     "listed",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -93,7 +129,10 @@ def command(  # noqa: PLR0917  # click passes by name
     data: Path,
     chunks: Sequence[str],
     engines: Sequence[str],
-    partials: str,
+    partials: Literal["decoder", "ctc", "none"],
+    stops: Sequence[int],
+    beams: Sequence[int],
+    plot: Path | None,
     listed: Path | None,
     vad: GateName,
     teacher: Path | None,
@@ -103,12 +142,20 @@ def command(  # noqa: PLR0917  # click passes by name
     as_json: bool,
     texts: bool,
 ) -> None:
-    """Measure the model BUNDLE on SETS: error rates, punctuation and case, words where there are none."""
+    """Measure the model BUNDLE on SETS: error rates, lag, punctuation and case, words where there are none."""
+    if stops and partials != "decoder":
+        raise click.UsageError(f"--stop-ms is for the decoder's partials, not for --partials {partials}.")
     import torch  # noqa: PLC0415  # slow to import, not needed for --help
 
     from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
-    from rtstream.cli.speech_scores import phrase_row, published_lines, speech_tables, teacher_row  # noqa: PLC0415
-    from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
+    from rtstream.cli.speech_scores import (  # noqa: PLC0415
+        lag_points,
+        phrase_row,
+        published_lines,
+        speech_tables,
+        teacher_row,
+    )
+    from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
     from rtstream.training.whisper_reference import WhisperReference  # noqa: PLC0415
     from rtstream.vad.open_gates import open_gates  # noqa: PLC0415
@@ -116,31 +163,30 @@ def command(  # noqa: PLR0917  # click passes by name
     phrases = _read_phrases(listed)
     new_gate = open_gates(vad)
     torch.set_num_threads(threads)
+    configs = _configs(chunks, stops, beams, partials, phrases)
     clips = {name: spread(_read_clips(data, name), most) for name in sets}
     whisper = WhisperReference.open(teacher, threads=threads) if teacher else None
     theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("recognising", total=len(engines) * len(chunks) * len(sets) * (1 + bool(phrases)))
+        task = progress.add_task("recognising", total=len(engines) * len(configs) * len(sets))
         for engine in engines:
             loaded = load_bundle(bundle, engine)
-            for chunk, used in product(chunks, [(), phrases] if phrases else [()]):
-                config = RecognizerConfig(
-                    chunk_ms=0 if chunk == "full" else int(chunk),
-                    partials=partials,  # type: ignore[arg-type]  # click has checked it
-                    phrases=used,
-                )
-                recognizer = Recognizer(loaded, config)
+            recognizers = [Recognizer(loaded, config) for config in configs]  # all: a wrong one is told at once
+            for recognizer in recognizers:
+                config = recognizer.config
                 for name in sets:
                     score = evaluate(recognizer, clips[name], new_gate)
                     if whisper is not None and name not in theirs:
                         theirs[name] = score_transcripts(whisper.transcribe, clips[name])
                     rows.append(
-                        {"set": name, "engine": loaded.engine, "chunk_ms": chunk, "partials_by": partials, "vad": vad}
+                        {"set": name, "engine": loaded.engine}
+                        | _settings(config)
+                        | {"vad": vad}
                         | score.figures()
                         | (teacher_row(theirs[name], score) if theirs else {})
-                        | (phrase_row(score, phrases, len(used)) if phrases else {})
+                        | (phrase_row(score, phrases, len(config.phrases)) if phrases else {})
                     )
                     if as_json:
                         click.echo(json.dumps(rows[-1]))
@@ -149,7 +195,42 @@ def command(  # noqa: PLR0917  # click passes by name
                     progress.advance(task)
     if not as_json:
         Console().print(*speech_tables(rows))
-        click.echo("".join(f"{line}\n" for row in rows for line in published_lines(row)), nl=False)
+        click.echo("".join(f"{line}\n" for line in published_lines(rows)), nl=False)
+    if plot is not None:
+        from rtstream.training.lag_plot import draw_lags  # noqa: PLC0415
+
+        draw_lags(lag_points(rows), plot)
+
+
+def _configs(
+    chunks: Sequence[str],
+    stops: Sequence[int],
+    beams: Sequence[int],
+    partials: Literal["decoder", "ctc", "none"],
+    phrases: tuple[Phrase, ...],
+) -> list[RecognizerConfig]:
+    """All that is to be measured of a model; of whole segments, which have no partials, no stop."""
+    from rtstream.recognizer.recognizer import RecognizerConfig  # noqa: PLC0415
+
+    default = RecognizerConfig(partials=partials, words=True)
+    lengths = [0 if chunk == "full" else int(chunk) for chunk in chunks]
+    return [
+        replace(default, chunk_ms=length, stop_ms=stop, beam=beam, phrases=used)
+        for length in lengths
+        for stop in (stops if length and stops else [default.stop_ms])
+        for beam in beams
+        for used in ([(), phrases] if phrases else [()])
+    ]
+
+
+def _settings(config: RecognizerConfig) -> dict[str, Any]:
+    stops = config.chunk_ms and config.partials == "decoder"
+    return {
+        "chunk_ms": str(config.chunk_ms) if config.chunk_ms else "full",
+        "partials_by": config.partials,
+        "stop_ms": config.stop_ms if stops else None,
+        "beam": config.beam,
+    }
 
 
 def _read_clips(data: Path, name: str) -> list[Clip]:

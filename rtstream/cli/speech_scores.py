@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
 from rtstream.training.evaluate import normalizer
+from rtstream.training.lag import LagPoint
 from rtstream.training.phrase_score import score_phrases
 from rtstream.training.written_score import score_written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.table import Table
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 COLUMNS = {
-    "set": "set",
-    "clips": "clips",
-    "engine": "engine",
-    "chunk_ms": "ms",
     "wer": "WER",
     "cer": "CER",
     "partial_wer": "partials",
@@ -31,7 +28,7 @@ COLUMNS = {
     "by_ctc": "by CTC",
     "rtf": "rtf",
 }
-"""What the table shows, and its headings."""
+"""What the table shows of a run, and its headings."""
 LEFT = {"set", "engine"}
 CAPTION = (
     "Error rates of finals in per cent. partials: WER of the last ones; shown: the same without the segment's last "
@@ -43,6 +40,23 @@ PHRASE_CAPTION = (
     "finals have and nobody said; others: WER of all other words."
 )
 RUN_COLUMNS = {"set": "set", "engine": "engine", "chunk_ms": "ms"}
+STOP_COLUMN = {"stop_ms": "stop"}
+BEAM_COLUMN = {"beam": "beam"}
+LAG_COLUMNS = {
+    "shown_wer": "shown",
+    "shown_words": "words",
+    "lag_mean": "lag",
+    "lag_p90": "p90",
+    "early_share": "early",
+    "early_mean": "early lag",
+    "early_p90": "early p90",
+}
+LAG_CAPTION = (
+    "Words as they appear. stop: ms that the decoder's partials stay behind; shown: WER of partials as above, over so "
+    "many words; lag, p90: mean and 90th percentile of the ms of audio from the end of a word to where it stands in a "
+    "partial for good, or to its segment's end where only the final has it; early: per cent of words that partials "
+    "had, and their lag. Computing takes its time besides."
+)
 WRITTEN_COLUMNS = {"punctuation_f1": "punctuation", "case_accuracy": "case"}
 WRITTEN_CAPTION = (
     "Finals as they are written. punctuation: F1 of all marks, case: words that are right in case too, in per cent; -: "
@@ -82,39 +96,77 @@ def phrase_row(score: Score, phrases: Sequence[Phrase], used: int) -> Row:
 
 
 def speech_tables(rows: Sequence[Row]) -> list[Table]:
-    """Rows as tables for the terminal: error rates, how finals are written, words where there are none."""
+    """Rows as tables for the terminal: error rates, lag, how finals are written, words where there are none."""
     cells = [row | _cells(row) for row in rows]
     listed, taught = (any(name in row for row in rows) for name in ("phrases", "teacher"))
     columns, caption = COLUMNS | (PHRASE_COLUMNS if listed else {}), CAPTION + (PHRASE_CAPTION if listed else "")
-    tables = [score_table(cells, columns, LEFT, caption)]
+    run = _run_columns(rows)
+    tables = [score_table(cells, {"set": "set", "clips": "clips"} | run | columns, LEFT, caption)]
+    if timed := [row for row in cells if row["lag_mean"] is not None and row["partials_by"] != "none"]:
+        tables.append(score_table(timed, run | STOP_COLUMN | LAG_COLUMNS, LEFT, LAG_CAPTION))
     if spoken := [row for row in cells if row["wer"] is not None]:
-        columns, caption = RUN_COLUMNS | WRITTEN_COLUMNS, WRITTEN_CAPTION
+        columns, caption = run | WRITTEN_COLUMNS, WRITTEN_CAPTION
         if taught:
             columns, caption = columns | TEACHER_COLUMNS, caption + TEACHER_CAPTION
         tables.append(score_table(spoken, columns, LEFT, caption))
     if published := [row for row in cells if row["published"]]:
-        tables.append(score_table(published, RUN_COLUMNS | PUBLISHED_COLUMNS, LEFT, PUBLISHED_CAPTION))
+        tables.append(score_table(published, run | PUBLISHED_COLUMNS, LEFT, PUBLISHED_CAPTION))
     return tables
 
 
-def published_lines(row: Row) -> list[str]:
+def published_lines(rows: Sequence[Row]) -> Iterator[str]:
     """What was published of clips in which no English is spoken, tab-separated: what was measured, kind, and text.
 
     The text is the final, or in brackets the partial that no final followed.
     """
-    texts = row["published"]["texts"] if row["published"] else []
-    what = f"{row['set']} {row['engine']} {row['chunk_ms']}"
-    return [f"{what}\t{each['kind']}\t{each['text'] or '[' + each['partial'] + ']'}" for each in texts]
+    columns = _run_columns(rows)
+    for row in rows:
+        what = " ".join("-" if row[name] is None else str(row[name]) for name in columns)
+        for each in row["published"]["texts"] if row["published"] else []:
+            yield f"{what}\t{each['kind']}\t{each['text'] or '[' + each['partial'] + ']'}"
+
+
+def lag_points(rows: Sequence[Row]) -> list[LagPoint]:
+    """Rows as points of a plot, a curve for each set and for whatever else but the stop was varied.
+
+    Rows of which no partial has been scored have none.
+    """
+    rows = [row for row in rows if row["shown_words"] and row["lag_ms"]]
+    varied = [name for name in ("engine", "chunk_ms", "beam", "phrases") if len({row.get(name) for row in rows}) > 1]
+    headings = RUN_COLUMNS | BEAM_COLUMN | PHRASE_COLUMNS
+    return [
+        LagPoint(
+            curve=", ".join([row["set"], *(f"{headings[name]} {row[name]}" for name in varied)]),
+            label=row["partials_by"] if row["stop_ms"] is None else str(row["stop_ms"]),
+            lag=row["lag_ms"]["mean"],
+            wer=row["shown_wer"],
+        )
+        for row in rows
+    ]
+
+
+def _run_columns(rows: Sequence[Row]) -> dict[str, str]:
+    """What tells the rows apart."""
+    settings = STOP_COLUMN | BEAM_COLUMN
+    return RUN_COLUMNS | {name: settings[name] for name in settings if len({row[name] for row in rows}) > 1}
 
 
 def _cells(row: Row) -> Row:
-    theirs, against, published = (row.get(name) or {} for name in ("teacher", "against_teacher", "published"))
+    names = ("teacher", "against_teacher", "published", "lag_ms")
+    theirs, against, published, lag = (row.get(name) or {} for name in names)
+    early = lag.get("early")
     return {
         "punctuation_f1": _f1(row),
         "case_accuracy": _accuracy(row),
         "teacher_wer": theirs.get("wer"),
         "teacher_punctuation_f1": _f1(against),
         "teacher_case_accuracy": _accuracy(against),
+        "shown_wer": row["shown_wer"] if row["shown_words"] else None,
+        "lag_mean": lag.get("mean"),
+        "lag_p90": lag.get("p90"),
+        "early_share": early and round(100 * early["words"] / lag["words"]),
+        "early_mean": early and early["mean"],
+        "early_p90": early and early["p90"],
         "words_per_hour": published.get("words_per_hour"),
         "partial_words_per_hour": published.get("partial_words_per_hour"),
     }

@@ -10,9 +10,10 @@ import jiwer
 import numpy as np
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final, Partial
+from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.training.data import ENGLISH
+from rtstream.training.lag import Came, WordLag, lag_figures, word_lags
 from rtstream.training.written_score import score_written
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
@@ -28,20 +29,23 @@ if TYPE_CHECKING:
 
 TAIL_SECONDS = 1.0
 """Silence put after each clip: test sets cut their clips where the speech ends, a microphone goes on."""
-BLOCK = SAMPLE_RATE // 10
+BLOCK = SAMPLE_RATE // 50
+"""As small as a microphone's: a lag is counted in whole blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """The text of one recording, that of its last partials, and what writing them cost.
 
-    ``fallbacks``: segments whose text CTC wrote.
+    ``fallbacks``: segments whose text CTC wrote. ``lags``: of the words, where the recognizer gives their times, which
+    ``cpu_seconds`` leaves out.
     """
 
     text: str
     partial: str = ""
     fallbacks: int = 0
     cpu_seconds: float = 0.0
+    lags: tuple[WordLag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Score:
     written_references: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
+    lags: list[WordLag] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     fallbacks: int = 0
@@ -101,9 +106,17 @@ class Score:
 
         The last words of a segment are in its final and in no partial: this leaves them out.
         """
-        both = zip(self.references, self.partials, strict=True)
-        pairs = [errors_of_beginning(reference.split(), text.split()) for reference, text in both]
+        pairs = self._beginnings()
         return 100.0 * sum(errors for errors, _ in pairs) / max(1, sum(words for _, words in pairs))
+
+    @property
+    def shown_words(self) -> int:
+        """Words in those beginnings."""
+        return sum(words for _, words in self._beginnings())
+
+    def _beginnings(self) -> list[tuple[int, int]]:
+        both = zip(self.references, self.partials, strict=True)
+        return [errors_of_beginning(reference.split(), text.split()) for reference, text in both]
 
     def figures(self) -> dict[str, Any]:
         """All of it as plain numbers, rounded; None for those that need references and have none."""
@@ -115,6 +128,8 @@ class Score:
             "cer": round(self.cer, 2) if known else None,
             "partial_wer": round(self.partial_wer, 2) if known else None,
             "shown_wer": round(self.shown_wer, 2) if known else None,
+            "shown_words": self.shown_words if known else None,
+            "lag_ms": lag_figures(self.lags),
             "by_ctc": self.fallbacks,
             "rtf": round(self.cpu_seconds / self.seconds, 4) if self.seconds else None,
             **score_written(self.written_references, self.written).figures(),
@@ -158,15 +173,21 @@ def recognize(
 ) -> Transcript:
     """What the daemon's pipeline publishes of one recording and its tail."""
     pipeline = Pipeline(recognizer, Segmenter(new_gate()))
-    events: list[Event] = [event for block in blocks(audio) for event in pipeline.push(block)]
-    events += pipeline.finish()
+    published: list[Came] = []
+    heard = 0
+    for block in blocks(audio):
+        heard = block.position + len(block.samples)
+        published += [Came(heard, event) for event in pipeline.push(block)]
+    published += [Came(heard, event) for event in pipeline.finish()]
+    events = [came.event for came in published]
     finals = [event for event in events if isinstance(event, Final)]
     newest = {event.segment: event.text for event in events if isinstance(event, Partial)}
     return Transcript(
         text=" ".join(event.text for event in finals),
         partial=" ".join(newest.values()),
         fallbacks=sum(event.source == "ctc" for event in finals),
-        cpu_seconds=sum(pipeline.times.seconds.values()),
+        cpu_seconds=sum(seconds for stage, seconds in pipeline.times.seconds.items() if stage != "words"),
+        lags=tuple(word_lags(published)),
     )
 
 
@@ -191,6 +212,7 @@ def score_transcripts(transcribe: Callable[[NDArray[np.float32]], Transcript], c
         if not reference:
             score.published.append(Published(clip, found.text, found.partial))
             continue
+        score.lags += found.lags
         score.references.append(reference)
         score.finals.append(normalize(found.text))
         score.partials.append(normalize(found.partial))

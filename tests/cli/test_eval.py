@@ -1,4 +1,4 @@
-"""``rtstream eval``: what it measures of phrases, beside a teacher, and of clips without English words."""
+"""``rtstream eval``: what it measures of phrases, lag, beside a teacher, and of clips without English words."""
 
 import json
 import tarfile
@@ -6,6 +6,7 @@ import tarfile
 import pytest
 
 from rtstream.cli.main import main
+from rtstream.recognizer.recognizer import RecognizerConfig
 from tests.recognizer.tiny_bundle import DATA
 from tests.training.tiny_dictation import save_dictating_whisper
 from tests.vad.recordings import needs_silero
@@ -119,3 +120,66 @@ def test_kind_of_clip_that_a_set_lacks_is_one_line(evaluate):
     assert (code, out) == (1, "")
     assert err.startswith("rtstream: error: ")
     assert err.endswith("dev-one: no usable clip in the shard of the kind 'fr': it has de, en\n")
+
+
+def test_each_stop_is_measured_once_and_whole_segments_have_none(measure):
+    more = ("--partials", "decoder", "--chunk-ms", "640", "--chunk-ms", "full")
+    code, found, err = measure(None, *more, "--stop-ms", "400, 0", "--stop-ms", "400")
+    assert (code, err) == (0, "")
+    assert [(row["chunk_ms"], row["stop_ms"]) for row in found] == [("640", 0), ("640", 400), ("full", None)]
+    code, found, _ = measure(None, *more)
+    assert code == 0
+    assert [row["stop_ms"] for row in found] == [RecognizerConfig().stop_ms, None]
+
+
+def test_each_beam_is_measured(measure, evaluate):
+    code, found, err = measure(None, "--beam", "1", "--beam", "3")
+    assert (code, err) == (0, "")
+    assert [row["beam"] for row in found] == [1, 3]
+    assert " beam " in evaluate("dev-one", "--beam", "1", "--beam", "3")[1]
+    assert " beam " not in evaluate("dev-one", "--beam", "3")[1]
+    assert evaluate("dev-one", "--beam", "6")[0] == 2
+
+
+def test_words_of_partials_are_less_late_than_those_of_the_final(measure):
+    (row,) = measure(None, "--partials", "ctc")[1]
+    (without,) = measure()[1]
+    lag, late = row["lag_ms"], without["lag_ms"]
+    assert (lag["words"], without["shown_words"], late["early"]) == (late["words"], 0, None)
+    assert 0 < lag["early"]["words"] <= lag["words"]
+    assert lag["mean"] < late["mean"]
+    assert row["stop_ms"] is None
+
+
+def test_lags_are_a_table_and_a_plot(evaluate, tmp_path):
+    target = tmp_path / "lag.png"
+    code, out, err = evaluate("dev-one:en", "--partials", "ctc", "--plot", target)
+    assert (code, err) == (0, "")
+    assert {"stop", "lag", "p90", "early"} <= set(out.split())
+    assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_without_partials_is_one_line_behind_what_was_measured(evaluate, tmp_path):
+    code, out, err = evaluate("dev-one", "--plot", tmp_path / "lag.png")
+    assert code == 1
+    assert "WER" in out
+    assert (
+        err == f"rtstream: error: {tmp_path}/lag.png: nothing to draw: no partial of English speech has been scored\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--partials", "decoder", "--stop-ms", "0,30"], "stop_ms: 30 is not allowed; give a multiple of 20"),
+        (["--partials", "decoder", "--stop-ms", "0,"], "'' is no number of milliseconds"),
+        (["--partials", "decoder", "--stop-ms=-20"], "'-20' is no number of milliseconds"),
+        (["--partials", "ctc", "--stop-ms", "200"], "--stop-ms is for the decoder's partials, not for --partials ctc"),
+    ],
+)
+def test_wrong_stop_is_told_before_anything_is_measured(measure, options, told):
+    code, found, err = measure(None, *options)
+    assert code in {1, 2}
+    assert found == []
+    assert told in err
+    assert "Traceback" not in err
