@@ -42,14 +42,17 @@ put 0644 prometheus/scrape.yml /usr/share/rtstream/prometheus/scrape.yml
 put 0640 rtstream.toml /usr/share/rtstream/rtstream.toml
 chmod 0644 "$destination/usr/share/rtstream/rtstream.toml"
 [ -e "$destination/etc/rtstream/rtstream.toml" ] || put 0640 rtstream.toml /etc/rtstream/rtstream.toml
-if [ -f "$root/models/base/bundle.json" ]; then
-    mkdir -p "$destination/usr/share/rtstream/models"
+models=$destination/usr/share/rtstream/models
+for manifest in "$root"/models/*/bundle.json; do
+    [ -f "$manifest" ] || continue # there is none
+    bundle=$(dirname "$manifest") name=$(basename "$(dirname "$manifest")")
+    mkdir -p "$models"
     # A whole new folder, then the exchange: the service never sees half a model.
-    rm -rf "$destination/usr/share/rtstream/models/base.new"
-    cp -r "$root/models/base" "$destination/usr/share/rtstream/models/base.new"
-    rm -rf "$destination/usr/share/rtstream/models/base"
-    mv "$destination/usr/share/rtstream/models/base.new" "$destination/usr/share/rtstream/models/base"
-fi
+    rm -rf "$models/.$name.new"
+    cp -r "$bundle" "$models/.$name.new"
+    rm -rf "${models:?}/$name"
+    mv "$models/.$name.new" "$models/$name"
+done
 
 [ -z "$destination" ] || exit 0
 if ! ldconfig -p | grep -q libportaudio.so.2; then

@@ -71,6 +71,7 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
         ("[vad]\nengine = 'cobra'", "vad.engine = 'cobra': input should be 'webrtc' or 'silero'"),
         ("[vad]\nthreshold = 1", "vad.threshold = 1: input should be less than 1"),
         ("[recognition]\nchunk_ms = 500", "recognition.chunk_ms = 500: input should be 320, 640 or 1280"),
+        ("[recognition]\nbeam = 6", "recognition.beam = 6: input should be less than or equal to 5"),
         ("[audio]\nrate = 'fast'", "audio.rate = 'fast': input should be a valid integer"),
         ("[server]\nlisten = ['nowhere']", "server.listen = 'nowhere': it must be HOST:PORT or unix:PATH"),
         ("[publish]\nqueue_size = 1", "publish.queue_size = 1: input should be greater than or equal to 8"),

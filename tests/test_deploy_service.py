@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from rtstream.bundle import default
+from rtstream.bundle.text_bundle import save_text_bundle
 from rtstream.config import Config, load, to_toml
 from rtstream.daemon.exits import ExitCode
 from rtstream.daemon.metrics import COUNTERS
 from rtstream.daemon.settings import check_settings
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import StackConfig
+from rtstream.nn.text_model import TextModel, TextModelConfig
+from rtstream.training.pieces import train_pieces
+from rtstream.translation import models as translation_models
+from tests.recognizer.tiny_bundle import save_tiny_bundle
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 UNITS = ("rtstream.service", "rtstream-user.service")
@@ -63,6 +71,41 @@ def test_installing_twice_is_the_same_as_once_and_keeps_the_settings(tmp_path):
     assert second.pop("etc/rtstream/rtstream.toml")[1] == b"[log]\nlevel = 'debug'\n"
     first.pop("etc/rtstream/rtstream.toml")
     assert second == first
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What is installed from, with a bundle for speech and one for translation."""
+    shutil.copytree(DEPLOY, tmp_path / "checkout" / "deploy")
+    models = tmp_path / "checkout" / "models"
+    sizes = {"d_model": 16, "heads": 2, "ffn": 24, "layers": 1}
+    pieces = train_pieces(["cat", "gato", "the cat", "el gato"] * 9, ("es",), 16)
+    model = TextModel(TextModelConfig(StackConfig(**sizes), DecoderConfig(len(pieces), **sizes, max_tokens=20)))
+    save_text_bundle(models / "en-x-tiny", "en-x-tiny", model, pieces, "card")
+    save_tiny_bundle(models / "base")
+    (models / "NOTES.md").write_text("no bundle")
+    return tmp_path / "checkout"
+
+
+def test_every_bundle_is_installed_where_it_is_found_without_being_named(checkout, tmp_path, monkeypatch):
+    for _ in range(2):
+        done = script(checkout / "deploy" / "install.sh", destination=tmp_path / "root")
+        assert (done.returncode, done.stderr) == (0, "")
+    installed = Path(f"{tmp_path}/root{translation_models.INSTALLED}")
+    assert sorted(path.name for path in installed.iterdir()) == ["base", "en-x-tiny"]
+    for name in ("base", "en-x-tiny"):
+        assert files(installed / name) == files(checkout / "models" / name)
+    monkeypatch.delenv(translation_models.VARIABLE, raising=False)
+    monkeypatch.setattr(translation_models, "CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr(translation_models, "INSTALLED", installed)
+    (translator,) = translation_models.open_translators(translation_models.model_paths(["es"])).values()
+    assert translator.languages == ("es",)
+
+
+def test_image_has_every_bundle_where_it_is_found_without_being_named():
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    assert f"COPY models {translation_models.INSTALLED}" in lines
+    assert default.INSTALLED.parent == translation_models.INSTALLED
 
 
 def test_uninstalling_keeps_settings_and_transcripts_and_purge_leaves_nothing(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
@@ -26,7 +27,7 @@ from rtstream.nn.quantized import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -104,11 +105,8 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
 
     Raises BundleError where one has not the name, shape and dtype that ``config`` makes, or cannot be inflated.
     """
-    try:
+    with _reading(path):
         state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        msg = f"{path}: not readable as safetensors ({error}): copy the bundle again"
-        raise BundleError(msg) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in skeleton(config).state_dict().items()}
     packed = quantized_names(config) if weights != "float16" else set()
     held = torch.int8 if weights == "int8" else torch.uint8
@@ -152,9 +150,15 @@ def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
 
 def tensor_bytes(path: Path) -> dict[str, int]:
     """Bytes that each tensor of a file takes in it. Raises BundleError where it is not readable."""
+    with _reading(path), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Read the tensors of a file within. Raises BundleError where it is not readable."""
     try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        yield
     except (OSError, SafetensorError) as error:
         msg = f"{path}: not readable as safetensors ({error}): copy the bundle again"
         raise BundleError(msg) from error

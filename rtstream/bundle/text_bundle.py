@@ -22,11 +22,17 @@ from rtstream.errors import BundleError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rtstream.nn.text_model import TextModel
+    from rtstream.bundle.files import Weights
+    from rtstream.nn.text_model import TextModel, TextModelConfig
 
 FORMAT = "rtstream-translation"
 VERSION = 2
 PIECES = "sentencepiece.model"
+
+
+def holds_text_model(path: Path) -> bool:
+    """Whether what lies at ``path``, a bundle or a run's directory or checkpoint, translates: it has pieces."""
+    return path.exists() and ((path if path.is_dir() else path.parent) / PIECES).is_file()
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,17 @@ def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
 
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
-    data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, PIECES))
-    config, weights = text_config_from_dict(data["model"]), data["weights"]
+    name, config, weights = read_text_manifest(path)
     tokenizer = PieceTokenizer.load(path / PIECES)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
     state = read_tensors(path / WEIGHTS, config, weights)
     model, computes = open_model(config, state, engine, int8=weights != "float16")
-    return TextBundle(str(data["name"]), tokenizer, model, computes)
+    return TextBundle(name, tokenizer, model, computes)
+
+
+def read_text_manifest(path: Path) -> tuple[str, TextModelConfig, Weights]:
+    """Name, sizes, and how the weights are held, of the bundle at ``path``, its files' checksums verified."""
+    data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, PIECES))
+    return str(data["name"]), text_config_from_dict(data["model"]), data["weights"]

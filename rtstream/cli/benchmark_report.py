@@ -68,6 +68,7 @@ def report(
             "threads": options.threads,
             "chunk_ms": options.chunk_ms,
             "partials": options.partials,
+            "beam": options.beam,
             "vad": options.vad,
             "packed_encoder_buffers": len(buffers),
             "packed_encoder_bytes": sum(buffers.values()),
@@ -103,7 +104,9 @@ def tables(data: Report) -> list[Table]:
         packed = f"{model['packed_encoder_buffers']} matrices, {_mib(model['packed_encoder_bytes'])}"
         summary.add_row("packed encoder", packed)
     summary.add_row(
-        "audio", f"{data['audio_seconds']:.1f} s, {data['segments']} segments, chunks {model['chunk_ms']} ms"
+        "audio",
+        f"{data['audio_seconds']:.1f} s, {data['segments']} segments, chunks {model['chunk_ms']} ms, "
+        f"beam {model['beam']}",
     )
     summary.add_row("real-time factor", f"{factor['wall']:.4f} wall, {factor['cpu']:.4f} CPU")
     first = data["first_partial"]

@@ -132,12 +132,13 @@ def command(  # noqa: PLR0917  # click passes by name
 def _open(path: Path, languages: Sequence[str], *, beam: int, engine: str, threads: int) -> Mapping[str, Translator]:
     import torch  # noqa: PLC0415
 
-    from rtstream.training.translation import is_translation_run, open_run_or_bundle  # noqa: PLC0415
+    from rtstream.bundle.text_bundle import holds_text_model  # noqa: PLC0415
+    from rtstream.training.translation import open_run_or_bundle  # noqa: PLC0415
     from rtstream.translation.models import model_kind, open_translator  # noqa: PLC0415
 
     torch.set_num_threads(threads)
     translator: Translator
-    if is_translation_run(path) or model_kind(path) == "built-in":
+    if holds_text_model(path) or model_kind(path) == "built-in":
         translator = open_run_or_bundle(path, engine, beam)
     else:
         translator = open_translator(path, languages, threads=threads)

@@ -29,6 +29,7 @@ Examples:
   rtstream model info models/base
   rtstream model info ~/.cache/rtstream/runs/base
   rtstream model info --json base
+  rtstream model info en-x-small
 """
 )
 @click.argument("target", metavar="BUNDLE|RUN|RECIPE")
@@ -36,8 +37,8 @@ Examples:
 def info(target: str, *, as_json: bool) -> None:
     """Parameters and bytes by part: unshared, shared, and shared in int8 as a bundle holds it.
 
-    The model is a bundle's directory, a training run's directory or checkpoint, or what a recipe (a TOML file, or the
-    name of a shipped one) would make of Whisper base.
+    The model, of speech or of translation, is a bundle's directory, a training run's directory or checkpoint, or what a
+    recipe (a TOML file, or the name of a shipped one) would make: one for speech, of Whisper base.
     """
     from rtstream.cli.model_report import make_report  # noqa: PLC0415 - torch, which --help does without
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.bundle.files import CARD, MANIFEST
-from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
+from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
 from rtstream.errors import BundleError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def export(source: Path, target: Path, name: str, card: Path | None, bits: float
     neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
-    if ((source if source.is_dir() else source.parent) / PIECES).is_file():
+    if holds_text_model(source):
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, bits=bits)
     else:

@@ -12,6 +12,9 @@ import torch
 from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.config import from_dict
 from rtstream.bundle.files import WEIGHTS, tensor_bytes
+from rtstream.bundle.pieces import PieceTokenizer
+from rtstream.bundle.text_bundle import PIECES, holds_text_model, read_text_manifest
+from rtstream.bundle.text_config import text_config_from_dict
 from rtstream.nn.accounting import (
     FLOAT32,
     encoder_bytes_int8,
@@ -25,9 +28,12 @@ from rtstream.nn.accounting import (
 )
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig
+from rtstream.nn.text_model import TextModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rtstream.nn.encoder import StackConfig
 
 CHECKPOINT = "checkpoint.pt"
 SIZES = {"unshared_fp32": "unshared fp32", "shared_fp32": "shared fp32", "shared_int8": "shared int8"}
@@ -43,6 +49,8 @@ class Row:
     total: bool = False
 
 
+Sizes = EncoderConfig | ModelConfig | TextModelConfig
+"""A recipe for speech knows those of its encoder alone."""
 Layout = tuple[str, "Sequence[str]", "Sequence[Row]"]
 
 
@@ -91,6 +99,8 @@ class Report:
         yield "shared int8: as it is in memory"
         if "weights_file_bytes" in self.data:
             yield f"weights' file: {_megabytes(self.data['weights_file_bytes'])}, matrices {self.data['weights']}"
+        if "languages" in self.data:
+            yield f"translates into {', '.join(self.data['languages'])}"
 
 
 def make_report(target: str) -> Report:
@@ -98,7 +108,7 @@ def make_report(target: str) -> Report:
     name, config, stored, extra = _find(target)
     encoder = config if isinstance(config, EncoderConfig) else config.encoder
     data: dict[str, Any] = {"name": name, "encoder": _encoder(encoder, stored)} | extra
-    if isinstance(config, ModelConfig):
+    if not isinstance(config, EncoderConfig):
         parameters, held = model_parameters(config), model_bytes_int8(config)
         own = encoder_parameters(encoder)
         rest = {part: _sizes(n, n, held[part], _at(stored, part)) for part, n in parameters.items() if part not in own}
@@ -107,7 +117,7 @@ def make_report(target: str) -> Report:
     return Report(data)
 
 
-def _encoder(config: EncoderConfig, stored: dict[str, int] | None) -> dict[str, Any]:
+def _encoder(config: StackConfig, stored: dict[str, int] | None) -> dict[str, Any]:
     parameters, plain = encoder_parameters(config), encoder_parameters(unshared(config))
     held = encoder_bytes_int8(config)
     parts = {part: _sizes(n, plain[part], held[part], _at(stored, part)) for part, n in parameters.items()}
@@ -153,23 +163,33 @@ def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
     return {size: sum(part[size] for part in parts) for size in parts[0]}
 
 
-def _find(target: str) -> tuple[str, EncoderConfig | ModelConfig, dict[str, int] | None, dict[str, Any]]:
+def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any]]:
     """Name, sizes, bytes on disk by part, and what else is known of a bundle, a run or a recipe."""
     path = Path(target).expanduser()
+    known: dict[str, Any] = {}
+    if translates := holds_text_model(path):
+        pieces = (path if path.is_dir() else path.parent) / PIECES
+        known["languages"] = list(PieceTokenizer.load(pieces).languages)
     if path.is_dir() and not (path / CHECKPOINT).exists():
-        name, config, weights = read_manifest(path)
-        size = (path / WEIGHTS).stat().st_size
-        return name, config, _stored(path / WEIGHTS), {"weights": weights, "weights_file_bytes": size}
+        name, config, weights = read_text_manifest(path) if translates else read_manifest(path)
+        known |= {"weights": weights, "weights_file_bytes": (path / WEIGHTS).stat().st_size}
+        return name, config, _stored(path / WEIGHTS), known
 
     # Only here: a machine that runs models has no need of what training needs.
     from rtstream.training.loop import read_checkpoint  # noqa: PLC0415
-    from rtstream.training.recipe import find_recipe, load_speech_recipe  # noqa: PLC0415
+    from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.run import target_encoder  # noqa: PLC0415
+    from rtstream.training.translation import make_config  # noqa: PLC0415
+    from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
 
     if path.is_dir() or path.suffix == ".pt":
         state = read_checkpoint(path / CHECKPOINT if path.is_dir() else path, torch.device("cpu"))
-        return state["name"], from_dict(state["config"]), None, {"step": state["step"]}
-    recipe = load_speech_recipe(find_recipe(target))
+        read = text_config_from_dict if translates else from_dict
+        return state["name"], read(state["config"]), None, known | {"step": state["step"]}
+    recipe = load_recipe(find_recipe(target))
+    if isinstance(recipe, TranslationRecipe):
+        config = make_config(recipe.model, recipe.model.vocabulary)
+        return recipe.name, config, None, {"languages": list(recipe.data.files)}
     return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), None, {}
 
 

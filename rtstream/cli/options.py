@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
+BEAMS = (1, 5)
 GATES: tuple[GateName, ...] = get_args(GateName)
 
 
@@ -36,6 +37,7 @@ class RecognizerOptions:
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
+    beam: int = 1
 
     def gates(self) -> Callable[[], Gate]:
         """What makes a gate for each stream. Raises GateMissingError."""
@@ -52,12 +54,15 @@ class RecognizerOptions:
 
         from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415 - as above
         from rtstream.bundle.default import model_path  # noqa: PLC0415
+        from rtstream.recognizer.memory import bound_kernel_cache  # noqa: PLC0415
         from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415
         from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
 
         torch.set_num_threads(self.threads)
+        bound_kernel_cache()
         phrases = parse_phrases(self.phrases)
-        config = RecognizerConfig(self.chunk_ms, self.partials if partials else "none", words=words, phrases=phrases)
+        written = self.partials if partials else "none"
+        config = RecognizerConfig(self.chunk_ms, written, beam=self.beam, words=words, phrases=phrases)
         return Recognizer(load_bundle(model_path(self.model), self.engine), config)
 
 
@@ -126,6 +131,13 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="What writes the partials.",
     )
+    @click.option(
+        "--beam",
+        type=click.IntRange(*BEAMS),
+        default=1,
+        show_default=True,
+        help="Hypotheses among which the decoder looks for a final; more take longer.",
+    )
     @vad_option
     @wraps(command)
     def with_options(
@@ -135,10 +147,11 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         threads: int,
         chunk_ms: str,
         partials: Literal["decoder", "ctc"],
+        beam: int,
         vad: GateName,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials, vad=vad)
+        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials, vad=vad, beam=beam)
         command(*args, options=options, **kwargs)
 
     return with_options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 CACHE = Path("~/.cache/rtstream")
 SHARED = Path("../shared/data")
-CURVES = ("metrics.jsonl", "scores.jsonl", "curves.png")
-"""What a run's directory has to draw, and the drawing."""
 RUN_OPTIONS = (
     click.option(
         "--data",
@@ -49,7 +48,8 @@ RUN_OPTIONS = (
         "--from",
         "start",
         type=click.Path(path_type=Path),
-        help="Where a new run starts: another run (its directory or checkpoint) or a bundle.  [default: the teacher]",
+        help="Where a new run starts: another run (its directory or checkpoint) or a bundle.  [default: the "
+        "teacher; for translation, nothing]",
     ),
     click.option(
         "--threads", type=click.IntRange(1), help="Threads that compute, of each process.  [default: torch's own]"
@@ -69,6 +69,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 Examples:
   rtstream train base
   rtstream train en-x-small --threads 2
+  rtstream train en-x-small --from models/en-x-small --out further
   rtstream train shared.toml --from ~/.cache/rtstream/runs/base --threads 2
   torchrun --nproc-per-node 2 --no-python rtstream train base
 """
@@ -103,10 +104,10 @@ def command(
     from rich.console import Console  # noqa: PLC0415
 
     from rtstream.training.loop import join_processes  # noqa: PLC0415
-    from rtstream.training.plots import draw_curves  # noqa: PLC0415
+    from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
-    from rtstream.training.run import load_start, make_trainer  # noqa: PLC0415
-    from rtstream.training.translation import make_translation_trainer  # noqa: PLC0415
+    from rtstream.training.run import load_start, make_shallow_trainer, make_trainer  # noqa: PLC0415
+    from rtstream.training.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
     from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
 
     loaded = load_recipe(find_recipe(recipe))
@@ -125,18 +126,23 @@ def command(
     folders = [folder.expanduser() for folder in texts]
     trainer: Loop
     if isinstance(loaded, TranslationRecipe):
-        if start is not None:
-            raise click.ClickException("--from: a translation run starts from nothing")
         console.print(f"{loaded.name}: reading pairs", highlight=False)
-        trainer = make_translation_trainer(loaded, directory=directory, texts=folders, rank=rank, world=world)
+        trainer = make_translation_trainer(
+            loaded,
+            directory=directory,
+            texts=folders,
+            start=None if start is None else load_translation_start(start.expanduser()),
+            rank=rank,
+            world=world,
+        )
     else:
         console.print(f"{loaded.name}: reading teacher and data", highlight=False)
         with console.status("") as status:
-            trainer = make_trainer(
+            whole = partial(make_trainer, texts=folders[0])
+            trainer = (make_shallow_trainer if loaded.decoder.layers else whole)(
                 loaded,
                 directory=directory,
                 audio=data.expanduser(),
-                texts=folders[0],
                 teacher_directory=teacher.expanduser(),
                 taught=(CACHE / "taught").expanduser(),
                 start=None if start is None else load_start(start.expanduser()),
@@ -154,7 +160,7 @@ def show_run(trainer: Loop, console: Console) -> bool:
     """
     from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415  # as above
     from rtstream.training.loop import write_metrics  # noqa: PLC0415
-    from rtstream.training.plots import draw_curves  # noqa: PLC0415
+    from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
 
     if trainer.step:
         console.print(f"{trainer.directory}: goes on after step {trainer.step}", highlight=False)

@@ -16,6 +16,7 @@ from rtstream.audio.source import parse_source
 from rtstream.daemon.settings import check_settings, server_config, translation_models, vad_settings
 from rtstream.errors import AudioError, BundleError, ConfigError, TranslationError
 from rtstream.rpc.security import make_way
+from rtstream.translation.ctranslate2 import INSTALL
 from rtstream.translation.models import model_kind
 from rtstream.vad.gate import GateMissingError
 
@@ -147,7 +148,7 @@ def _translation(config: Config) -> Finding:
         except TranslationError as error:
             return Finding("translation", "failed", str(error), "copy a model there, or name another one")
         if kind == "ctranslate2" and any(find_spec(package) is None for package in ("ctranslate2", "sentencepiece")):
-            return Finding("translation", "failed", f"{path} needs CTranslate2", "pip install 'rtstream[ctranslate2]'")
+            return Finding("translation", "failed", f"{path} needs CTranslate2", INSTALL)
         found.append(f"{language}: {path}")
     return Finding("translation", "ok", ", ".join(found))
 

@@ -10,6 +10,7 @@ from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.default import model_path
 from rtstream.events import SAMPLE_RATE
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.memory import bound_kernel_cache, return_freed_memory
 from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
@@ -26,8 +27,10 @@ class LoadedModel:
 
     def __init__(self, settings: Recognition) -> None:
         torch.set_num_threads(settings.threads)
+        bound_kernel_cache()
         self._settings = settings
         self._bundle = load_bundle(model_path(settings.model), settings.engine)
+        return_freed_memory()  # what unpacking took; there may be no segment for hours
         self.name = self._bundle.name
         self.engine = self._bundle.engine
 
@@ -54,4 +57,5 @@ class LoadedModel:
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool
     ) -> Recognizer:
-        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, words=words, phrases=phrases))
+        beam = self._settings.beam
+        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, beam=beam, words=words, phrases=phrases))

@@ -119,7 +119,7 @@ class Runner:
         self._notifier.status("stopping: publishing what was said last")
         self._notifier.extend(seconds + GRACE_SECONDS + CLEANUP_SECONDS)
         await asyncio.to_thread(service.drain, seconds)
-        await server.stop(GRACE_SECONDS)
+        await server.stop(GRACE_SECONDS, CLEANUP_SECONDS)
         await asyncio.to_thread(service.close)
         log.info("stopped", complete=service.complete)
 

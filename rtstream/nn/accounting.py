@@ -14,12 +14,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import ModelConfig
 from rtstream.nn.quantized import SCALE
 
 if TYPE_CHECKING:
     from rtstream.nn.decoder import DecoderConfig
-    from rtstream.nn.encoder import EncoderConfig
-    from rtstream.nn.model import ModelConfig
+    from rtstream.nn.encoder import StackConfig
+    from rtstream.nn.text_model import TextModelConfig
 
 FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
 CTC, DECODER, EMBEDDINGS = "CTC", "decoder", "embeddings"
@@ -47,7 +49,7 @@ def part_of(name: str) -> str:
     return {"a": LOW_RANK, "b": LOW_RANK, "d": DIAGONAL}.get(where.rpartition(".")[2], BIAS)
 
 
-def group_parameters(config: EncoderConfig) -> dict[str, int]:
+def group_parameters(config: StackConfig) -> dict[str, int]:
     """Parameters of one group of layers by part; a learned scale of a branch counts as bias and norm."""
     full_rank = low_rank = diagonal = bias = 0
     for parts, outputs, inputs in config.shapes().values():
@@ -64,14 +66,20 @@ def group_parameters(config: EncoderConfig) -> dict[str, int]:
     }
 
 
-def encoder_parameters(config: EncoderConfig) -> dict[str, int]:
-    """Parameters of the encoder by part. The position encodings are computed, so they are none."""
+def encoder_parameters(config: StackConfig) -> dict[str, int]:
+    """Parameters of the encoder by part. The position encodings are computed, so they are none.
+
+    One that reads text has no convolutions: it embeds with the decoder's table, and has its positions.
+    """
     parts = {part: config.groups * count for part, count in group_parameters(config).items()}
+    parts[BIAS] += 2 * config.d_model
+    if not isinstance(config, EncoderConfig):
+        return parts
     if config.whole:  # its full-rank matrices are those of the chunks
         own = group_parameters(_whole(config))
         for part in (LOW_RANK, DIAGONAL, BIAS):
             parts[part] += config.groups * own[part]
-    parts[BIAS] += (2 + 2 * config.whole) * config.d_model
+        parts[BIAS] += 2 * config.d_model
     parts[CONVOLUTIONS] = config.d_model * (KERNEL * config.n_mels + 1) + config.d_model * (KERNEL * config.d_model + 1)
     return parts
 
@@ -82,43 +90,52 @@ def _whole(config: EncoderConfig) -> EncoderConfig:
     return replace(config, rank=rank, diagonal=rank > 0, whole=False, whole_rank=0)
 
 
-def unshared(config: EncoderConfig) -> EncoderConfig:
+def _whole_rank(config: StackConfig) -> int:
+    return config.whole_rank if isinstance(config, EncoderConfig) else 0
+
+
+def unshared(config: StackConfig) -> StackConfig:
     """The plain Transformer of the same depth and width, which sharing is measured against."""
-    sizes = replace(config, whole_rank=0)
-    return replace(sizes, share=1, full_rank=True, rank=0, diagonal=False, layer_scale=False, whole=False)
+    if isinstance(config, EncoderConfig):
+        config = replace(config, whole=False, whole_rank=0)
+    return replace(config, share=1, full_rank=True, rank=0, diagonal=False, layer_scale=False)
 
 
-def model_parameters(config: ModelConfig) -> dict[str, int]:
-    """Parameters of the whole model by part."""
-    return encoder_parameters(config.encoder) | {
-        CTC: _sum(_ctc_matrices(config)) + CTC_HIDDEN + 1 + len(config.letters),
+def model_parameters(config: ModelConfig | TextModelConfig) -> dict[str, int]:
+    """Parameters of the whole model by part; one that translates has no CTC."""
+    parts = encoder_parameters(config.encoder)
+    if isinstance(config, ModelConfig):
+        parts[CTC] = _sum(_ctc_matrices(config)) + CTC_HIDDEN + 1 + len(config.letters)
+    return parts | {
         DECODER: _sum(_decoder_matrices(config.decoder)) + _decoder_rest(config.decoder),
         EMBEDDINGS: config.decoder.vocabulary * config.decoder.d_model,
     }
 
 
-def encoder_bytes_int8(config: EncoderConfig) -> dict[str, int]:
+def encoder_bytes_int8(config: StackConfig) -> dict[str, int]:
     """Bytes of the encoder by part in memory: U and B int8 with their scales, all else float32.
 
     Not counted are the position encodings, which are computed, and what torch's engine adds to a packed matrix.
     """
     parts = encoder_parameters(config)
-    held = {part: FLOAT32 * parts[part] for part in (DIAGONAL, BIAS, CONVOLUTIONS)}
-    rank = config.rank + config.whole_rank
+    held = {part: FLOAT32 * count for part, count in parts.items()}
+    rank = config.rank + _whole_rank(config)
     channels = low = 0
     for count, outputs, inputs in config.shapes().values():
         channels += count * outputs
         low += count * rank * (FLOAT32 * outputs + INT8 * inputs + FLOAT32)
     held[FULL_RANK] = INT8 * parts[FULL_RANK] + (FLOAT32 * config.groups * channels if config.full_rank else 0)
     held[LOW_RANK] = config.layers * low
-    return {part: held[part] for part in parts}
+    return held
 
 
-def model_bytes_int8(config: ModelConfig) -> dict[str, int]:
+def model_bytes_int8(config: ModelConfig | TextModelConfig) -> dict[str, int]:
     """Bytes of the whole model by part in memory; the token table is there twice, to look up and to score with."""
     parts = model_parameters(config)
     table = [(config.decoder.vocabulary, config.decoder.d_model)]
-    matrices = {CTC: _ctc_matrices(config), DECODER: _decoder_matrices(config.decoder), EMBEDDINGS: table}
+    matrices = {DECODER: _decoder_matrices(config.decoder), EMBEDDINGS: table}
+    if isinstance(config, ModelConfig):
+        matrices[CTC] = _ctc_matrices(config)
     held = encoder_bytes_int8(config.encoder)
     for part, shapes in matrices.items():
         packed = _sum(shapes)
@@ -128,12 +145,12 @@ def model_bytes_int8(config: ModelConfig) -> dict[str, int]:
     return held
 
 
-def packed_buffers(config: EncoderConfig) -> dict[str, int]:
+def packed_buffers(config: StackConfig) -> dict[str, int]:
     """Distinct packed matrices of the int8 encoder: the shared ones are packed once a group, B once a layer."""
     positions = len(config.shapes())
     return {
         FULL_RANK: positions * config.groups if config.full_rank else 0,
-        LOW_RANK: positions * config.layers * ((config.rank > 0) + (config.whole_rank > 0)),
+        LOW_RANK: positions * config.layers * ((config.rank > 0) + (_whole_rank(config) > 0)),
     }
 
 

@@ -47,27 +47,38 @@ class DecoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class DecoderState:
-    """Keys and values of each layer, (heads, n, d_head): of the tokens read, and of the frames attended to."""
+    """Keys and values of each layer, (heads, n, d_head) of the tokens read, and those of the frames attended to.
+
+    ``cross``: keys and values (layers, 2, heads, room, d_head), of which the first ``frames`` are there.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
-    cross_keys: tuple[Tensor, ...]
-    cross_values: tuple[Tensor, ...]
+    cross: Tensor
+    frames: int
 
     @property
     def tokens(self) -> int:
         """Number of tokens read so far."""
         return self.keys[0].shape[1]
 
-    @property
-    def frames(self) -> int:
-        """Number of encoder frames that can be attended to."""
-        return self.cross_keys[0].shape[1]
+    def heard(self, layer: int) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values of the frames, each (heads, frames, d_head)."""
+        keys, values = self.cross[layer, :, :, : self.frames]
+        return keys, values
 
     def rewound(self, tokens: int) -> DecoderState:
         """The state after the first ``tokens`` tokens, with all frames that have come since."""
         return replace(
             self, keys=tuple(k[:, :tokens] for k in self.keys), values=tuple(v[:, :tokens] for v in self.values)
+        )
+
+    def batch(self) -> BatchState:
+        """The same as a batch of one row, from which hypotheses can be selected; no frame is copied."""
+        keys, values = (tuple(part[None] for part in parts) for parts in (self.keys, self.values))
+        heard = [self.heard(layer) for layer in range(len(self.keys))]
+        return BatchState(
+            keys, values, tuple(k.transpose(-1, -2)[None] for k, _ in heard), tuple(v[None] for _, v in heard), None
         )
 
 
@@ -77,7 +88,7 @@ class BatchState:
 
     Keys and values of each layer: of the tokens so far (batch, heads, n, d_head), and of the encoder's states, whose
     keys are laid out for products, (batch, heads, d_head, states). ``mask`` (batch, 1, 1, states), true where a state
-    counts; None where all do.
+    counts; None where all do. A batch of several hypotheses of one text has its states and mask once, in one row.
     """
 
     keys: tuple[Tensor, ...]
@@ -97,8 +108,29 @@ class BatchState:
         def take(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return tuple(part.index_select(0, rows) for part in parts)
 
+        chosen = replace(self, keys=take(self.keys), values=take(self.values))
+        if len(self.cross_keys[0]) == 1:
+            return chosen
         mask = None if self.mask is None else self.mask[rows]
-        return BatchState(take(self.keys), take(self.values), take(self.cross_keys), take(self.cross_values), mask)
+        return replace(chosen, cross_keys=take(self.cross_keys), cross_values=take(self.cross_values), mask=mask)
+
+    def hear(self, layer: int, q: Tensor) -> Tensor:
+        """Attention of queries (batch, heads, n, d_head) to the encoder's states."""
+        keys, values = self.cross_keys[layer], self.cross_values[layer]
+        if len(keys) == len(q):
+            return attend(q, keys, values, self.mask)
+        # Broadcasting would copy the states for each row: all rows' queries go to them as those of one.
+        attended = attend(q.transpose(0, 1).flatten(1, 2)[None], keys, values, self.mask)[0]
+        heard: Tensor = attended.unflatten(1, (len(q), -1)).transpose(0, 1)
+        return heard
+
+
+def attention(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights (..., n, m) of (..., n, d) queries on (..., d, m) keys; ``mask`` true where a key counts."""
+    scores = q @ k / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return torch.softmax(scores, dim=-1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -106,10 +138,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
     For one query a row, over keys laid out for it, plain products take an eighth of fused attention's time.
     """
-    scores = q @ k / math.sqrt(q.shape[-1])
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    return torch.softmax(scores, dim=-1) @ v
+    return attention(q, k, mask) @ v
 
 
 class DecoderLayer(nn.Module):
@@ -186,18 +215,27 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """The last layer's output (batch, n, d_model), of which ``logits`` makes what ``forward`` gives."""
+        return self.follow(tokens, states, mask)[0]
+
+    def follow(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``hidden``, and the mean cross-attention of the alignment heads (batch, n, frames), zero without any."""
         x = self.embed(tokens)
         frames_mask = None if mask is None else mask[:, None, None, :]
-        for layer in self.layers:
+        alignment = x.new_zeros(*tokens.shape, states.shape[1])
+        for index, layer in enumerate(self.layers):
             q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + layer.drop(layer.out(attended.transpose(-3, -2).flatten(-2)))
             (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
             k, v = layer.split(layer.cross_kv(states), 2)
+            heads = [head for following, head in self.config.alignment_heads if following == index]
+            if heads:
+                followed = attention(q[:, heads], k[:, heads].transpose(-1, -2), frames_mask)
+                alignment = alignment + followed.sum(dim=1) / len(self.config.alignment_heads)
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=frames_mask)
             x = x + layer.drop(layer.cross_out(attended.transpose(-3, -2).flatten(-2)))
             x = layer.feed_forward(x)
-        return x
+        return x, alignment
 
     def _causal(self, before: int, n: int) -> Tensor | None:
         """Which tokens each of ``n`` further ones sees, (n, before + n); None for a single one, which sees all.
@@ -211,20 +249,27 @@ class Decoder(nn.Module):
             return None
         return torch.ones(n, before + n, dtype=torch.bool, device=self.positions.device).tril(before)
 
-    def initial_state(self) -> DecoderState:
-        """No tokens, no frames."""
+    def initial_state(self, room: int = 0) -> DecoderState:
+        """No tokens, no frames; ``room`` for so many frames, which ``extend`` then need not copy."""
         c = self.config
         empty = tuple(self.positions.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
-        return DecoderState(empty, empty, empty, empty)
+        return DecoderState(empty, empty, self.positions.new_empty(c.layers, 2, c.heads, room, c.d_model // c.heads), 0)
 
     def extend(self, states: Tensor, state: DecoderState) -> DecoderState:
-        """The state with (frames, d_model) further encoder states to attend to."""
-        keys, values = [], []
+        """The state with (n, d_model) further encoder states to attend to.
+
+        They are written into the room that ``state`` has left: what extended the same state before is void.
+        """
+        frames = state.frames + len(states)
+        cross = state.cross
+        if frames > cross.shape[3]:
+            cross = cross.new_empty(*cross.shape[:3], frames, cross.shape[4])
+            cross[..., : state.frames, :] = state.cross[..., : state.frames, :]
         for index, layer in enumerate(self.layers):
             k, v = layer.split(layer.cross_kv(states), 2)
-            keys.append(torch.cat([state.cross_keys[index], k], dim=1))
-            values.append(torch.cat([state.cross_values[index], v], dim=1))
-        return replace(state, cross_keys=tuple(keys), cross_values=tuple(values))
+            cross[index, 0, :, state.frames : frames] = k
+            cross[index, 1, :, state.frames : frames] = v
+        return replace(state, cross=cross, frames=frames)
 
     def step(
         self, tokens: Tensor, state: DecoderState, *, scored: int | None = None
@@ -246,12 +291,13 @@ class Decoder(nn.Module):
             attended = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=causal)[0]
             x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
             (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
-            scores = q @ state.cross_keys[index].transpose(-2, -1) / (q.shape[-1] ** 0.5)
+            heard_keys, heard_values = state.heard(index)
+            scores = q @ heard_keys.transpose(-2, -1) / (q.shape[-1] ** 0.5)
             weights = scores.softmax(dim=-1)
             for layer_index, head in self.config.alignment_heads:
                 if layer_index == index:
                     alignment = alignment + weights[head] / len(self.config.alignment_heads)
-            x = x + layer.cross_out((weights @ state.cross_values[index]).transpose(-3, -2).flatten(-2))
+            x = x + layer.cross_out((weights @ heard_values).transpose(-3, -2).flatten(-2))
             x = layer.feed_forward(x)
         return (
             self.logits(x if scored is None else x[-scored:]),
@@ -283,7 +329,6 @@ class Decoder(nn.Module):
             attended = attend(q, k.transpose(-1, -2), v, causal)
             x = x + layer.out(attended.transpose(-3, -2).flatten(-2))
             (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
-            attended = attend(q, state.cross_keys[index], state.cross_values[index], state.mask)
-            x = x + layer.cross_out(attended.transpose(-3, -2).flatten(-2))
+            x = x + layer.cross_out(state.hear(index, q).transpose(-3, -2).flatten(-2))
             x = layer.feed_forward(x)
         return self.logits(x[:, -1]), replace(state, keys=tuple(keys), values=tuple(values))

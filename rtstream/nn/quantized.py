@@ -10,16 +10,20 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rtstream.nn.encoder import sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 from rtstream.nn.text_model import TextModel, TextModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
 HANDICAP = {"onednn": 1.5}
@@ -110,13 +114,29 @@ def _unsaturated(weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return weight, scale * excess
 
 
-class PackedLinear(nn.Module):
-    """A matrix packed for one engine; called like a linear layer.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a packed matrix multiplies: rows (..., inputs), which were divided by ``size`` (..., 1).
 
-    Torch quantizes all rows of its input to one scale. Whisper's encoder has frames, in silence above all, whose
-    activations are a hundred times those of others, which would all come to nothing: so each row is brought to one
-    size before, and back after.
+    Torch quantizes all rows of an input to one scale. Whisper's encoder has frames, in silence above all, whose
+    activations are a hundred times those of others, which would all come to nothing: so each is brought to one size.
+    A single row stays as it is, and its ``size`` is None.
     """
+
+    values: Tensor
+    size: Tensor | None
+
+    @classmethod
+    def of(cls, x: Tensor) -> Rows:
+        """The rows of (..., inputs) float32."""
+        if x.numel() == x.shape[-1]:
+            return cls(x, None)
+        size = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-8)
+        return cls(x / size, size)
+
+
+class PackedLinear(nn.Module):
+    """A matrix packed for one engine; called like a linear layer."""
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None, engine: Engine) -> None:
         super().__init__()
@@ -135,11 +155,18 @@ class PackedLinear(nn.Module):
         finally:
             torch.backends.quantized.engine = previous
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) float32 to (..., outputs) float32."""
-        size = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-8)
-        y: Tensor = torch.ops.quantized.linear_dynamic(x / size, self.packed, False).mul_(size)  # noqa: FBT003
-        return y if self.bias is None else y.add_(self.bias)
+    def rows(self, x: Tensor) -> Rows:
+        """What several matrices of the same input can be called with in its place, so that it is scaled once."""
+        return Rows.of(x)
+
+    def forward(self, x: Tensor | Rows, bias: Tensor | None = None) -> Tensor:
+        """(..., inputs) float32 to (..., outputs) float32; ``bias`` (outputs,) in the place of its own."""
+        bias = self.bias if bias is None else bias
+        rows = x if isinstance(x, Rows) else Rows.of(x)
+        y: Tensor = torch.ops.quantized.linear_dynamic(rows.values, self.packed, False)  # noqa: FBT003
+        if rows.size is None:
+            return y if bias is None else y.add_(bias)
+        return y.mul_(rows.size) if bias is None else torch.addcmul(bias, y, rows.size, out=y)
 
 
 class PackedEmbedding(nn.Module):
@@ -157,9 +184,25 @@ class PackedEmbedding(nn.Module):
         return self.rows[tokens].float() * self.scale[tokens][..., None]
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out normally distributed initial weights."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever func gives
+        return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
+
+
 def skeleton(config: ModelConfig | TextModelConfig) -> SpeechModel | TextModel:
-    """A model of these sizes without storage."""
-    with torch.device("meta"):
+    """A model of these sizes without storage.
+
+    Nothing may be computed without storage: for that torch imports its compiler and sympy, 75 MB and a second or two.
+    """
+    with torch.device("meta"), _Unfilled():
         return SpeechModel(config) if isinstance(config, ModelConfig) else TextModel(config)
 
 

@@ -8,10 +8,23 @@ the encoder owns once per group and hands to each layer's call, so that it is st
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class PackedMatrix(Protocol):
+    """What this module knows of an int8 matrix."""
+
+    def rows(self, x: Tensor) -> Any:  # noqa: ANN401 - of its own
+        """What it and other packed matrices can be called with in the place of ``x``."""
+        ...
+
+    def __call__(self, x: Any) -> Tensor:  # noqa: ANN401 - as above
+        """(..., inputs) to (..., outputs)."""
+        ...
 
 
 class SharedLinear(nn.Module):
@@ -22,9 +35,9 @@ class SharedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs)."""
-        return F.linear(x, self.weight)
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(..., inputs) to (..., outputs); ``bias`` (outputs,) is that of the layer that calls."""
+        return F.linear(x, self.weight, bias)
 
 
 class ResidualLinear(nn.Module):
@@ -39,13 +52,15 @@ class ResidualLinear(nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.parts, self.rank = inputs, outputs, parts, rank
         self.bias = nn.Parameter(torch.zeros(parts * outputs))
-        self.a = nn.Parameter(torch.randn(parts, outputs, rank) / math.sqrt(max(rank, 1))) if rank else None
+        self.a = nn.Parameter(torch.empty(parts, outputs, rank)) if rank else None
         self.b = nn.Parameter(torch.zeros(parts * rank, inputs)) if rank else None
-        self.down: nn.Module | None = None  # B packed, in int8 inference; then b is None
+        self.down: PackedMatrix | None = None  # B packed, in int8 inference; then b is None
         self.d = nn.Parameter(torch.zeros(parts, min(inputs, outputs))) if diagonal else None
         # Training only: what sharing leaves out, faded to nothing while the rest learns to do without it.
         self.fading: Tensor | None = None
         self.fade = 0.0
+        if self.a is not None:
+            nn.init.normal_(self.a, std=rank**-0.5)
 
     def weight(self, shared: SharedLinear | None) -> Tensor:
         """The whole matrix, (parts * outputs, inputs): quicker where a step has many frames, that is in training."""
@@ -61,24 +76,19 @@ class ResidualLinear(nn.Module):
             weight = weight + self.fade * self.fading
         return weight
 
-    def residual(self, x: Tensor) -> Tensor | None:
-        """The low-rank and diagonal terms, (..., parts * outputs), or None when both are off. Never builds a matrix."""
-        y: Tensor | None = None
-        if self.a is not None:
-            low: Tensor = F.linear(x, self.b) if self.down is None else self.down(x)  # type: ignore[arg-type]
-            y = torch.einsum("...pr,por->...po", low.unflatten(-1, (self.parts, self.rank)), self.a)
-        if self.d is not None:
-            width = self.d.shape[1]
-            scaled = x[..., None, :width] * self.d
-            if width < self.outputs:
-                scaled = F.pad(scaled, (0, self.outputs - width))
-            y = scaled if y is None else y + scaled
-        return None if y is None else y.flatten(-2)
-
     def forward(self, x: Tensor, shared: SharedLinear | None) -> Tensor:
-        """(..., inputs) to (..., parts * outputs)."""
+        """(..., inputs) to (..., parts * outputs). Never builds the matrix but in training."""
         if self.training:
             return F.linear(x, self.weight(shared), self.bias)
-        y = self.bias if shared is None else shared(x) + self.bias
-        residual = self.residual(x)
-        return y.expand(*x.shape[:-1], -1) if residual is None else y + residual
+        given = x if self.down is None else self.down.rows(x)
+        y: Tensor = self.bias.repeat(*x.shape[:-1], 1) if shared is None else shared(given, self.bias)
+        # The private terms are added in place, to (rows, parts, outputs) of the same memory.
+        rows, parts = x.view(-1, 1, self.inputs), y.view(-1, self.parts, self.outputs)
+        if self.a is not None:
+            low: Tensor = F.linear(x, self.b) if self.down is None else self.down(given)  # type: ignore[arg-type]
+            low = low.view(-1, self.parts, self.rank).transpose(0, 1)
+            parts.transpose(0, 1).baddbmm_(low, self.a.transpose(1, 2))
+        if self.d is not None:
+            width = self.d.shape[1]
+            parts[..., :width].addcmul_(rows[..., :width], self.d)
+        return y

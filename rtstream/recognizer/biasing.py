@@ -234,6 +234,7 @@ class BiasedText:
         self._biaser = biaser
         self._settled = biaser.spotter.initial_state()
         self._taken = 0  # of CTC's own words
+        self._before = 0  # words there were before tokens were added
 
     def add_tokens(
         self,
@@ -253,8 +254,13 @@ class BiasedText:
         said, spots = self._said(words, kept, log_probs, settled)
         liking = Liking(decoder, state, said, committed, kept, ended=False)
         new = self._biaser.rewrite(said, log_probs, spots, liking, kept=kept, ended=False)[kept:]
+        self._before = len(self.words)
         self.words += self._biaser.spelling.write(new)
         return added if new == words[kept:] else decoder.tokenizer.encode("".join(f" {word}" for word in new))
+
+    def take_back(self) -> None:
+        """Drop what ``add_tokens`` added last: nobody has seen it, and more audio may bring something better."""
+        del self.words[self._before :]
 
     def add_text(self, text: str, log_probs: LogProbs) -> None:
         """Take what CTC's own text has grown to; ``log_probs``: all until now, none of which changes again."""

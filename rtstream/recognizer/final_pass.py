@@ -11,6 +11,8 @@ from torch import Tensor
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.decoder import Decoder, DecoderState
 
@@ -20,6 +22,8 @@ MAX_PERIOD = 24
 REPEATS = 3
 LITTLE_ATTENTION = 0.003
 REWIND_FRAMES = 75  # attention that falls back by 1.5 s begins the text again
+GUESSED_TOKENS = 8  # of a draft that was wrong, tried again at a time
+LEAPT_TOKENS = 3  # of a draft, that may be left out
 
 
 def token_limit(frames: int) -> int:
@@ -40,6 +44,12 @@ def repeats(tokens: list[int]) -> bool:
     return False
 
 
+def left_of(draft: list[int], token: int, written: int) -> list[int]:
+    """What is left of a draft in the place of whose beginning ``written`` tokens came, ``token`` the last of them."""
+    near = draft[: written + LEAPT_TOKENS]
+    return draft[near.index(token) + 1 :] if token in near else draft[written:]
+
+
 def places(attention: Tensor) -> list[int]:
     """The frame that each step attended to, of (steps, frames) cross-attention.
 
@@ -53,16 +63,36 @@ def places(attention: Tensor) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """Tokens of a text without special ones.
+class Opening:
+    """What Whisper's decoder says before a text (arXiv 2212.04356, section 2.3).
 
-    ``ended``: the decoder stopped by itself, within all limits. ``no_speech``: probability that nobody speaks, as
-    Whisper's decoder says it before the text (arXiv 2212.04356, section 4.5).
+    ``no_speech``: probability that nobody speaks. ``language``: that the text's language is spoken, of all languages.
     """
+
+    no_speech: float
+    language: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Tokens of a text without special ones. ``ended``: the decoder stopped by itself, within all limits."""
 
     tokens: list[int]
     ended: bool
-    no_speech: float
+    opening: Opening
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What a text grows by.
+
+    ``tokens``: whole words that it has for good. ``draft``: what greedy search wrote after them. ``opening``: of a text
+    that had no tokens before, None for others.
+    """
+
+    tokens: list[int]
+    draft: list[int]
+    opening: Opening | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +113,42 @@ class GreedyDecoder:
         self.prompt = tokenizer.prompt(language)
         self.allowed = torch.zeros(len(tokenizer))
         self.allowed[tokenizer.unwritten] = -torch.inf
+        self.languages = list(tokenizer.languages.values())
+        self.language = self.languages.index(self.prompt[1])
 
-    def _read(self, tokens: list[int], state: DecoderState) -> tuple[int, Tensor, DecoderState]:
-        """The likeliest token after these, what each of them attended to, and the next state."""
-        logits, attention, state = self.decoder.step(torch.tensor(tokens), state, scored=1)
-        return int((logits[-1] + self.allowed).argmax()), attention, state
+    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[tuple[int, Tensor]]:
+        """What greedy search writes, token by token, and what all tokens before each attended to, (n, frames).
 
-    def no_speech(self, state: DecoderState) -> float:
-        """Probability that nobody speaks in the frames of ``state``."""
-        return self._no_speech(self.decoder.step(torch.tensor(self.prompt[:1]), state.rewound(0))[0])
+        ``read``: what the decoder's ``step`` gave for the text so far with a ``draft`` of what follows. A step takes
+        its time to fetch the weights: it checks several guesses at once in hardly more than it takes to write a token
+        (LLMA, arXiv 2304.04487). Where the draft is wrong, what is left of it is the next guess.
+        """
+        logits, attention, state = read
+        # The draft since the last right guess, how many tokens came in the place of its beginning, and what is left.
+        left, written, rest = draft, 0, draft
+        while True:
+            best: list[int] = (logits[-len(draft) - 1 :] + self.allowed).argmax(dim=-1).tolist()
+            right = 0
+            while right < len(draft) and best[right] == draft[right]:
+                right += 1
+            before = state.tokens - len(draft)
+            for index, token in enumerate(best[: right + 1]):
+                yield token, attention[: before + index]
+            state = state.rewound(before + right)
+            left, written = (rest[right:], 1) if right else (left, written + 1)
+            rest = left_of(left, best[right], written)
+            draft = rest[: min(GUESSED_TOKENS, self.decoder.config.max_tokens - state.tokens - 1)]
+            tokens = torch.tensor([best[right], *draft])
+            logits, newest, state = self.decoder.step(tokens, state, scored=len(tokens))
+            attention = torch.cat([attention[: before + right], newest])
 
-    def _no_speech(self, logits: Tensor) -> float:
-        return float(logits[0].softmax(dim=-1)[self.tokenizer.no_speech])
+    def opening(self, state: DecoderState) -> Opening:
+        """Who speaks in the frames of ``state``."""
+        return self._opening(self.decoder.step(torch.tensor(self.prompt[:1]), state.rewound(0))[0])
+
+    def _opening(self, logits: Tensor) -> Opening:
+        no_speech = logits[0].softmax(dim=-1)[self.tokenizer.no_speech]
+        return Opening(float(no_speech), float(logits[0, self.languages].softmax(dim=-1)[self.language]))
 
     def limit(self, state: DecoderState) -> int:
         """The most tokens that a text over all frames of ``state`` may have."""
@@ -103,54 +157,51 @@ class GreedyDecoder:
     def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
         """The text of all frames of ``state``.
 
-        ``draft`` is a guess at its beginning, checked in one pass: as far as greedy search agrees with it, its steps
-        are saved; the result is the same as without it.
+        ``draft`` is a guess at it: where greedy search agrees, its steps are saved; the result is the same without it.
         """
         state = state.rewound(0)
         if not state.frames:
-            return Decoded([], ended=True, no_speech=1.0)
+            return Decoded([], ended=True, opening=Opening(no_speech=1.0, language=1.0))
         limit = self.limit(state)
         draft = draft[:limit]
-        logits, _, state = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
-        no_speech = self._no_speech(logits)
-        best: list[int] = (logits[len(self.prompt) - 1 :] + self.allowed).argmax(dim=-1).tolist()
-        agreed = 0
-        while agreed < len(draft) and best[agreed] == draft[agreed]:
-            agreed += 1
-        tokens, following = draft[:agreed], best[agreed]
-        state = state.rewound(len(self.prompt) + agreed)
-        while following != self.tokenizer.end:
-            tokens.append(following)
+        read = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
+        opening = self._opening(read[0])
+        tokens: list[int] = []
+        for token, _ in self._write(read, draft):
+            if token == self.tokenizer.end:
+                break
+            tokens.append(token)
             if len(tokens) >= limit or repeats(tokens):
-                return Decoded(tokens, ended=False, no_speech=no_speech)
-            following, _, state = self._read([following], state)
-        return Decoded(tokens, ended=True, no_speech=no_speech)
+                return Decoded(tokens, ended=False, opening=opening)
+        return Decoded(tokens, ended=True, opening=opening)
 
-    def extend(self, state: DecoderState, committed: list[int], stop_frames: int) -> list[int]:
-        """Tokens to add to a committed text now that ``state`` has more frames; whole words only.
+    def extend(self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]) -> Grown:
+        """What a committed text grows by now that ``state`` has more frames; ``draft`` is a guess at it.
 
         Decoding goes on from the committed tokens until a token's cross-attention rests within ``stop_frames`` of the
         newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end. It also ends where
         the attention falls back, which is how a text begins to be said twice.
         """
         state = state.rewound(0)
-        limit = self.limit(state)
-        following, attention, state = self._read([*self.prompt, *committed], state)
-        # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
-        *before, place = places(attention)[len(self.prompt) - 1 :]
-        heard = max(before, default=0)
+        left = self.limit(state) - len(committed)
+        draft = draft[: max(left, 0)]
+        scored = len(draft) + 1 if committed else None
+        read = self.decoder.step(torch.tensor([*self.prompt, *committed, *draft]), state, scored=scored)
+        opening = None if committed else self._opening(read[0])
         added: list[int] = []
-        while following != self.tokenizer.end and len(committed) + len(added) < limit:
-            if place >= state.frames - stop_frames or place < heard - REWIND_FRAMES:
-                return self._whole_words(added, following)
-            heard = max(heard, place)
-            added.append(following)
+        for token, attention in self._write(read, draft):
+            if token == self.tokenizer.end:
+                break
+            # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
+            *before, place = places(attention)[len(self.prompt) - 1 :]
+            newest = place >= state.frames - stop_frames
+            if newest or place < max(before, default=0) - REWIND_FRAMES or len(added) >= left:
+                whole = self._whole_words(added, token)
+                return Grown(whole, [*added, token][len(whole) :], opening)
+            added.append(token)
             if repeats([*committed, *added]):
-                return []
-            following, newest, state = self._read([following], state)
-            attention = torch.cat([attention, newest])
-            place = places(attention)[-1]
-        return added if following == self.tokenizer.end else self._whole_words(added, following)
+                return Grown([], [], opening)
+        return Grown(added, [], opening)
 
     def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:
         """What the decoder thinks of a text over all frames of ``state``; the part it shares with ``like`` is free."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtstream.nn.ctc import BLANK
 from rtstream.recognizer.ctc_search import LogProbs, align, excess, greedy_symbols, greedy_text
 from rtstream.recognizer.words import join, spell
+
+if TYPE_CHECKING:
+    from rtstream.recognizer.final_pass import Opening
 
 LETTERS_A_DIGIT = 10
 """The most letters that CTC hears for a digit ("70": seventy), spared from what it finds missing in a text."""
@@ -23,6 +27,8 @@ class GuardConfig:
     ``max_no_speech``: the decoder's probability that nobody speaks, above which nothing is published (Whisper's own
     threshold, arXiv 2212.04356). ``min_confidence``: CTC's mean confidence in the letters of a text, for each unit of
     that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
+    ``min_language``: the decoder's probability that the model's language is spoken and no other, below which nothing is
+    published; ``min_language_shown``: the same of a segment's first partial.
     ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
     """
 
@@ -32,6 +38,8 @@ class GuardConfig:
     max_no_speech: float = 0.6
     min_confidence: float = 0.4
     min_confidence_shown: float = 1.0
+    min_language: float = 0.15
+    min_language_shown: float = 0.3
     min_alone: float = 0.7
 
 
@@ -48,15 +56,17 @@ def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig)
 
 
 def spoken(
-    text: str, no_speech: float, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
+    text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
 ) -> bool:
-    """Whether a text that is borne out is likely to be somebody's who speaks, and not made of noise."""
-    if no_speech > config.max_no_speech:
+    """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language."""
+    if opening.no_speech > config.max_no_speech:
+        return False
+    if opening.language < (config.min_language_shown if partial else config.min_language):
         return False
     symbols = join(spell(text, letters), letters)
     aligned = align(log_probs, symbols) if symbols else None
     least = config.min_confidence_shown if partial else config.min_confidence
-    return aligned is None or float(np.exp(aligned.scores.mean())) >= least * no_speech
+    return aligned is None or float(np.exp(aligned.scores.mean())) >= least * opening.no_speech
 
 
 def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig) -> str:

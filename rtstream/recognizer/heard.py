@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,3 +24,11 @@ class Heard:
     def log_probs(self) -> LogProbs:
         """CTC's log posteriors of all frames, (frames, symbols)."""
         return np.concatenate(self.posteriors) if self.posteriors else np.zeros((0, 1), np.float32)
+
+    def without(self, frames: int) -> Heard:
+        """The same before its newest ``frames`` frames, which came in one piece with others or without."""
+        if not frames:
+            return self
+        *before, newest = self.posteriors
+        decoder = replace(self.decoder, frames=self.decoder.frames - frames)
+        return Heard(decoder, (*before, newest[:-frames]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rtstream.errors import ConfigError
 from rtstream.features.log_mel import LogMel
 from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
 from rtstream.recognizer.guard import GuardConfig
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
     from rtstream.recognizer.phrases import Phrase
 
+BEAMS = (1, 5)
+"""The narrowest and the widest beam."""
 FRAME_MS = 1000 // FRAMES_PER_SECOND
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
@@ -32,6 +35,7 @@ class RecognizerConfig:
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
     full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
+    ``beam``: hypotheses among which the decoder looks for a final; 1 is greedy search.
     ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;
     without any nothing is looked for.
     """
@@ -41,6 +45,7 @@ class RecognizerConfig:
     ahead_ms: int = 320
     stop_ms: int = 400
     reencode: bool = True
+    beam: int = 1
     words: bool = False
     guard: GuardConfig = field(default_factory=GuardConfig)
     phrases: tuple[Phrase, ...] = ()
@@ -57,8 +62,12 @@ class Recognizer:
         if not (config.chunk_ms or config.reencode):
             msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
             raise ConfigError(msg)
-        if config.ahead_ms < 0 or config.ahead_ms % FRAME_MS:
-            msg = f"ahead_ms: {config.ahead_ms} is not allowed; give a multiple of {FRAME_MS} from 0 on"
+        for name, value in (("ahead_ms", config.ahead_ms), ("stop_ms", config.stop_ms)):
+            if value < 0 or value % FRAME_MS:
+                msg = f"{name}: {value} is not allowed; give a multiple of {FRAME_MS} from 0 on"
+                raise ConfigError(msg)
+        if not BEAMS[0] <= config.beam <= BEAMS[1]:
+            msg = f"beam: {config.beam} is not allowed; give a number from {BEAMS[0]} to {BEAMS[1]}"
             raise ConfigError(msg)
         self.bundle = bundle
         self.config = config
@@ -66,7 +75,9 @@ class Recognizer:
         self.ctc = bundle.model.ctc
         self.letters = bundle.config.letters
         self.features = LogMel(bundle.config.encoder.n_mels)
-        self.decoder = GreedyDecoder(bundle.model.decoder, bundle.tokenizer)
+        decoder, tokenizer = bundle.model.decoder, bundle.tokenizer
+        greedy = config.beam == 1
+        self.decoder = GreedyDecoder(decoder, tokenizer) if greedy else BeamDecoder(decoder, tokenizer, config.beam)
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         whole = bundle.config.encoder.max_frames
         self.chunk_frames = config.chunk_ms // FRAME_MS or whole

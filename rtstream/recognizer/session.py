@@ -6,6 +6,7 @@ import re
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +17,10 @@ from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.final_pass import Grown
 from rtstream.recognizer.guard import borne_out, spoken, written_alone
 from rtstream.recognizer.heard import Heard
+from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.words import time_words
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from rtstream.recognizer.final_pass import Opening
     from rtstream.recognizer.recognizer import Recognizer
 
 
@@ -55,9 +59,11 @@ class _OpenSegment:
         self.mel = recognizer.features.initial_state()
         self.encoder = recognizer.encoder.initial_state()
         # What later frames change nothing of, and that with the newest frames, which they do.
-        self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state())
+        room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
+        self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state(room))
         self.features: list[Tensor] = []
         self.committed: list[int] = []
+        self.draft: list[int] = []  # what the decoder wrote after it
         self.text = ""
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
 
@@ -101,8 +107,8 @@ class RecognizerSession:
                 )
             new = len(encoded.settled) + len(encoded.open) > 0
             if new:
-                segment.settled = self._hear(encoded.settled, segment.settled)
-                segment.heard = self._hear(encoded.open, segment.settled)
+                segment.heard = self._hear(torch.cat([encoded.settled, encoded.open]), segment.settled)
+                segment.settled = segment.heard.without(len(encoded.open))
         if audio.last:
             self._open = None
             final = self._final(audio.segment, segment)
@@ -124,34 +130,40 @@ class RecognizerSession:
         """Put the states of the whole segment, with full context, in the place of those of its chunks."""
         r = self.recognizer
         most = r.bundle.config.encoder.max_frames
+        # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
+        segment.settled = segment.heard = Heard(r.bundle.model.decoder.initial_state())
+        segment.encoder = r.encoder.initial_state()
+        with self.times.measure("memory"):
+            return_freed_memory()
         with self.times.measure("second encoding"):
             mel = torch.cat(segment.features)
             frames = -(-len(mel) // 2)
             # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
             whole = min(-(-context_frames(frames, most) // SHAPE_STEP) * SHAPE_STEP, most)
             padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
-            states = r.encoder(padded[None])[0, : frames + SEEN_FRAMES]
-        segment.heard = self._hear(states, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
+            states = r.encoder(padded[None], wanted=frames + SEEN_FRAMES)[0]
+        segment.heard = self._hear(states, segment.heard, spoken=frames)
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
         if r.config.partials == "none":
             return None
-        before = list(segment.biased.words) if segment.biased is not None else []
         if r.config.partials == "ctc":
-            heard, committed = segment.settled, []  # what is open may come out otherwise: a partial takes nothing back
+            heard = segment.settled  # what is open may come out otherwise: a partial takes nothing back
+            grown = Grown([], [], None)
             text = self._grown_by_ctc(segment)
         else:
             heard = segment.heard
-            committed = self._grown_by_decoder(segment)
-            text = self._written(committed)
+            grown = self._grown_by_decoder(segment)
+            text = self._written([*segment.committed, *grown.tokens])
         if segment.biased is not None and text:
             text = " ".join(segment.biased.words)
-        if not self._may_be_shown(text, heard, segment):
+        if not self._may_be_shown(text, heard, segment, grown.opening):
+            segment.draft = [*grown.tokens, *grown.draft]
             if segment.biased is not None and r.config.partials == "decoder":
-                segment.biased.words = before  # nobody has seen it: more audio may bring something better
+                segment.biased.take_back()
             return None
-        segment.committed, segment.text = committed, text
+        segment.committed, segment.draft, segment.text = [*segment.committed, *grown.tokens], grown.draft, text
         end = segment.start + heard.decoder.frames * SAMPLE_RATE // FRAMES_PER_SECOND
         return Partial(number, segment.start, min(end, segment.end), text, self._words(text, segment))
 
@@ -167,20 +179,21 @@ class RecognizerSession:
                 segment.biased.add_text(text, log_probs)
         return text
 
-    def _grown_by_decoder(self, segment: _OpenSegment) -> list[int]:
-        """The tokens that have been shown, and those that the decoder adds to them now."""
+    def _grown_by_decoder(self, segment: _OpenSegment) -> Grown:
+        """What the decoder adds to the tokens that have been shown."""
         r, heard = self.recognizer, segment.heard
         with self.times.measure("partials"):
-            added = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames)
+            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, segment.draft)
         if segment.biased is not None:
             with self.times.measure("phrases"):
                 settled = len(segment.settled.log_probs)
                 added = segment.biased.add_tokens(
-                    added, segment.committed, heard.log_probs, r.decoder, heard.decoder, settled=settled
+                    grown.tokens, segment.committed, heard.log_probs, r.decoder, heard.decoder, settled=settled
                 )
-        return [*segment.committed, *added]
+            grown = replace(grown, tokens=added)
+        return grown
 
-    def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment) -> bool:
+    def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment, opening: Opening | None) -> bool:
         """Whether a text is longer than what has been shown, and what was heard bears it out."""
         r = self.recognizer
         if len(text) <= len(segment.text) or not borne_out(text, heard.log_probs, r.letters, r.config.guard):
@@ -188,8 +201,8 @@ class RecognizerSession:
         if segment.text:
             return True
         with self.times.measure("guard"):
-            no_speech = r.decoder.no_speech(heard.decoder)
-            return spoken(text, no_speech, heard.log_probs, r.letters, r.config.guard, partial=True)
+            opening = opening or r.decoder.opening(heard.decoder)
+            return spoken(text, opening, heard.log_probs, r.letters, r.config.guard, partial=True)
 
     def _final(self, number: int, segment: _OpenSegment) -> Final | None:
         r = self.recognizer
@@ -199,13 +212,13 @@ class RecognizerSession:
         if not heard.posteriors:
             return None
         with self.times.measure("finals"):
-            decoded = r.decoder.transcribe(heard.decoder, segment.committed)
+            decoded = r.decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
             text = self._written(decoded.tokens)
         with self.times.measure("guard"):
             trusted = decoded.ended and borne_out(text, heard.log_probs, r.letters, r.config.guard)
             if not trusted:
                 text = written_alone(heard.log_probs, r.letters, r.config.guard)
-            if not segment.text and not spoken(text, decoded.no_speech, heard.log_probs, r.letters, r.config.guard):
+            if not segment.text and not spoken(text, decoded.opening, heard.log_probs, r.letters, r.config.guard):
                 return None
         text = text or segment.text  # what has been shown gets a final
         if not text:

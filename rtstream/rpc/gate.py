@@ -54,11 +54,17 @@ class Gate(ServerInterceptor):
         self._streams = streams
         self._streams_per_client = streams_per_client
         self._open: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def streams(self) -> int:
         """Streams that are open now."""
         return self._open.total()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until every call that came in is over with all that it has to put away, up to ``seconds``."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def intercept_service(
         self,
@@ -66,6 +72,9 @@ class Gate(ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the handler of a call."""
+        if task := asyncio.current_task():  # gRPC's own, one for each call; it goes on after the handler
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED

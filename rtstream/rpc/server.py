@@ -84,13 +84,16 @@ class Server:
         for name in ("", SERVICE) if service is None else (service,):
             await self._health.set(name, status)
 
-    async def stop(self, grace_seconds: float = 2.0) -> None:
-        """Take no more calls, and end those that are open when the grace is over.
+    async def stop(self, grace_seconds: float = 2.0, cleanup_seconds: float = 5.0) -> None:
+        """Take no more calls, end those that are open when the grace is over, and let them put away what they have.
 
         Subscriptions end at once if the broker was closed before.
         """
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
+        # gRPC counts a call as over while its handler still puts things away, and prints a traceback for each that
+        # is cancelled in that by the end of the event loop.
+        await self._gate.ended(cleanup_seconds)
         for address in self.addresses:
             if address.path:
                 Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - at once, and at the end

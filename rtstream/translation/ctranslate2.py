@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from rtstream.errors import RtstreamError
+
+INSTALL = "pip install 'rtstream[ctranslate2]'"
 MODEL = "model.bin"
 SOURCE_LANGUAGE = "en"
 BEAM = 2
@@ -76,7 +79,7 @@ class CTranslate2Translator:
         A model without tokens for languages has one target, which nothing in the directory tells: it is taken to be
         the only one of ``languages``. Raises TranslationError.
         """
-        engine = _package("ctranslate2")
+        engine = load_package("ctranslate2")
         if not (directory / MODEL).is_file():
             raise TranslationError(
                 f"{directory}: no {MODEL} here: give a directory that CTranslate2's converters wrote"
@@ -156,7 +159,7 @@ def _tag(name: str) -> str:
 
 def _nearest(directory: Path, language: str, tags: Collection[str]) -> str:
     """The tag that means a language. Models count in ISO 639-3, and in parts of macrolanguages: ``arb`` for ``ar``."""
-    closest = _package("langcodes").closest_match
+    closest = load_package("langcodes").closest_match
     tag, _ = closest(language, list(tags), max_distance=LARGEST_DISTANCE)
     if tag not in tags:
         tag, _ = closest(_REGION.sub("", language), list(tags), max_distance=LARGEST_DISTANCE)
@@ -181,7 +184,7 @@ def _vocabulary(directory: Path) -> list[str]:
 
 def _sentencepiece(directory: Path) -> tuple[Any, Any]:
     """The source's and the target's pieces."""
-    package = _package("sentencepiece")
+    package = load_package("sentencepiece")
     pair = [directory / "source.spm", directory / "target.spm"]
     if not all(path.is_file() for path in pair):
         shared = sorted(path for path in directory.iterdir() if path.suffix in {".model", ".spm"})
@@ -205,10 +208,9 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - what stands there
         raise TranslationError(f"{path}: cannot be read: {error}: copy the directory again") from None
 
 
-def _package(name: str) -> ModuleType:
+def load_package(name: str, failure: type[RtstreamError] = TranslationError) -> ModuleType:
+    """A package of the extra. Raises ``failure`` where it is missing."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise TranslationError(
-            f"CTranslate2's models need the package {name}: pip install 'rtstream[ctranslate2]'"
-        ) from None
+        raise failure(f"CTranslate2's models need the package {name}: {INSTALL}") from None

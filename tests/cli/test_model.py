@@ -1,16 +1,17 @@
 """``rtstream model``: the numbers of bundles, runs and recipes, and bundles made from runs and other bundles."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.bundle.deflate import BITS
-from rtstream.bundle.text_bundle import load_text_bundle
+from rtstream.bundle.text_bundle import load_text_bundle, save_text_bundle
 from rtstream.cli.main import main
 from rtstream.nn.encoder import EncoderConfig
-from rtstream.training.translation import make_translation_trainer
+from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
 from tests.training.tiny_pairs import make_recipe as make_pairs_recipe
 from tests.training.tiny_pairs import write_pairs
 from tests.training.tiny_training import make_model, make_recipe, make_trainer, write_data
@@ -144,6 +145,68 @@ def test_a_translation_run_and_its_bundle_are_exported(tmp_path):
     assert first.tokenizer.languages == second.tokenizer.languages
     for name, tensor in first.model.state_dict().items():
         torch.testing.assert_close(second.model.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def translating(tmp_path_factory):
+    """A run of a translation model, and a bundle of it."""
+    place = tmp_path_factory.mktemp("translating")
+    write_pairs(place / "texts")
+    trainer = make_translation_trainer(make_pairs_recipe(), directory=place / "run", texts=[place / "texts"])
+    trainer.save()
+    model, pieces = load_translation_checkpoint(place / "run")
+    save_text_bundle(place / "bundle", "small", model, pieces, "card")
+    return place
+
+
+def test_translation_bundle_is_counted_as_one_of_speech(translating, capsys):
+    data = info(translating / "bundle", capsys)
+    model = load_text_bundle(translating / "bundle", "float").model
+    assert data["total"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert data["encoder"]["total"]["parameters"] == sum(p.numel() for p in model.encoder.parameters())
+    assert data["encoder"]["packed_buffers"] == {"full-rank": 4, "low-rank": 8}
+    assert [group["layers"] for group in data["encoder"]["groups"]] == [[0, 1]]
+    assert data["encoder"]["parts"]["full-rank"]["unshared_fp32"] == (
+        2 * data["encoder"]["parts"]["full-rank"]["shared_fp32"]
+    )
+    assert 0 < data["weights_file_bytes"] - data["total"]["on_disk"] < 20_000
+    assert (data["name"], sorted(data["languages"])) == ("small", ["de", "es"])
+
+
+def test_tables_of_a_translation_bundle_show_its_parts_and_no_others(translating, capsys):
+    assert main(["model", "info", str(translating / "bundle")]) == 0
+    shown = capsys.readouterr().out
+    for part in ("full-rank", "low-rank", "bias and norm", "decoder", "embeddings", "unshared fp32", "translates into"):
+        assert part in shown
+    assert "convolutions" not in shown
+    assert "CTC" not in shown
+
+
+@pytest.mark.parametrize("part", ["", "checkpoint.pt"])
+def test_translation_run_is_reported_with_its_step_and_sizes(translating, capsys, part):
+    run, bundle = info(translating / "run" / part, capsys), info(translating / "bundle", capsys)
+    assert (run["name"], run["step"]) == ("tiny", 0)
+    assert run["languages"] == bundle["languages"]
+    del bundle["total"]["on_disk"]
+    assert run["total"] == bundle["total"]
+
+
+def test_translation_recipe_is_reported(capsys):
+    data = info("en-x-small", capsys)
+    assert data["encoder"]["parts"]["full-rank"]["parameters"] == 3 * (4 * 320 * 320 + 2 * 320 * 1280)
+    assert data["total"]["parameters"] > data["encoder"]["total"]["parameters"] + 8000 * 320
+    assert data["languages"] == ["es", "fr", "de", "pt"]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "sentencepiece.model"])
+def test_damaged_translation_bundle_is_one_line(translating, tmp_path, capsys, file):
+    shutil.copytree(translating / "bundle", tmp_path / "damaged")
+    with (tmp_path / "damaged" / file).open("ab") as damaged:
+        damaged.write(b"x")
+    assert main(["model", "info", str(tmp_path / "damaged")]) == 1
+    shown = capsys.readouterr().err
+    assert f"{file}: " in shown
+    assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize(

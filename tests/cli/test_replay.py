@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 
 from rtstream.cli.main import main
-from rtstream.cli.options import CHUNKS_MS, ENGINES, GATES, RecognizerOptions
+from rtstream.cli.options import BEAMS, CHUNKS_MS, ENGINES, GATES, RecognizerOptions
 from rtstream.errors import AudioError
 from tests.recognizer.tiny_bundle import DATA
 from tests.vad.recordings import needs_silero
@@ -316,6 +316,12 @@ class TestOptions:
         assert word.upper() in spelt["text"].split()
         assert spelt["text"].lower() == final["text"]
 
+    def test_a_beam_is_for_finals_alone(self, replay):
+        outs = [replay("--format", "jsonl", "--beam", beam, CLIP)[1].splitlines() for beam in (1, 3)]
+        greedy, wider = ([line for line in out if '"partial"' in line] for out in outs)
+        assert greedy == wider
+        assert len(outs[0]) == len(outs[1]) > len(greedy)
+
     def test_engine_and_threads_reach_torch(self):
         import torch
 
@@ -332,8 +338,10 @@ class TestOptions:
 
     def test_engines_are_those_that_the_model_knows(self):
         from rtstream.nn.quantized import ENGINES as INT8_ENGINES
+        from rtstream.recognizer.recognizer import BEAMS as KNOWN_BEAMS
         from rtstream.recognizer.recognizer import CHUNKS_MS as TRAINED_CHUNKS_MS
 
+        assert BEAMS == KNOWN_BEAMS
         assert set(ENGINES) == {"auto", "float", *INT8_ENGINES}
         assert tuple(map(int, CHUNKS_MS)) == TRAINED_CHUNKS_MS
 

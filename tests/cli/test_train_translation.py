@@ -1,10 +1,12 @@
 """A translation model on the command line: trained, stopped and gone on with, exported, measured."""
 
 import json
+import shutil
 
 import pytest
 
 from rtstream.cli.main import main
+from tests.recognizer.tiny_bundle import save_tiny_bundle
 from tests.training.tiny_pairs import write_pairs
 
 RECIPE = """
@@ -37,6 +39,26 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "tiny.toml").write_text(RECIPE.format(steps=2))
     (tmp_path / "CARD.md").write_text("card")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    write_pairs(folder / "texts")
+    (folder / "tiny.toml").write_text(RECIPE.format(steps=2))
+    (folder / "CARD.md").write_text("card")
+    words = ["train", folder / "tiny.toml", "--texts", folder / "texts", "--out", folder / "run"]
+    assert main([str(word) for word in words]) == 0
+    words = ["model", "export", folder / "run", folder / "bundle", "--card", folder / "CARD.md"]
+    assert main([str(word) for word in words]) == 0
+    return folder
+
+
+@pytest.fixture
+def bundle(made, place):
+    """Made of a run, which is there too."""
+    shutil.copytree(made / "run", place / "run")
+    return shutil.copytree(made / "bundle", place / "bundle")
 
 
 def train(*more):
@@ -88,14 +110,66 @@ def test_table_of_whole_sentences(capsys):
     ("arguments", "told"),
     [
         (["--texts", "absent"], "pairs-en-es.train.tsv.gz: in none of absent"),
-        (["--from", "elsewhere"], "--from: a translation run starts from nothing"),
+        (["--from", "elsewhere"], "elsewhere: no model that translates (sentencepiece.model is missing)"),
+        (["--from", "speech"], "speech: no model that translates (sentencepiece.model is missing)"),
+        (["--from", "texts/empty"], "texts/empty: no model that translates"),
+        (["--from", "damaged"], "model.safetensors: the checksum differs"),
+        (["--from", "run/checkpoint.pt"], "run/checkpoint.pt: not a checkpoint of a training run"),
     ],
 )
-@pytest.mark.usefixtures("place")
-def test_what_does_not_fit_is_one_line(capsys, arguments, told):
+def test_what_does_not_fit_is_one_line(place, bundle, capsys, arguments, told):
+    save_tiny_bundle(place / "speech")
+    (place / "texts/empty").mkdir()
+    shutil.copytree(bundle, "damaged")
+    (place / "damaged/model.safetensors").write_bytes(b"")
+    (place / "run/checkpoint.pt").write_bytes(b"PK")
     assert main(["train", "tiny.toml", "--out", "other", *arguments]) == 1
     shown = capsys.readouterr().err
     assert told in " ".join(shown.split())
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("source", ["run/checkpoint.pt", "bundle"])
+def test_run_starts_from_another_run_or_a_bundle_and_goes_on_without_it(place, bundle, capsys, source):
+    assert train("--out", "further", "--from", source) == 0
+    assert (place / "further/sentencepiece.model").read_bytes() == (bundle / "sentencepiece.model").read_bytes()
+    (place / "tiny.toml").write_text(RECIPE.format(steps=3))
+    assert train("--out", "further") == 0
+    assert "goes on after step 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"ffn = 24": "ffn = 32"}, "--from: its encoder has ffn 24, the recipe 32: they must agree"),
+        ({"rank = 2": "rank = 3"}, "--from: its encoder has rank 2, the recipe 3: they must agree"),
+        ({"decoder_layers = 1": "decoder_layers = 2"}, "--from: its decoder has layers 1, the recipe 2"),
+        ({"vocabulary = 60": "vocabulary = 61"}, "--from: its decoder has vocabulary 60, the recipe 61"),
+        ({"max_tokens = 60": "max_tokens = 70"}, "--from: its decoder has max_tokens 60, the recipe 70"),
+        ({"de = [": "nl = ["}, "--from: it translates into es, de, not into nl: take that out of the recipe"),
+    ],
+)
+@pytest.mark.usefixtures("bundle")
+def test_start_that_does_not_fit_the_recipe_is_one_line_that_names_what_differs(place, capsys, changes, told):
+    text = RECIPE.format(steps=2)
+    for before, after in changes.items():
+        text = text.replace(before, after)
+    (place / "tiny.toml").write_text(text)
+    assert train("--out", "further", "--from", "bundle") == 1
+    shown = capsys.readouterr().err
+    assert told in " ".join(shown.split())
+    assert "Traceback" not in shown
+    assert not list((place / "further").iterdir())
+
+
+@pytest.mark.parametrize("source", ["run", "bundle"])
+@pytest.mark.usefixtures("bundle")
+def test_speech_run_does_not_start_from_a_model_that_translates(capsys, source):
+    assert main(["train", "base", "--out", "other", "--from", source]) == 1
+    shown = capsys.readouterr().err
+    assert f"{source}: a model that translates (sentencepiece.model is there), not one of speech" in " ".join(
+        shown.split()
+    )
     assert "Traceback" not in shown
 
 
@@ -103,8 +177,3 @@ def test_recipe_of_translation_is_strict(place, capsys):
     (place / "tiny.toml").write_text(RECIPE.format(steps=2).replace("pairs = 8", "seconds = 8"))
     assert train() == 1
     assert "optimizer.seconds" in capsys.readouterr().err
-
-
-def test_numbers_of_a_translation_recipe_are_not_those_of_speech(place, capsys):
-    assert main(["model", "info", str(place / "tiny.toml")]) == 1
-    assert "a recipe for translation, not for speech" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Counting by formula agrees with the modules themselves, for any sizes."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given, settings
@@ -25,10 +25,11 @@ from rtstream.nn.accounting import (
     unshared,
 )
 from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.encoder import EncoderConfig, StackConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.quantized import PackedEmbedding, PackedLinear, choose_engine, packed_model, quantize_state
 from rtstream.nn.quantized import packed_buffers as packed_in
+from rtstream.nn.text_model import TextModel, TextModelConfig
 
 ENGINE = choose_engine()
 WHISPER_BASE = EncoderConfig()
@@ -64,9 +65,22 @@ def model_configs(draw):
     return ModelConfig(encoder, decoder)
 
 
-def summed(sizes):
+@st.composite
+def text_configs(draw):
+    speech = draw(model_configs())
+    sizes = {field.name: getattr(speech.encoder, field.name) for field in fields(StackConfig)}
+    return TextModelConfig(StackConfig(**sizes), speech.decoder)
+
+
+def build(config):
+    return (TextModel if isinstance(config, TextModelConfig) else SpeechModel)(config)
+
+
+def summed(config, sizes):
     """The sum of the (name, size) pairs of each part."""
-    parts = dict.fromkeys((FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS, CTC, DECODER, EMBEDDINGS), 0)
+    parts = dict.fromkeys((FULL_RANK, LOW_RANK, DIAGONAL, BIAS, DECODER, EMBEDDINGS), 0)
+    if isinstance(config, ModelConfig):
+        parts |= {CONVOLUTIONS: 0, CTC: 0}
     for name, size in sizes:
         parts[part_of(name)] += size
     return parts
@@ -85,18 +99,18 @@ def held(model):
 
 
 @settings(max_examples=60)
-@given(config=model_configs())
+@given(config=model_configs() | text_configs())
 def test_parameters_are_those_of_the_modules(config):
-    state = SpeechModel(config).state_dict()
-    assert model_parameters(config) == summed((name, tensor.numel()) for name, tensor in state.items())
+    state = build(config).state_dict()
+    assert model_parameters(config) == summed(config, ((name, tensor.numel()) for name, tensor in state.items()))
     assert encoder_parameters(config.encoder).items() <= model_parameters(config).items()
 
 
-@settings(max_examples=15)
-@given(config=model_configs())
+@settings(max_examples=20)
+@given(config=model_configs() | text_configs())
 def test_int8_bytes_are_those_that_the_int8_model_holds(config):
-    model = packed_model(config, quantize_state(SpeechModel(config).state_dict(), config), ENGINE)
-    assert model_bytes_int8(config) == summed(held(model))
+    model = packed_model(config, quantize_state(build(config).state_dict(), config), ENGINE)
+    assert model_bytes_int8(config) == summed(config, held(model))
     assert encoder_bytes_int8(config.encoder).items() <= model_bytes_int8(config).items()
 
 

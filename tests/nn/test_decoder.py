@@ -24,12 +24,12 @@ def parts(sequence, cuts):
 
 
 @settings(max_examples=40)
-@given(tokens=TOKENS, frames=st.integers(1, 20), data=st.data())
-def test_steps_and_extensions_of_any_size_equal_the_whole(tokens, frames, data):
+@given(tokens=TOKENS, frames=st.integers(1, 20), room=st.integers(0, 25), data=st.data())
+def test_steps_and_extensions_of_any_size_equal_the_whole(tokens, frames, room, data):
     decoder, states = make_decoder(), noise(frames, 16)
     frame_cuts = data.draw(st.lists(st.integers(0, frames), max_size=4))
     token_cuts = data.draw(st.lists(st.integers(0, len(tokens)), max_size=4))
-    state = decoder.initial_state()
+    state = decoder.initial_state(room)
     with torch.no_grad():
         for block in parts(states, frame_cuts):
             state = decoder.extend(block, state)
@@ -79,6 +79,17 @@ def test_frames_may_come_between_tokens():
         assert_close(late, whole(decoder, [1, 2], states))
 
 
+def test_frames_are_written_into_the_room_that_there_is_and_the_newest_count():
+    decoder, states, other = make_decoder(), noise(9, 16), noise(5, 16)
+    with torch.no_grad():
+        settled = decoder.extend(states[:4], decoder.initial_state(9))
+        decoder.extend(other, settled)  # open frames, which are encoded again
+        state = decoder.extend(states[4:], settled)
+        logits, _, _ = decoder.step(torch.tensor([1, 2]), state)
+        assert_close(logits, whole(decoder, [1, 2], states))
+    assert state.cross is settled.cross
+
+
 def test_state_is_a_value_that_can_be_continued_twice():
     decoder = make_decoder()
     with torch.no_grad():
@@ -87,6 +98,22 @@ def test_state_is_a_value_that_can_be_continued_twice():
         decoder.step(torch.tensor([4, 5]), state)
         again, _, _ = decoder.step(torch.tensor([3]), state)
     assert torch.equal(one, again)
+
+
+def test_hypotheses_share_the_frames_and_go_on_as_if_each_were_alone():
+    decoder, texts = make_decoder(), torch.tensor([[4, 5], [6, 7], [4, 8]])
+    with torch.no_grad():
+        state = decoder.extend(noise(9, 16), decoder.initial_state(20))
+        _, _, state = decoder.step(torch.tensor([1, 2]), state)
+        _, batch = decoder.read(torch.tensor([[3]]), state.batch())
+        batch = batch.select(torch.tensor([0, 0, 0]))
+        logits, batch = decoder.read(texts, batch)
+        for row, text in enumerate(texts.tolist()):
+            assert_close(logits[row], whole(decoder, [1, 2, 3, *text], noise(9, 16))[-1])
+        logits, batch = decoder.read(texts[:2, :1], batch.select(torch.tensor([2, 0])))
+        assert_close(logits[0], whole(decoder, [1, 2, 3, 4, 8, 4], noise(9, 16))[-1])
+    for part in (*batch.cross_keys, *batch.cross_values):
+        assert part.untyped_storage().data_ptr() == state.cross.untyped_storage().data_ptr()
 
 
 def test_later_tokens_do_not_change_earlier_logits():

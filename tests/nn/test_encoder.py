@@ -149,6 +149,15 @@ def test_neither_padding_nor_neighbours_in_a_batch_change_a_segment(lengths, chu
             assert_close(batch[row, : len(alone)], alone)
 
 
+@pytest.mark.parametrize("chunk", [None, 8])
+@pytest.mark.parametrize("lengths", [None, (70, 33)])
+def test_the_first_states_alone_are_those_of_the_whole(lengths, chunk):
+    encoder, mel = make_encoder(), noise(2, 70, 6)
+    lengths = None if lengths is None else torch.tensor(lengths)
+    with torch.no_grad():
+        assert_close(encoder(mel, lengths, chunk, wanted=20), encoder(mel, lengths, chunk)[:, :20])
+
+
 def test_padded_frames_are_finite_and_leave_no_gradient():
     encoder = make_encoder()
     mel = noise(2, 40, 6).requires_grad_()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -135,6 +138,15 @@ def test_loud_rows_take_nothing_from_the_precision_of_quiet_ones():
         assert error < 0.03
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_rows_that_were_scaled_before_give_the_same_and_a_bias_can_come_with_the_call(rows):
+    weight, x, own, other = torch.randn(64, 96), torch.randn(rows, 96), torch.randn(64), torch.randn(64)
+    packed = PackedLinear(*quantize(weight), own, ENGINE)
+    assert torch.equal(packed(packed.rows(x), other), packed(x, other))
+    for bias, y in ((own, packed(x)), (other, packed(x, other))):
+        assert (y - x @ weight.T - bias).norm() / (x @ weight.T).norm() < 0.03
+
+
 @pytest.mark.parametrize("saturates", [False, True])
 def test_the_largest_weights_and_activations_are_not_cut_off(saturates):
     engine = Engine(ENGINE.name, saturates=saturates or ENGINE.saturates)
@@ -142,3 +154,20 @@ def test_the_largest_weights_and_activations_are_not_cut_off(saturates):
     x = torch.ones(3, 256)
     y = PackedLinear(*quantize(weight), None, engine)(x)
     assert (y - x @ weight.T).norm() / (x @ weight.T).norm() < 0.02
+
+
+def test_a_model_without_storage_needs_no_compiler():
+    program = """
+import sys
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import EncoderConfig, StackConfig
+from rtstream.nn.model import ModelConfig
+from rtstream.nn.quantized import skeleton
+from rtstream.nn.text_model import TextModelConfig
+
+skeleton(ModelConfig(EncoderConfig(rank=8, whole=True), DecoderConfig(9)))
+skeleton(TextModelConfig(StackConfig(), DecoderConfig(9)))
+sys.exit(", ".join({"sympy", "torch._dynamo", "torch._inductor"} & sys.modules.keys()) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

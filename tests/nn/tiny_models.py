@@ -51,6 +51,27 @@ def make_decoder(seed: int = 0, **changes) -> Decoder:
     return randomize(Decoder(DecoderConfig(**(sizes | changes))), seed)
 
 
+class Markov(Decoder):
+    """Says what a table has: for a token the probabilities of those that may follow, the others share the rest."""
+
+    def __init__(self, vocabulary: int, table: dict[int, dict[int, float]], max_tokens: int = 300):
+        super().__init__(DecoderConfig(vocabulary, 16, 2, 24, 1, max_tokens))
+        randomize(self)
+        self.following = torch.full((vocabulary, vocabulary), 1.0, dtype=torch.float64)
+        for token, likely in table.items():
+            self.following[token] = (1 - sum(likely.values())) / (vocabulary - len(likely))
+            for following, probability in likely.items():
+                self.following[token, following] = probability
+
+    def step(self, tokens, state, *, scored=None):
+        _, attention, state = super().step(tokens, state, scored=scored)
+        return self.following[tokens].log()[-(scored or len(tokens)) :], attention, state
+
+    def read(self, tokens, state):
+        _, state = super().read(tokens, state)
+        return self.following[tokens[:, -1]].log(), state
+
+
 def noise(*shape: int, seed: int = 1):
     """Standard normal values in double precision."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -135,16 +135,37 @@ def test_a_growing_text_only_grows_and_waits_for_a_phrase_that_is_being_said(ste
     assert texts[-1].startswith("we use Grafana and")
 
 
+@pytest.fixture
+def decoder():
+    torch.manual_seed(0)
+    return GreedyDecoder(Decoder(DecoderConfig(len(TOKENIZER), 16, 2, 32, 2)).eval(), TOKENIZER)
+
+
+@pytest.fixture
+def state(decoder):
+    return decoder.decoder.extend(torch.randn(30, 16), decoder.decoder.initial_state())
+
+
+@torch.inference_mode()
+def test_words_that_nobody_has_seen_are_taken_back_and_those_before_stay(decoder, state):
+    growing = BiasedText(biaser("Grafana=5"))
+    heard = say("the grafana and our")
+    first, then = (TOKENIZER.encode(text) for text in (" the grafana", " and our"))
+
+    def add(tokens, committed):
+        return growing.add_tokens(tokens, committed, heard, decoder, state, settled=len(heard))
+
+    committed = add(first, [])
+    assert growing.words == ["the", "Grafana"]
+    added = add(then, committed)
+    assert growing.words == ["the", "Grafana", "and", "our"]
+    growing.take_back()
+    assert growing.words == ["the", "Grafana"]
+    assert add(then, committed) == added
+    assert growing.words == ["the", "Grafana", "and", "our"]
+
+
 class TestLiking:
-    @pytest.fixture
-    def decoder(self):
-        torch.manual_seed(0)
-        return GreedyDecoder(Decoder(DecoderConfig(len(TOKENIZER), 16, 2, 32, 2)).eval(), TOKENIZER)
-
-    @pytest.fixture
-    def state(self, decoder):
-        return decoder.decoder.extend(torch.randn(30, 16), decoder.decoder.initial_state())
-
     @given(
         st.lists(st.sampled_from(["the", "and", "our", "café", "ab"]), max_size=4),
         st.lists(st.sampled_from(["the", "and", "our", "café", "ab"]), max_size=4),

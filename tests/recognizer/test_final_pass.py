@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, places, repeats, token_limit
-from tests.bundle.tiny_tokenizer import make_tokenizer
+from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, token_limit
+from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
-TOKENIZER = make_tokenizer()
+TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
 
 
 class Scripted(Decoder):
@@ -21,12 +21,13 @@ class Scripted(Decoder):
         self.says = says
         self.heard = frames or list(range(len(says)))
         self.sink = sink
+        self.opens = {}
         self.calls = 0
-        self.read = 0
+        self.most = 0
 
     def step(self, tokens, state, *, scored=None):
         self.calls += 1
-        self.read += len(tokens)
+        self.most = max(self.most, state.tokens + len(tokens))
         prompt = len(TOKENIZER.prompt())
         logits = torch.zeros(len(tokens), len(TOKENIZER))
         attention = torch.zeros(len(tokens), state.frames)
@@ -34,6 +35,9 @@ class Scripted(Decoder):
             place = state.tokens + row + 1 - prompt
             following = self.says[place] if 0 <= place < len(self.says) else TOKENIZER.end
             logits[row, following] = 1.0
+            if state.tokens + row == 0:
+                for name, score in self.opens.items():
+                    logits[row, TOKENIZER.special[name]] = score
             if 0 <= place < len(self.heard):
                 attention[row, min(self.heard[place], state.frames - 1)] = 1.0
             if self.sink is not None:
@@ -73,6 +77,44 @@ def test_a_right_draft_saves_its_steps():
     assert plain.calls == len(says) + 1
 
 
+@pytest.mark.parametrize(
+    ("draft", "calls"),
+    [
+        ([11, 19, 13, 14, 15], 2),  # another token in the place of one
+        ([11, 13, 14, 15], 2),  # one missing
+        ([11, 19, 12, 13, 14, 15], 2),  # one too many
+        ([18, 19, 13, 14, 15], 3),  # two others
+    ],
+    ids=["another", "missing", "too many", "two others"],
+)
+def test_what_follows_a_wrong_token_of_a_draft_still_saves_steps(draft, calls):
+    decoder = Scripted([11, 12, 13, 14, 15])
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200), draft)
+    assert decoded.tokens == decoder.says
+    assert decoder.calls == calls
+
+
+def test_a_draft_is_read_no_further_than_the_decoder_has_room_for():
+    decoder = Scripted([11, 12, 13])
+    decoder.config = replace(decoder.config, max_tokens=len(TOKENIZER.prompt()) + 5)
+    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(500), [11, *range(20, 40)])
+    assert decoded.tokens == decoder.says
+    assert decoder.most <= decoder.config.max_tokens
+
+
+def test_the_first_token_says_whether_anybody_speaks_and_in_which_language():
+    decoder = Scripted([])
+    silence = GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200))
+    decoder.opens = {"<|en|>": 3.0, "<|de|>": 1.0, "<|nospeech|>": 2.0}
+    spoken = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200), []).opening
+    assert spoken == GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200))
+    assert spoken.no_speech > silence.no_speech
+    assert spoken.language > silence.language == pytest.approx(0.5)
+    # Where the languages are weighed against each other, nobody's speaking does not count.
+    decoder.opens["<|nospeech|>"] = 9.0
+    assert GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200)).language == pytest.approx(spoken.language)
+
+
 def test_a_loop_is_cut_and_not_taken_for_an_end():
     decoder = Scripted(words("and then " * 100))
     decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(1500), [])
@@ -100,7 +142,7 @@ def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words():
     committed: list[int] = []
     texts = []
     for seen in range(10, 10 * len(says) + 40, 10):
-        committed = committed + search.extend(decoder.at(seen), committed, 5)
+        committed = committed + search.extend(decoder.at(seen), committed, 5, []).tokens
         texts.append(TOKENIZER.decode(committed))
     assert texts[-1] == " one two three"
     assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
@@ -112,10 +154,10 @@ def test_a_frame_that_every_step_attends_to_most_neither_stops_a_partial_nor_let
     says = words("one two three")
     frames = [100 + 20 * place for place in range(len(says))]
     decoder = Scripted(says, frames, sink)
-    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 20)
+    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 20, []).tokens
     assert TOKENIZER.decode(added) == " one two three"
     if sink < 100:
-        added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(110), [], 20)
+        added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(110), [], 20, []).tokens
         assert added == []
 
 
@@ -130,8 +172,45 @@ def test_places_are_where_a_step_attends_to_more_than_those_before_it():
 def test_a_partial_does_not_begin_the_text_again():
     says = words("one two")
     decoder = Scripted(says * 2, [100 + n for n in range(len(says))] + [0] * len(says))
-    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 5)
+    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
     assert TOKENIZER.decode(added) == " one two"
+
+
+@pytest.mark.parametrize("committed", ["", "one"])
+@pytest.mark.parametrize("draft", ["", " two", " two three four", " six two three", " seven", " two two three"])
+def test_a_draft_changes_nothing_of_what_a_partial_grows_by(committed, draft):
+    says = words("one two three four")
+    decoder = Scripted(says, [10 * place for place in range(len(says))])
+    search = GreedyDecoder(decoder, TOKENIZER)
+    shown = words(committed) if committed else []
+    for seen in (60, 120, 400):
+        plain = search.extend(decoder.at(seen), shown, 5, [])
+        assert search.extend(decoder.at(seen), shown, 5, TOKENIZER.encode(draft)) == plain
+
+
+def test_what_was_written_after_the_whole_words_is_the_next_draft():
+    says = words("one two three")
+    decoder = Scripted(says, [10 * place for place in range(len(says))])
+    grown = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(10 * (len(says) - 2)), [], 5, [])
+    assert says[: len(grown.tokens) + len(grown.draft)] == [*grown.tokens, *grown.draft]
+    assert grown.draft
+
+
+def test_the_first_partial_knows_what_comes_before_the_text_and_later_ones_do_not_ask():
+    decoder = Scripted(words("one two"))
+    decoder.opens = {"<|en|>": 3.0}
+    search = GreedyDecoder(decoder, TOKENIZER)
+    assert search.extend(decoder.at(200), [], 5, []).opening == search.opening(decoder.at(200))
+    assert search.extend(decoder.at(200), words("one"), 5, []).opening is None
+
+
+@pytest.mark.parametrize(
+    ("draft", "token", "written", "left"),
+    [([1, 2, 3], 1, 1, [2, 3]), ([1, 2, 3], 2, 1, [3]), ([1, 2, 3], 9, 1, [2, 3]), ([], 9, 1, []), ([1], 9, 2, [])],
+    ids=["right", "a token left out", "another token", "no draft", "past its end"],
+)
+def test_the_rest_of_a_draft_follows_what_came_in_its_place(draft, token, written, left):
+    assert left_of(draft, token, written) == left
 
 
 @pytest.mark.parametrize(

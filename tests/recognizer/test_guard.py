@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from rtstream.nn.model import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.final_pass import Opening
 from rtstream.recognizer.guard import GuardConfig, borne_out, spoken, written_alone
 
 CONFIG = GuardConfig()
@@ -75,18 +76,25 @@ def test_digits_do_not_excuse_other_words():
     [(0.9, 0.0, True), (0.9, 0.59, True), (0.9, 0.61, False), (0.2, 0.1, True), (0.2, 0.55, False), (0.05, 0.3, False)],
 )
 def test_the_likelier_it_is_that_nobody_speaks_the_surer_must_ctc_be(sure, no_speech, published):
-    assert spoken("We went home.", no_speech, say("we went home", sure), LETTERS, CONFIG) is published
+    table = say("we went home", sure)
+    assert spoken("We went home.", Opening(no_speech, 1.0), table, LETTERS, CONFIG) is published
 
 
 def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
     table = say("we went home", 0.3)
-    both = [spoken("We went home.", 0.5, table, LETTERS, CONFIG, partial=partial) for partial in (False, True)]
-    assert both == [True, False]
+    given = ("We went home.", Opening(0.5, 1.0), table, LETTERS, CONFIG)
+    assert (spoken(*given), spoken(*given, partial=True)) == (True, False)
 
 
 def test_what_ctc_cannot_spell_is_left_to_the_decoder():
-    assert spoken("46", 0.5, say("forty six"), LETTERS, CONFIG)
-    assert not spoken("46", 0.7, say("forty six"), LETTERS, CONFIG)
+    assert spoken("46", Opening(0.5, 1.0), say("forty six"), LETTERS, CONFIG)
+    assert not spoken("46", Opening(0.7, 1.0), say("forty six"), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize(("language", "final", "partial"), [(0.9, True, True), (0.2, True, False), (0.1, False, False)])
+def test_what_is_likely_another_language_is_not_published(language, final, partial):
+    given = ("We went home.", Opening(0.0, language), say("we went home"), LETTERS, CONFIG)
+    assert (spoken(*given), spoken(*given, partial=True)) == (final, partial)
 
 
 @pytest.mark.parametrize(

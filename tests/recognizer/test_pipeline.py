@@ -1,10 +1,12 @@
 """The whole way from blocks to events."""
 
+import gc
 import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -252,6 +254,23 @@ def test_memory_does_not_grow_with_the_stream(bundle, speech):
     finally:
         tracemalloc.stop()
     assert sizes[-1] - sizes[0] < 100_000
+
+
+def tensor_bytes():
+    """Of all tensors that there are."""
+    gc.collect()
+    storages = [thing.untyped_storage() for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+@pytest.mark.parametrize("partials", ["ctc", "decoder"])
+def test_no_tensor_outlives_its_segment(bundle, speech, partials):
+    pipeline = Pipeline(recognizer(bundle, partials=partials))
+    before = tensor_bytes()
+    pipeline.push(AudioBlock(speech[:30_000], 0))
+    assert tensor_bytes() > before
+    pipeline.finish()
+    assert tensor_bytes() == before
 
 
 @given(

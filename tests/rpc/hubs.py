@@ -59,7 +59,10 @@ class ScriptedStream:
         return Final(segment, position, position + len(spoken), f"{np.abs(spoken).mean():.3f}" + self._hub.padding)
 
     async def close(self):
-        self._hub.open_streams.discard(self)
+        try:
+            await asyncio.sleep(self._hub.closing_seconds)
+        finally:
+            self._hub.open_streams.discard(self)
 
 
 class ScriptedHub:
@@ -73,6 +76,7 @@ class ScriptedHub:
         self.samples_heard = 0
         self.ready = True
         self.padding = ""
+        self.closing_seconds = 0.0
         self.settings = []
         self.broken = False
 

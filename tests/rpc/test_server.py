@@ -6,6 +6,7 @@ import socket
 import stat
 import struct
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -331,6 +332,39 @@ async def test_end_of_the_daemon_ends_subscriptions_after_their_last_final(serve
     code, told = await failure(call)
     assert code is grpc.StatusCode.UNAVAILABLE
     assert told.reason == "STOPPING"
+
+
+def test_calls_have_put_everything_away_when_the_server_has_stopped_and_nothing_is_printed(tmp_path, capfd):
+    address = Address(path=str(tmp_path / "socket"))
+    silent = threading.Event()
+
+    def requests():
+        yield config()
+        silent.wait(60)
+
+    def recognise():
+        with grpc.insecure_channel(str(address)) as channel, suppress(grpc.RpcError):
+            list(SpeechServiceStub(channel).Recognize(requests()))
+
+    async def serve_and_stop():
+        hub = ScriptedHub(Broker())
+        hub.closing_seconds = 0.2
+        server = await serve(hub, ServerConfig(listen=[address]))
+        clients = [threading.Thread(target=recognise) for _ in range(4)]
+        for client in clients:
+            client.start()
+        await until(lambda: len(hub.open_streams) == len(clients))
+        await asyncio.to_thread(hub.broker.close)
+        await server.stop(0.1)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        return clients, [*left, *hub.open_streams]
+
+    clients, left = asyncio.run(serve_and_stop())
+    silent.set()
+    for client in clients:
+        client.join()
+    assert not left  # what ends in the last round of the event loop is a traceback on the terminal
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_client_that_is_killed_frees_its_subscription(served):

@@ -1,0 +1,130 @@
+"""Beam search for finals: greedy search's limits, and texts that the model likes at least as well."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rtstream.audio.wav import open_audio
+from rtstream.bundle.bundle import load_bundle
+from rtstream.errors import ConfigError
+from rtstream.events import SegmentAudio
+from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.recognizer.beam_pass import BeamDecoder
+from rtstream.recognizer.final_pass import GreedyDecoder, repeats, token_limit
+from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from rtstream.recognizer.session import RecognizerSession
+from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
+from tests.nn.tiny_models import Markov, noise
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+
+TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
+SIZE = len(TOKENIZER)
+PROMPT_END = TOKENIZER.prompt()[-1]
+MODEL = Path(__file__).parents[2] / "models" / "base"
+
+
+def random_decoder(seed):
+    """Says anything; some end, some loop, some run on."""
+    torch.manual_seed(seed)
+    decoder = Decoder(DecoderConfig(SIZE, 16, 2, 32, 2)).eval()
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    return decoder
+
+
+def at(decoder, frames):
+    states = noise(frames, decoder.config.d_model).to(decoder.positions.dtype)
+    with torch.no_grad():
+        return decoder.extend(states, decoder.initial_state())
+
+
+@torch.no_grad()
+def transcribed(decoder, beam, frames, draft=()):
+    return BeamDecoder(decoder, TOKENIZER, beam).transcribe(at(decoder, frames), list(draft))
+
+
+def chain(text, **likely):
+    """A decoder that says these tokens, each with a probability of 0.9."""
+    table = {before: {token: 0.9} for before, token in zip([PROMPT_END, *text], [*text, TOKENIZER.end], strict=True)}
+    return Markov(SIZE, table | likely)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_limits_are_those_of_greedy_search_and_what_it_ends_the_beam_ends(seed):
+    decoder, frames = random_decoder(seed), 60
+    with torch.no_grad():
+        greedy = GreedyDecoder(decoder, TOKENIZER).transcribe(at(decoder, frames), [])
+    for beam in (1, 2, 5):
+        found = transcribed(decoder, beam, frames)
+        assert found == transcribed(decoder, beam, frames)
+        assert len(found.tokens) <= token_limit(frames)
+        assert not set(found.tokens) & set(TOKENIZER.unwritten)
+        assert found.ended or not greedy.ended
+        assert not (found.ended and repeats(found.tokens))
+        assert found.opening.no_speech == pytest.approx(greedy.opening.no_speech)
+        assert found.opening.language == pytest.approx(greedy.opening.language)
+        if beam == 1:
+            assert (found.tokens, found.ended) == (greedy.tokens, greedy.ended)
+
+
+def test_a_text_is_found_whatever_the_draft():
+    text = TOKENIZER.encode(" one")
+    for draft in ([], text, text[:1], TOKENIZER.encode(" two")):
+        found = transcribed(chain(text), 3, 200, draft)
+        assert (found.tokens, found.ended) == (text, True)
+
+
+def test_a_loop_is_cut_and_not_taken_for_an_end():
+    word = TOKENIZER.encode(" and")[0]
+    looping = Markov(SIZE, {PROMPT_END: {word: 0.99}, word: {word: 0.999}})
+    for beam in (2, 5):
+        found = transcribed(looping, beam, 1500)
+        assert not found.ended
+        assert len(found.tokens) < 10
+
+
+def test_where_nothing_ends_it_is_as_greedy_search_has_it():
+    endless = Markov(SIZE, {token: {(token + 1) % SIZE: 0.9} for token in range(SIZE)})
+    endless.following[:, TOKENIZER.end] = 1e-30
+    with torch.no_grad():
+        greedy = GreedyDecoder(endless, TOKENIZER).transcribe(at(endless, 50), [])
+    assert not greedy.ended
+    assert transcribed(endless, 3, 50) == greedy
+
+
+def test_no_frames_give_no_text():
+    decoder = random_decoder(0)
+    found = BeamDecoder(decoder, TOKENIZER, 3).transcribe(decoder.initial_state(), [])
+    assert (found.tokens, found.ended) == ([], True)
+
+
+def test_a_recognizer_without_a_beam_is_greedy_and_one_too_wide_is_refused(tmp_path):
+    bundle = load_bundle(save_tiny_bundle(tmp_path), "float")
+    assert type(Recognizer(bundle, RecognizerConfig()).decoder) is GreedyDecoder
+    assert type(Recognizer(bundle, RecognizerConfig(beam=5)).decoder) is BeamDecoder
+    for beam in (0, 6):
+        with pytest.raises(ConfigError, match=f"^beam: {beam} is not allowed; give a number from 1 to 5$"):
+            Recognizer(bundle, RecognizerConfig(beam=beam))
+
+
+def test_the_shipped_model_likes_what_a_beam_finds_at_least_as_well():
+    model = load_bundle(MODEL, "float")
+    with open_audio(DATA / "cv-utica.flac") as audio:
+        samples = np.concatenate([block.samples for block in audio])
+    recognizer = Recognizer(model, RecognizerConfig(chunk_ms=0, partials="none", beam=3))
+    session = RecognizerSession(recognizer)
+    session.accept(SegmentAudio(0, 0, samples[:-100], last=False))
+    segment = session._open
+    (final,) = session.accept(SegmentAudio(0, len(samples) - 100, samples[-100:], last=True))
+    state = segment.heard.decoder
+    greedy = GreedyDecoder(recognizer.decoder.decoder, model.tokenizer)
+    with torch.inference_mode():
+        plain, wider = greedy.transcribe(state, []), recognizer.decoder.transcribe(state, [])
+        likes = [float(greedy.read(found.tokens, state).log_probs.mean()) for found in (plain, wider)]
+    assert plain.ended
+    assert wider.ended
+    assert likes[1] >= likes[0] - 1e-5
+    assert final.text == model.tokenizer.decode(wider.tokens).strip()
