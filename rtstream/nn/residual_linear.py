@@ -83,7 +83,7 @@ class ResidualLinear(nn.Module):
         given = x if self.down is None else self.down.rows(x)
         y: Tensor = self.bias.repeat(*x.shape[:-1], 1) if shared is None else shared(given, self.bias)
         # The private terms are added in place, to (rows, parts, outputs) of the same memory.
-        rows, parts = x.view(-1, 1, self.inputs), y.view(-1, self.parts, self.outputs)
+        rows, parts = x.reshape(-1, 1, self.inputs), y.view(-1, self.parts, self.outputs)
         if self.a is not None:
             low: Tensor = F.linear(x, self.b) if self.down is None else self.down(given)  # type: ignore[arg-type]
             low = low.view(-1, self.parts, self.rank).transpose(0, 1)
