@@ -9,22 +9,20 @@ where a stream may stand, so that finals and partials are learnt together.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rtstream.bundle.config import to_dict
 from rtstream.errors import TrainingError
-from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import HOP, LogMel
+from rtstream.features.log_mel import HOP
 from rtstream.nn.model import SpeechModel
 from rtstream.training.data import IGNORED
 from rtstream.training.distill import inside
-from rtstream.training.loop import Loop
 from rtstream.training.precision import autocast
 from rtstream.training.prefix import cut_prefixes
+from rtstream.training.speech_loop import SpeechLoop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,12 +119,8 @@ def _log(attention: Tensor) -> Tensor:
     return attention.float().clamp(min=LEAST_ATTENTION).log()
 
 
-class ShallowTrainer(Loop):
+class ShallowTrainer(SpeechLoop):
     """One run of a speech recipe that names the decoder's layers; ``guide`` is the deeper decoder."""
-
-    recipe: Recipe
-    model: SpeechModel
-    batches: Batches
 
     def __init__(
         self,
@@ -144,22 +138,11 @@ class ShallowTrainer(Loop):
         groups = (([p for p in model.parameters() if p.requires_grad], recipe.optimizer.decoder_lr),)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device)
-        self.features = LogMel(self.model.config.encoder.n_mels).to(self.device)
-        self.audio_seconds = 0.0
-
-    def own_state(self) -> dict[str, Any]:
-        """Sizes and seconds of audio."""
-        return {"config": to_dict(self.model.config), "audio_seconds": self.audio_seconds}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """Take ``own_state`` back. Raises KeyError where something is missing."""
-        self.audio_seconds = state["audio_seconds"]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of the recipe's losses over chunks and over full context, and each of them."""
         r = self.recipe
-        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
-        chunk = r.chunks[int(torch.randint(len(r.chunks), (1,), generator=generator))]
+        generator, chunk = self.draw()
         parts: dict[str, ImitationLosses] = {}
         with autocast(self.device, r.precision):
             rows = (batch.targets != IGNORED).any(dim=1)
@@ -203,18 +186,3 @@ class ShallowTrainer(Loop):
             mask=mask[rows],
             targets=targets[rows],
         )
-
-    def count(self, batch: Batch) -> dict[str, float]:
-        """Seconds of audio in the batches of all processes."""
-        seconds = float(batch.samples.sum()) / SAMPLE_RATE * self.batches.world
-        self.audio_seconds += seconds
-        return {"seconds": seconds}
-
-    def totals(self) -> dict[str, float]:
-        """Hours of audio."""
-        return {"hours": self.audio_seconds / 3600}
-
-    @property
-    def progress(self) -> str:
-        """Hours of audio, for a person."""
-        return f"{self.audio_seconds / 3600:.2f} h of audio"

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from rtstream.bundle.config import to_dict
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import LogMel
 from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.recognizer.context import context_samples
 from rtstream.training.augment import spec_augment
 from rtstream.training.distill import imitated, losses, rehearsal
-from rtstream.training.loop import Loop
 from rtstream.training.precision import autocast
+from rtstream.training.speech_loop import SpeechLoop
 from rtstream.training.start import set_fade
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import Tensor
 
     from rtstream.nn.decoder import Decoder
     from rtstream.nn.model import SpeechModel
@@ -31,12 +28,8 @@ FULL_CONTEXT = 1.25
 """Audio of a full-context step with its padding, to that of a batch."""
 
 
-class Trainer(Loop):
+class Trainer(SpeechLoop):
     """One run of a speech recipe."""
-
-    recipe: Recipe
-    model: SpeechModel
-    batches: Batches
 
     def __init__(
         self,
@@ -62,8 +55,6 @@ class Trainer(Loop):
         for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
             if private.fading is not None:
                 private.fading = private.fading.to(self.device)
-        self.features = LogMel(self.model.config.encoder.n_mels).to(self.device)
-        self.audio_seconds = 0.0
 
     def _privates(self) -> dict[str, ResidualLinear]:
         return {name: module for name, module in self.model.named_modules() if isinstance(module, ResidualLinear)}
@@ -71,20 +62,19 @@ class Trainer(Loop):
     def own_state(self) -> dict[str, Any]:
         """Sizes, seconds of audio, and what fades out."""
         fading = {name: private.fading for name, private in self._privates().items() if private.fading is not None}
-        return {"config": to_dict(self.model.config), "audio_seconds": self.audio_seconds, "fading": fading}
+        return super().own_state() | {"fading": fading}
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         """Take ``own_state`` back. Raises KeyError where something is missing."""
         for name, private in self._privates().items():
             private.fading = state["fading"].get(name)
-        self.audio_seconds = state["audio_seconds"]
+        super().set_own_state(state)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of the recipe's losses, and each of them."""
         r = self.recipe
-        # Every choice is drawn from the step, so that a resumed run makes the same ones; processes draw alike.
-        generator = torch.Generator().manual_seed(r.seed * 1_000_003 + self.step)
-        chunk = r.chunks[int(torch.randint(len(r.chunks), (1,), generator=generator))] or None
+        generator, frames = self.draw()
+        chunk = frames or None
 
         def features(audio: Tensor) -> Tensor:
             mel: Tensor = self.features(audio)
@@ -127,18 +117,3 @@ class Trainer(Loop):
     def _rows_in_full_context(self, batch: Batch) -> int:
         samples = context_samples(batch.audio.shape[1], self.model.config.encoder.max_frames)
         return max(1, int(FULL_CONTEXT * self.recipe.optimizer.seconds * SAMPLE_RATE / samples))
-
-    def count(self, batch: Batch) -> dict[str, float]:
-        """Seconds of audio in the batches of all processes."""
-        seconds = float(batch.samples.sum()) / SAMPLE_RATE * self.batches.world
-        self.audio_seconds += seconds
-        return {"seconds": seconds}
-
-    def totals(self) -> dict[str, float]:
-        """Hours of audio."""
-        return {"hours": self.audio_seconds / 3600}
-
-    @property
-    def progress(self) -> str:
-        """Hours of audio, for a person."""
-        return f"{self.audio_seconds / 3600:.2f} h of audio"
