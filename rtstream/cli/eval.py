@@ -155,6 +155,7 @@ def command(  # noqa: PLR0917  # click passes by name
         speech_tables,
         teacher_row,
     )
+    from rtstream.recognizer.memory import bound_kernel_cache  # noqa: PLC0415
     from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
     from rtstream.training.whisper_reference import WhisperReference  # noqa: PLC0415
@@ -163,6 +164,7 @@ def command(  # noqa: PLR0917  # click passes by name
     phrases = _read_phrases(listed)
     new_gate = open_gates(vad)
     torch.set_num_threads(threads)
+    bound_kernel_cache()
     configs = _configs(chunks, stops, beams, partials, phrases)
     clips = {name: spread(_read_clips(data, name), most) for name in sets}
     whisper = WhisperReference.open(teacher, threads=threads) if teacher else None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FRAMES_PER_SECOND = 50
+ROWS = 128
+"""Frames that go through a feed-forward branch at a time: what is between its matrices then stays in the cache."""
 POSITIONS = ("qkv", "out", "ff1", "ff2")
 """Matrix positions of a layer; q, k and v read the same input and are held as one matrix of three parts."""
 
@@ -209,7 +211,13 @@ class EncoderLayer(nn.Module):
         """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
         branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
         x = x + self.drop(branch if self.attention_scale is None else branch * self.attention_scale)
-        branch = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
+        if self.training:
+            return self.feed_forward(x, group)
+        return torch.cat([self.feed_forward(rows, group) for rows in x.split(ROWS, dim=-2)], dim=-2)
+
+    def feed_forward(self, x: Tensor, group: SharedGroup) -> Tensor:
+        """Residual stream after the feed-forward branch."""
+        branch: Tensor = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
         return x + self.drop(branch if self.ffn_scale is None else branch * self.ffn_scale)
 
     def drop(self, branch: Tensor) -> Tensor:

@@ -116,8 +116,10 @@ class GreedyDecoder:
         self.languages = list(tokenizer.languages.values())
         self.language = self.languages.index(self.prompt[1])
 
-    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[tuple[int, Tensor]]:
-        """What greedy search writes, token by token, and what all tokens before each attended to, (n, frames).
+    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[tuple[int, int, Tensor]]:
+        """What greedy search writes, token by token, with the number of tokens before and what they attended to.
+
+        That is (n, frames), of which as many steps count as there are tokens before; the others are of guesses.
 
         ``read``: what the decoder's ``step`` gave for the text so far with a ``draft`` of what follows. A step takes
         its time to fetch the weights: it checks several guesses at once in hardly more than it takes to write a token
@@ -133,7 +135,7 @@ class GreedyDecoder:
                 right += 1
             before = state.tokens - len(draft)
             for index, token in enumerate(best[: right + 1]):
-                yield token, attention[: before + index]
+                yield token, before + index, attention
             state = state.rewound(before + right)
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)
@@ -167,7 +169,7 @@ class GreedyDecoder:
         read = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
         opening = self._opening(read[0])
         tokens: list[int] = []
-        for token, _ in self._write(read, draft):
+        for token, *_ in self._write(read, draft):
             if token == self.tokenizer.end:
                 break
             tokens.append(token)
@@ -189,11 +191,15 @@ class GreedyDecoder:
         read = self.decoder.step(torch.tensor([*self.prompt, *committed, *draft]), state, scored=scored)
         opening = None if committed else self._opening(read[0])
         added: list[int] = []
-        for token, attention in self._write(read, draft):
+        seen: Tensor | None = None
+        heard_at: list[int] = []
+        for token, steps, attention in self._write(read, draft):
             if token == self.tokenizer.end:
                 break
+            if attention is not seen:
+                seen, heard_at = attention, places(attention)
             # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
-            *before, place = places(attention)[len(self.prompt) - 1 :]
+            *before, place = heard_at[len(self.prompt) - 1 : steps]
             newest = place >= state.frames - stop_frames
             if newest or place < max(before, default=0) - REWIND_FRAMES or len(added) >= left:
                 whole = self._whole_words(added, token)

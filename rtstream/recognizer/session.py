@@ -16,7 +16,7 @@ from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Wo
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
-from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown
 from rtstream.recognizer.guard import borne_out, spoken, written_alone
 from rtstream.recognizer.heard import Heard
@@ -67,6 +67,10 @@ class _OpenSegment:
         self.text = ""
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
 
+    def has_letters(self) -> bool:
+        """Whether there is a text, or CTC has heard at least a letter in the chunks so far."""
+        return bool(self.text or greedy_symbols(self.heard.log_probs))
+
 
 class RecognizerSession:
     """Turns the segments of one stream into partials and finals. Not shared between threads."""
@@ -100,7 +104,8 @@ class RecognizerSession:
             if r.config.reencode:
                 segment.features.append(mel)
         new = False
-        if r.by_chunks and not (audio.last and r.config.reencode):
+        # The end of a segment is encoded with all of it, unless it is all that may hold a word.
+        if r.by_chunks and not (audio.last and r.config.reencode and segment.has_letters()):
             with self.times.measure("encoder"):
                 encoded, segment.encoder = r.encoder.step(
                     mel, segment.encoder, r.chunk_frames, ahead=r.ahead_frames, last=audio.last
@@ -111,9 +116,11 @@ class RecognizerSession:
                 segment.settled = segment.heard.without(len(encoded.open))
         if audio.last:
             self._open = None
+            if r.by_chunks and not segment.has_letters():  # noise: not worth encoding again
+                return []
             final = self._final(audio.segment, segment)
             return [final] if final is not None else []
-        partial = self._partial(audio.segment, segment) if new else None
+        partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
         return [partial] if partial is not None else []
 
     def _hear(self, states: Tensor, before: Heard, *, spoken: int | None = None) -> Heard:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -29,7 +31,7 @@ from rtstream.training.text_data import TextBatches, shares
 from rtstream.translation.built_in import BuiltInTranslator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rtstream.training.text_data import Pair, TextBatch
@@ -58,6 +60,7 @@ class TranslationTrainer(Loop):
         groups = ((model.parameters(), recipe.optimizer.lr),)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         set_dropout(model, recipe.model.dropout)
+        self.steps = compiled(model) if recipe.compile else Steps(model.forward, token_losses)
         self.tokens = 0.0
         self.seen = 0.0
 
@@ -79,16 +82,10 @@ class TranslationTrainer(Loop):
             autocast(self.device, r.precision),
             sdpa_kernel(SDPBackend.MATH),
         ):
-            hidden = self.model(batch.source, batch.mask, batch.tokens)
+            hidden = self.steps.hidden(batch.source, batch.mask, batch.tokens)
             logits = self.model.decoder.logits(hidden[counts])
-        targets = batch.targets[counts]
-        scores = F.log_softmax(logits.float(), dim=-1)
-        plain = F.nll_loss(scores, targets)
-        smoothing = r.optimizer.label_smoothing
-        total = (1.0 - smoothing) * plain - smoothing * scores.mean()
-        found = scores.detach().gather(1, targets[:, None])[:, 0]
-        right = (found >= scores.detach().amax(dim=-1)).float().mean()  # argmax takes four times as long
-        return total, {"loss": float(plain.detach()), "tokens_right": float(right)}
+        total, plain, right = self.steps.losses(logits, batch.targets[counts], r.optimizer.label_smoothing)
+        return total, {"loss": float(plain), "tokens_right": float(right)}
 
     def count(self, batch: TextBatch) -> dict[str, float]:
         """Tokens of both sides in the batches of all processes, and the share of the batch that is padding."""
@@ -106,6 +103,35 @@ class TranslationTrainer(Loop):
     def progress(self) -> str:
         """Tokens and pairs, for a person."""
         return f"{self.tokens / 1e6:.1f} M tokens, {self.seen / 1e6:.2f} M pairs"
+
+
+def token_losses(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Of ``logits`` (n, vocabulary) and ``targets`` (n,): the loss, the same without smoothing, the share right."""
+    scores = F.log_softmax(logits.float(), dim=-1)
+    found = scores.gather(1, targets[:, None])[:, 0]
+    plain = -found.mean()
+    total = (1.0 - smoothing) * plain - smoothing * scores.mean()
+    right = (found >= scores.amax(dim=-1)).float().mean()  # argmax takes four times as long
+    return total, plain.detach(), right.detach()
+
+
+class Steps(NamedTuple):
+    """What a step computes: the model's ``forward`` and ``token_losses``, or these compiled."""
+
+    hidden: Callable[[Tensor, Tensor, Tensor], Tensor]
+    losses: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+
+
+def compiled(model: TextModel) -> Steps:
+    """The model's forward pass and ``token_losses``, compiled for batches of all sizes.
+
+    Raises TrainingError where there is no compiler.
+    """
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        msg = f"compile = true needs a C++ compiler, and {name} is not there: install it, or set compile = false"
+        raise TrainingError(msg)
+    return Steps(torch.compile(model.forward, dynamic=True), torch.compile(token_losses, dynamic=True))
 
 
 def make_config(sizes: Sizes, vocabulary: int) -> TextModelConfig:

@@ -69,3 +69,6 @@ class TranslationRecipe(Strict):
     noise: Noise = Noise()
     optimizer: Optimizer
     precision: Precision = "bfloat16"
+    compile: bool = Field(
+        default=False, description="let torch compile a step: minutes at the start, then half as fast again; needs g++"
+    )

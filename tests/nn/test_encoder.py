@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.nn.encoder import Encoder, EncoderConfig
+from rtstream.nn.encoder import ROWS, Encoder, EncoderConfig
 from tests.nn.tiny_models import VARIANTS, encoder_config, make_encoder, noise, randomize
 
 MEL_FRAMES = st.integers(1, 70)
@@ -177,6 +177,15 @@ def test_training_mode_computes_the_same_function(variant, chunk):
     with torch.no_grad():
         inference = encoder(mel, chunk=chunk)
         assert_close(encoder.train()(mel, chunk=chunk), inference)
+
+
+@pytest.mark.parametrize("frames", [ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 7])
+def test_frames_go_through_feed_forward_in_pieces_as_in_one(monkeypatch, frames):
+    encoder, mel = make_encoder(max_frames=frames), noise(1, 2 * frames, 6)
+    with torch.no_grad():
+        pieces = encoder(mel)
+        monkeypatch.setattr("rtstream.nn.encoder.ROWS", frames)
+        assert_close(pieces, encoder(mel))
 
 
 def test_state_is_a_value_that_can_be_continued_twice():

@@ -192,6 +192,23 @@ def test_silence_says_nothing(bundle):
     assert events(Pipeline(recognizer(bundle)), np.zeros(10 * SAMPLE_RATE, np.float32)) == []
 
 
+@pytest.mark.parametrize("partials", ["ctc", "decoder"])
+def test_noise_in_which_ctc_hears_no_letter_is_not_encoded_again(tmp_path, speech, partials):
+    deaf = load_bundle(save_tiny_bundle(tmp_path), "float")
+    deaf.model.ctc.output.bias[0] = 1e4
+    pipeline = Pipeline(recognizer(deaf, partials=partials, guard=GuardConfig(0, 1e9, 1e9)))
+    assert events(pipeline, speech) == []
+    assert pipeline.times.seconds.keys() >= {"encoder", "ctc"}
+    assert not pipeline.times.seconds.keys() & {"second encoding", "partials", "finals"}
+
+
+def test_a_word_shorter_than_a_chunk_has_a_final(bundle, speech):
+    word = np.concatenate([speech[SAMPLE_RATE : SAMPLE_RATE * 8 // 5], np.zeros(SAMPLE_RATE, np.float32)])
+    segmenter = Segmenter(WebRtcGate(), SegmenterConfig(hangover_ms=200))
+    given = events(Pipeline(recognizer(bundle, chunk_ms=1280), segmenter), word)
+    assert [type(event) for event in given] == [Final]
+
+
 def test_long_pause_costs_nothing_and_what_follows_is_recognised_as_before_it(bundle, speech):
     pipeline = Pipeline(recognizer(bundle), Segmenter(LevelGate()))
     said = np.pad(speech, (SAMPLE_RATE, SAMPLE_RATE + -len(speech) % LevelGate.frame_samples))

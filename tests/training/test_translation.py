@@ -52,6 +52,20 @@ def test_resumed_run_equals_one_that_was_not_stopped(texts, tmp_path, precision)
     assert untimed == [{k: v for k, v in step.items() if k != "elapsed"} for step in early + late]
 
 
+@pytest.mark.slow
+def test_compiled_steps_learn_the_same(texts, tmp_path):
+    plain, compiled = (make(make_recipe(compile=flag), texts, tmp_path / str(flag)) for flag in (False, True))
+    for one, other in zip(run(plain), run(compiled), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert other["tokens_right"] == pytest.approx(one["tokens_right"])
+
+
+def test_compiling_without_a_compiler_is_refused(texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(TrainingError, match="compile = true needs a C"):
+        make(make_recipe(compile=True), texts, tmp_path / "run")
+
+
 def test_metrics_say_what_was_learnt_from(texts, tmp_path):
     trainer = make(make_recipe(), texts, tmp_path / "run")
     metrics = run(trainer)
