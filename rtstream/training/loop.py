@@ -196,10 +196,7 @@ class Loop(ABC):
         total, metrics = self.losses(batch)
         total.backward()
         if world > 1:
-            for p in self.model.parameters():  # every process must join in for every parameter
-                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-                dist.all_reduce(p.grad)
-                p.grad /= world
+            average_gradients(list(self.model.parameters()), world)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), o.clip)
         rate = learning_rate(self.step, o)
         for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -262,6 +259,19 @@ class Loop(ABC):
         flags = torch.tensor(float(flag), device=self.device)
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
+    """Give each parameter the mean of its gradients in ``world`` processes, all of which must call this.
+
+    In one message: hundreds of small ones take as long as a third of a step.
+    """
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    whole = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(whole)
+    whole /= world
+    for p, mean in zip(parameters, whole.split([gradient.numel() for gradient in gradients]), strict=True):
+        p.grad = mean.view_as(p)
 
 
 def made_ahead(batches: Stream, workers: int) -> Generator[Any]:
