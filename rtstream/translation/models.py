@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,21 +30,39 @@ def model_paths(
 ) -> dict[str, Path]:
     """The directory of each language's model: that of ``models``, else ``model``, else :func:`default_model`.
 
-    What was named is not looked for here. Raises TranslationError where nothing was named and there is no default.
+    What was named is not looked for here. Raises TranslationError where nothing was named and there is no default, or
+    it does not know a language.
     """
     named = dict(models or {})
-    missing = [language for language in languages if language not in named]
-    if missing:
-        model = model or default_model()
-        if model is None:
-            example = missing[0]
-            raise TranslationError(
-                f"no model translates into {', '.join(missing)}: none ships with this version; convert one of OPUS-MT "
-                f"or NLLB for CTranslate2 and name its directory (translation.models.{example} in the settings, "
-                f"--translation-model {example}=DIRECTORY), or one for all languages in ${VARIABLE}"
-            )
-        named |= dict.fromkeys(missing, model)
+    others = [language for language in languages if language not in named]
+    model = model or (_default_for(others) if others else None)
+    if model is not None:
+        named |= dict.fromkeys(others, model)
     return {language: named[language] for language in languages}
+
+
+def _default_for(languages: Sequence[str]) -> Path:
+    """The default model, which must know the languages, as far as can be told without loading it."""
+    model = default_model()
+    known = [] if model is None else manifest_languages(model)
+    missing = languages if known is None else [language for language in languages if language not in known]
+    if model is not None and (known is None or not missing):
+        return model
+    has = f"{model} knows {', '.join(known or ())}" if model else "rtstream's own is not installed"
+    raise TranslationError(
+        f"no model translates into {', '.join(missing)}: {has}; convert one of OPUS-MT or NLLB for CTranslate2 and "
+        f"name its directory (translation.models.{missing[0]} in the settings, --translation-model {missing[0]}=DIRECTORY), "
+        f"or one for all languages in ${VARIABLE}"
+    )
+
+
+def manifest_languages(directory: Path) -> list[str] | None:
+    """What a model of rtstream's own says that it translates into; None of others, and of what cannot be read."""
+    try:
+        languages = json.loads((directory / BUNDLE).read_text(encoding="utf-8"))["languages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return [str(language) for language in languages] if isinstance(languages, list) else None
 
 
 def default_model() -> Path | None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from rtstream.audio.wav import open_audio
 from rtstream.cli.bench import recorded_speech
-from rtstream.events import SAMPLE_RATE, Final, Partial
+from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
 from rtstream.rpc.client import Client, Published, ServerError
 from tests.daemon.served import Daemon
 
@@ -96,6 +96,7 @@ class Latencies:
 
     def __init__(self, track, playing):
         self.partials, self.finals, self.spoken = [], [], []
+        self.partial_translations, self.final_translations = [], []
         self._track, self._playing = track, playing
 
     def note(self, event):
@@ -106,6 +107,10 @@ class Latencies:
             end = self._track.speech_end_before(event.end) if self._track else None
             if end is not None and event.start < end and event.end - end < LONGEST_END * SAMPLE_RATE:
                 self.spoken.append(self._playing.since(end))
+        elif isinstance(event, Translation):
+            (self.final_translations if event.final else self.partial_translations).append(
+                self._playing.since(event.end)
+            )
 
 
 def show(name, seconds):
@@ -142,6 +147,14 @@ async def listen(client, latencies, events=None):
             latencies.note(item.event)
 
 
+def translated(languages):
+    """The settings of a daemon that translates into ``languages``, with commas between them."""
+    return f"[translation]\nlanguages = {languages.split(',')}\n" if languages else ""
+
+
+translate_option = click.option("--translate", "languages", default="", help="Translate into these, as in es,fr.")
+
+
 @click.group()
 def main():
     """Measure a daemon with the shipped model."""
@@ -149,7 +162,8 @@ def main():
 
 @main.command()
 @click.option("--minutes", default=10.0, show_default=True)
-def latency(minutes):
+@translate_option
+def latency(minutes, languages):
     """From audio to its partial and final at a subscriber."""
     track = Track()
 
@@ -163,23 +177,29 @@ def latency(minutes):
             listening.cancel()
         return latencies
 
-    with daemon() as (running, fifo):
+    with daemon(settings=translated(languages)) as (running, fifo):
         heard = asyncio.run(run(running, fifo))
     show("end of a chunk's audio -> partial", heard.partials)
     show("end of a segment's audio -> final", heard.finals)
     show("end of speech -> final, the silence that ends it included", heard.spoken)
+    if languages:
+        show("end of a chunk's audio -> partial's translation", heard.partial_translations)
+        show("end of a segment's audio -> final's translation", heard.final_translations)
 
 
 @main.command()
 @click.option("--seconds", default=120.0, show_default=True)
-def cpu(seconds):
+@translate_option
+def cpu(seconds, languages):
     """Share of a core while there is silence, and while somebody speaks."""
-    with daemon() as (running, fifo):
+    with daemon(settings=translated(languages)) as (running, fifo):
         for name, track in (("silence", None), ("speech", Track())):
             before = cpu_seconds(running.process.pid)
             asyncio.run(Playing(track).write(fifo, seconds))
             used = cpu_seconds(running.process.pid) - before
-            click.echo(f"{name:<8} {100 * used / seconds:6.1f} % of a core, {used:.1f} s in {seconds:.0f} s")
+            rss = running.status().rss_bytes / 1e6
+            share = 100 * used / seconds
+            click.echo(f"{name:<8} {share:6.1f} % of a core, {used:.1f} s in {seconds:.0f} s; memory {rss:.1f} MB")
 
 
 @main.command()

@@ -48,6 +48,23 @@ def test_language_without_a_model_is_one_line_that_says_what_to_do():
     assert "\n" not in str(error.value)
 
 
+def test_what_ships_is_asked_for_its_languages_before_it_is_loaded(tmp_path):
+    shipped = tmp_path / "installed" / "en-x-small"
+    shipped.mkdir(parents=True)
+    (shipped / "bundle.json").write_text('{"languages": ["es", "de"]}')
+    assert model_paths(["es", "fr"], None, {"fr": Path("/french")}) == {"es": shipped, "fr": Path("/french")}
+    with pytest.raises(TranslationError, match=r"no model translates into fr, it: .*en-x-small knows es, de;"):
+        model_paths(["es", "fr", "it"])
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"languages": 3}', '{"languages": null}'])
+def test_manifest_that_cannot_be_read_is_left_to_the_loader(tmp_path, manifest):
+    shipped = tmp_path / "installed" / "en-x-small"
+    shipped.mkdir(parents=True)
+    (shipped / "bundle.json").write_text(manifest)
+    assert model_paths(["es"]) == {"es": shipped}
+
+
 def test_directory_is_opened_once_for_all_its_languages(shouting, shouting_in_many):
     paths = {"es": shouting_in_many, "de": shouting, "fr": shouting_in_many}
     opened = open_translators(paths)
