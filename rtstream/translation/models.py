@@ -51,8 +51,8 @@ def _default_for(languages: Sequence[str]) -> Path:
     has = f"{model} knows {', '.join(known or ())}" if model else "rtstream's own is not installed"
     raise TranslationError(
         f"no model translates into {', '.join(missing)}: {has}; convert one of OPUS-MT or NLLB for CTranslate2 and "
-        f"name its directory (translation.models.{missing[0]} in the settings, --translation-model {missing[0]}=DIRECTORY), "
-        f"or one for all languages in ${VARIABLE}"
+        f"name its directory (translation.models.{missing[0]} in the settings, "
+        f"--translation-model {missing[0]}=DIRECTORY), or one for all languages in ${VARIABLE}"
     )
 
 
