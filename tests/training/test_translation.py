@@ -1,5 +1,7 @@
 """A translation model is trained by the same loop: resumable to the last bit, and able to learn."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,6 +55,7 @@ def test_resumed_run_equals_one_that_was_not_stopped(texts, tmp_path, precision)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++, with which torch compiles, is not installed")
 def test_compiled_steps_learn_the_same(texts, tmp_path):
     plain, compiled = (make(make_recipe(compile=flag), texts, tmp_path / str(flag)) for flag in (False, True))
     for one, other in zip(run(plain), run(compiled), strict=True):
