@@ -103,6 +103,9 @@ class Translation(Section):
     )
     models: dict[Language, Path] = Field({}, description="directories of models for single languages, by language")
     threads: int = Field(1, ge=1, le=64, description="threads that compute one translation (CTranslate2)")
+    beam: int = Field(
+        1, ge=1, le=4, description="hypotheses weighed side by side (rtstream's own models); more take longer"
+    )
     partials: bool = Field(default=True, description="translate what is being spoken, not finals alone")
     mask: int = Field(3, ge=0, le=100, description="last words of a partial's translation that are not shown yet")
     keep: Literal["nothing", "partials", "all"] = Field(

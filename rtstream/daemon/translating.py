@@ -24,7 +24,7 @@ def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -
         return None
 
     def load() -> list[Stabilizer]:
-        translators = open_translators(paths, threads=settings.threads)
+        translators = open_translators(paths, threads=settings.threads, beam=settings.beam)
         return [
             Stabilizer(translator, language, stabilizer_config(settings))
             for language, translator in translators.items()

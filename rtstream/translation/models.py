@@ -73,23 +73,26 @@ def default_model() -> Path | None:
     return shipped[0] if shipped else None
 
 
-def open_translators(paths: Mapping[str, Path], *, threads: int = 1) -> dict[str, Translator]:
-    """Load the models, each directory once, for their languages. Raises TranslationError."""
+def open_translators(paths: Mapping[str, Path], *, threads: int = 1, beam: int = 1) -> dict[str, Translator]:
+    """Load the models, each directory once, for their languages; ``beam`` as below. Raises TranslationError."""
     opened: dict[str, Translator] = {}
     for path in dict.fromkeys(paths.values()):
         languages = [language for language, its in paths.items() if its == path]
-        translator = open_translator(path, languages, threads=threads)
+        translator = open_translator(path, languages, threads=threads, beam=beam)
         opened |= dict.fromkeys(languages, translator)
     return {language: opened[language] for language in paths}
 
 
-def open_translator(directory: Path, languages: Sequence[str], *, threads: int = 1) -> Translator:
-    """Load the model in a directory, whichever it is. Raises TranslationError, also for languages it does not know."""
+def open_translator(directory: Path, languages: Sequence[str], *, threads: int = 1, beam: int = 1) -> Translator:
+    """Load the model in a directory, whichever it is; ``beam`` is for one of rtstream's own.
+
+    Raises TranslationError, also for languages that it does not know.
+    """
     if model_kind(directory) == "ctranslate2":
         return CTranslate2Translator.open(directory, languages, threads=threads)
     from rtstream.translation.built_in import BuiltInTranslator  # noqa: PLC0415 - torch, which others do without
 
-    translator = BuiltInTranslator.open(directory)
+    translator = BuiltInTranslator.open(directory, beam=beam)
     for language in languages:
         if language not in translator.languages:
             known = ", ".join(translator.languages)

@@ -79,7 +79,8 @@ def test_model_of_rtstreams_own_is_opened_for_the_languages_that_it_knows(tmp_pa
     trainer = make_translation_trainer(make_recipe(), directory=tmp_path / "run", texts=[tmp_path / "texts"])
     pieces = PieceTokenizer.load(tmp_path / "run" / PIECES)
     save_text_bundle(tmp_path / "bundle", "random", trainer.model, pieces, "card")
-    translator = open_translators({"es": tmp_path / "bundle"})["es"]
+    translator = open_translators({"es": tmp_path / "bundle"}, beam=2)["es"]
+    assert translator.beam == 2
     stabilizer = Stabilizer(translator, "es", StabilizerConfig(mask=0))
     shown = ""
     for count in range(1, 6):  # nothing was learnt, but what was shown stays
