@@ -211,7 +211,7 @@ class EncoderLayer(nn.Module):
         """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
         branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
         x = x + self.drop(branch if self.attention_scale is None else branch * self.attention_scale)
-        if self.training:
+        if self.training or x.shape[-2] <= ROWS:
             return self.feed_forward(x, group)
         return torch.cat([self.feed_forward(rows, group) for rows in x.split(ROWS, dim=-2)], dim=-2)
 

@@ -264,7 +264,7 @@ class Loop(ABC):
 def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
     """Give each parameter the mean of its gradients in ``world`` processes, all of which must call this.
 
-    In one message: hundreds of small ones take as long as a third of a step.
+    One that has none here counts as zero. In one message: hundreds of small ones take as long as a third of a step.
     """
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     whole = torch.cat([gradient.flatten() for gradient in gradients])

@@ -112,7 +112,7 @@ def token_losses(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Ten
     plain = -found.mean()
     total = (1.0 - smoothing) * plain - smoothing * scores.mean()
     right = (found >= scores.amax(dim=-1)).float().mean()  # argmax takes four times as long
-    return total, plain.detach(), right.detach()
+    return total, plain.detach(), right
 
 
 class Steps(NamedTuple):

@@ -45,8 +45,8 @@ def _default_for(languages: Sequence[str]) -> Path:
     """The default model, which must know the languages, as far as can be told without loading it."""
     model = default_model()
     known = [] if model is None else manifest_languages(model)
-    missing = languages if known is None else [language for language in languages if language not in known]
-    if model is not None and (known is None or not missing):
+    missing = [language for language in languages if known is not None and language not in known]
+    if model is not None and not missing:
         return model
     has = f"{model} knows {', '.join(known or ())}" if model else "rtstream's own is not installed"
     raise TranslationError(
