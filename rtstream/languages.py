@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 UNSPACED = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
 """Languages that are written without spaces between words."""
@@ -26,6 +26,11 @@ def canonical(tag: str) -> str:
 def within(tag: str, wanted: str) -> bool:
     """Whether a canonical tag is ``wanted`` or more exact than it, as ``pt-BR`` is for ``pt`` (RFC 4647, 3.3.1)."""
     return tag == wanted or tag.startswith(f"{wanted}-")
+
+
+def known_as(tag: str, known: Collection[str]) -> str | None:
+    """The one of ``known`` canonical tags that a canonical tag is or is more exact than; None if there is none."""
+    return tag if tag in known else next((wanted for wanted in known if within(tag, wanted)), None)
 
 
 def split_words(text: str, language: str) -> list[str]:

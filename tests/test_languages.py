@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.languages import canonical, join_words, split_words, within
+from rtstream.languages import canonical, join_words, known_as, split_words, within
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_words_make_the_text_again(text, language):
 def test_chinese_is_counted_in_characters():
     assert split_words("你好 吗", "zh-Hans") == ["你", "好", "吗"]
     assert split_words("a b", "es") == ["a", "b"]
+
+
+def test_language_is_known_as_itself_or_as_what_it_is_a_region_of():
+    assert known_as("pt-BR", ["pt", "pt-BR"]) == "pt-BR"
+    assert known_as("pt-BR", ["es", "pt"]) == "pt"
+    assert known_as("pt", ["pt-BR"]) is None

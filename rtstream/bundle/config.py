@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtstream.errors import BundleError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig, StackConfig
 from rtstream.nn.model import ModelConfig
+
+if TYPE_CHECKING:
+    from rtstream.nn.text_model import SpeechInputConfig
 
 ADDED: dict[str, Any] = {"whole": False, "whole_rank": 0}
 """Sizes that models made before they were thought of have had all along."""
@@ -67,7 +70,7 @@ def table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
     return dict(data)
 
 
-def section(cls: type[StackConfig | DecoderConfig], name: str, data: object) -> dict[str, Any]:
+def section(cls: type[StackConfig | DecoderConfig | SpeechInputConfig], name: str, data: object) -> dict[str, Any]:
     """The fields of a part's sizes. Raises BundleError naming the key that is missing, unknown or of another type."""
     known = {field.name for field in fields(cls)}
     added = {key: value for key, value in ADDED.items() if key in known}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rtstream.nn.text_model import TextModel, TextModelConfig
 
 FORMAT = "rtstream-translation"
-VERSION = 2
+VERSION = 3
 PIECES = "sentencepiece.model"
 
 

@@ -70,7 +70,7 @@ otherwise, and its seeds where they are not the plan's. See the shipped ones.
 def command(
     plan: str,
     *,
-    data: Path,
+    data: tuple[Path, ...],
     texts: tuple[Path, ...],
     teacher: Path,
     start: Path | None,
@@ -106,7 +106,7 @@ def command(
         torch.set_num_threads(threads)
     places = Places(
         runs=runs,
-        audio=data.expanduser(),
+        audio=tuple(folder.expanduser() for folder in data),
         texts=texts[0].expanduser(),
         teacher=teacher.expanduser(),
         taught=(CACHE / "taught").expanduser(),

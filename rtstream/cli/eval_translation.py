@@ -12,7 +12,7 @@ import click
 from rtstream.cli.translating import translate_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rtstream.training.pairs import References
     from rtstream.translation.translator import Translator
@@ -23,10 +23,12 @@ Examples:
   rtstream eval-translation models/en-x-small --translate es,de --data ~/pairs
   rtstream eval-translation models/en-x-small --translate es --data ~/pairs --plot lag.png
   rtstream eval-translation models/en-x-small --translate es --data ~/pairs --whole --json
+  rtstream eval-translation models/en-x-small --translate es --speech ~/clips
 
 A language's set is the file pairs-en-LANGUAGE.dev.tsv.gz: english, a JSON list of
 references and the source, parted by tabs. MODEL is a directory of rtstream's own model or
-of one for CTranslate2, or a training run: then its averaged weights, not quantized.
+of one for CTranslate2, or a training run: then its averaged weights, not quantized. The
+rows of a shard's index have translations: {"es": ["...", ...], ...}.
 """
 
 
@@ -57,6 +59,15 @@ of one for CTranslate2, or a training run: then its averaged weights, not quanti
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG of quality and stability against latency.")
 @click.option("--whole", is_flag=True, help="Score whole sentences instead: clean, spoken and misheard English.")
 @click.option(
+    "--speech",
+    type=click.Path(path_type=Path),
+    metavar="SHARD",
+    help="Score recordings instead, SHARD.tar with SHARD.jsonl: by way of the transcript, and without it.",
+)
+@click.option(
+    "--recognizer", type=click.Path(path_type=Path), help="With --speech: bundle that recognises.  [default: as replay]"
+)
+@click.option(
     "--input",
     "kinds",
     type=click.Choice(INPUTS),
@@ -78,6 +89,8 @@ def command(  # noqa: PLR0917  # click passes by name
     languages: tuple[str, ...],
     data: Path,
     limit: int | None,
+    speech: Path | None,
+    recognizer: Path | None,
     masks: Sequence[int],
     keeps: Sequence[Any],
     join: int,
@@ -92,7 +105,12 @@ def command(  # noqa: PLR0917  # click passes by name
     whole: bool,
     as_json: bool,
 ) -> None:
-    """Measure what MODEL makes of text sets: partial by partial, as if they were spoken, or whole."""
+    """Measure what MODEL makes of text sets: partial by partial, as if they were spoken, or whole; or of recordings."""
+    if speech is not None:
+        translators = _open(model.expanduser(), languages, beam=beam, engine=engine, threads=threads)
+        _speech(translators, speech.expanduser(), recognizer, limit, examples, threads=threads, as_json=as_json)
+        return
+
     from rtstream.training.pairs import read_references  # noqa: PLC0415 - torch and more, which --help does without
     from rtstream.training.streaming import join_sentences  # noqa: PLC0415
 
@@ -158,13 +176,43 @@ def _whole(
 
     from rtstream.cli.text_scores import text_scores, text_table  # noqa: PLC0415
 
-    rows = []
-    for row in text_scores(translators, sentences, kinds, error_rate, examples):
-        rows.append(row)
+    rows = _told(text_scores(translators, sentences, kinds, error_rate, examples), as_json=as_json)
+    if not as_json:
+        Console().print(text_table(rows))
+
+
+def _speech(
+    translators: Mapping[str, Translator],
+    shard: Path,
+    recognizer: Path | None,
+    limit: int | None,
+    examples: int,
+    *,
+    threads: int,
+    as_json: bool,
+) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from rtstream.cli.options import RecognizerOptions  # noqa: PLC0415
+    from rtstream.cli.text_scores import speech_scores, speech_table  # noqa: PLC0415
+    from rtstream.training.data import load_shard  # noqa: PLC0415
+    from rtstream.training.evaluate_spoken import hear  # noqa: PLC0415
+
+    clips = [clip for clip in load_shard(shard) if clip.translations.keys() & translators.keys()][:limit]
+    loaded = RecognizerOptions(recognizer, threads=threads).load(partials=False)
+    rows = _told(speech_scores(translators, list(hear(loaded, clips)), examples), as_json=as_json)
+    if not as_json:
+        Console().print(speech_table(rows))
+
+
+def _told(rows: Iterable[dict[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:
+    """The rows, each written as it comes: as JSON, or its examples."""
+    told = []
+    for row in rows:
+        told.append(row)
         if as_json:
             click.echo(json.dumps(row, ensure_ascii=False))
             continue
         for english, translation, *references in row.get("examples", ()):
             click.echo("\t".join([row["language"], row["input"], english, translation, " | ".join(references)]))
-    if not as_json:
-        Console().print(text_table(rows))
+    return told

@@ -17,17 +17,18 @@ from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.formats.writer import EventWriter
 from rtstream.recognizer.pipeline import Pipeline
-from rtstream.translation.stabilizer import Stabilizer
 from rtstream.vad.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from torch import Tensor
+
     from rtstream.cli.options import RecognizerOptions
     from rtstream.cli.translating import TranslationOptions
     from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
-    from rtstream.translation.translator import Translator
+    from rtstream.translation.stabilizer import Stabilizer
 
 BLOCK_SECONDS = 0.1
 REALTIME_BLOCK_SECONDS = 0.02
@@ -50,7 +51,8 @@ class Replay:
     ) -> None:
         self._options = options
         self._translation = translation
-        self._translators: dict[str, Translator] = {}
+        self._stabilizers: Callable[[], list[Stabilizer]] = list
+        self._states: dict[int, Tensor] = {}  # of the segment whose final comes next
         self._format = format_
         self._words = words
         self._partials = partials
@@ -77,11 +79,12 @@ class Replay:
             )
             if self._translation.languages:
                 self._line.show("loading the translation model ...")
-                self._translators = self._translation.load(threads=self._options.threads)
+                self._stabilizers = self._translation.load(threads=self._options.threads)
             self._line.show("")
 
             def new_pipeline() -> Pipeline:
-                return Pipeline(recognizer, Segmenter(new_gate()))
+                tell = self._states.__setitem__ if self._translation.direct else None
+                return Pipeline(recognizer, Segmenter(new_gate()), tell)
 
             good = [self._transcribe(new_pipeline, file, several=len(files) > 1) for file in files]
             return all(good)
@@ -104,7 +107,7 @@ class Replay:
         """Write what is recognised. Raises AudioError as :meth:`_events` does."""
         name = None if file is None else os.fsencode(file).decode(errors="backslashreplace")
         writer = EventWriter(self._format, words=self._words, file=name, languages=self._translation.languages)
-        stabilizers = [Stabilizer(translator, language) for language, translator in self._translators.items()]
+        stabilizers = self._stabilizers()
         live = LiveText()
         self._line.begin(audio.duration)
         self._write(writer.begin())
@@ -118,8 +121,9 @@ class Replay:
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
         """The translations of an event; those of partials only where somebody sees them."""
         if isinstance(event, Final) or self._shows_partials:
+            states = self._states.pop(event.segment, None) if isinstance(event, Final) else None
             for stabilizer in stabilizers:
-                if (translation := stabilizer.translate(event)) is not None:
+                if (translation := stabilizer.translate(event, states)) is not None:
                     yield translation
 
     def _events(self, pipeline: Pipeline, audio: AudioFile) -> Iterator[Event]:

@@ -6,6 +6,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
+from rtstream.errors import TranslationError
+from rtstream.training.evaluate_spoken import in_language, ways
 from rtstream.training.evaluate_translation import inputs, score, tokens_per_second
 from rtstream.translation.built_in import BuiltInTranslator
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from rtstream.training.evaluate_spoken import Spoken
+    from rtstream.training.evaluate_translation import TranslationScore
     from rtstream.training.pairs import References
     from rtstream.translation.translator import Translator
 
@@ -29,6 +33,10 @@ COLUMNS = {
 CAPTION = (
     "clean: English as written; spoken: in lower case, without punctuation, numbers in words; misheard: that with "
     "words in error. BLEU (13a) and chrF: sacreBLEU's. tokens/s: target pieces a CPU second, a sentence at a time."
+)
+SPEECH_CAPTION = (
+    "reference: the text that was read; cascade: what was recognised; direct: speech itself, no text between. BLEU "
+    "(13a) and chrF: sacreBLEU's."
 )
 SPEED_SENTENCES = 100
 """Of each language, by which speed is measured."""
@@ -51,23 +59,52 @@ def text_scores(
         for kind in kinds:
             english = inputs(rows, kind, error_rate)
             found = score(rows, _translated(translator, language, english))
-            figures = {
-                "language": language,
-                "input": kind,
-                "sentences": len(rows),
-                "bleu": round(found.bleu, 2),
-                "chrf": round(found.chrf, 2),
-                "tokens_per_second": speed,
-            }
-            if examples:
-                chosen = sorted(random.Random(0).sample(range(len(rows)), min(examples, len(rows))))
-                figures["examples"] = [[english[i], found.translations[i], *rows[i].translations] for i in chosen]
-            yield figures
+            figures = {"language": language, "input": kind, **_figures(found), "tokens_per_second": speed}
+            yield figures | _examples(rows, english, found.translations, examples)
+
+
+def speech_scores(
+    translators: Mapping[str, Translator], spoken: Sequence[Spoken], examples: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Scores of each language on the clips that people translated into it, a row for each way to do so.
+
+    Raises TranslationError where there is no such clip, or a text cannot be translated.
+    """
+    for language, translator in translators.items():
+        clips = in_language(spoken, language)
+        if not clips:
+            raise TranslationError(f"no clip has translations into {language}: choose another shard, or language")
+        rows = [each.references(language) for each in clips]
+        heard = [" ".join(final.text for final, _ in each.finals) for each in clips]
+        speech = translator if isinstance(translator, BuiltInTranslator) and translator.hears else None
+        for name, translate in ways(translator, speech, language).items():
+            found = score(rows, [translate(each) for each in clips])
+            yield {"language": language, "input": name, **_figures(found)} | _examples(
+                rows, heard, found.translations, examples
+            )
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Rows as a table for the terminal."""
     return score_table(rows, COLUMNS, {"language", "input"}, CAPTION)
+
+
+def speech_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of speech as a table for the terminal."""
+    columns = {key: heading for key, heading in COLUMNS.items() if key != "tokens_per_second"}
+    return score_table(rows, columns, {"language", "input"}, SPEECH_CAPTION)
+
+
+def _figures(found: TranslationScore) -> dict[str, Any]:
+    return {"sentences": found.sentences, "bleu": round(found.bleu, 2), "chrf": round(found.chrf, 2)}
+
+
+def _examples(
+    rows: Sequence[References], english: Sequence[str], translations: Sequence[str], count: int
+) -> dict[str, Any]:
+    """Some of what was translated, drawn by a fixed seed."""
+    chosen = sorted(random.Random(0).sample(range(len(rows)), min(count, len(rows))))
+    return {"examples": [[english[i], translations[i], *rows[i].translations] for i in chosen]} if count else {}
 
 
 def _translated(translator: Translator, language: str, english: Sequence[str]) -> list[str]:

@@ -24,9 +24,11 @@ RUN_OPTIONS = (
     click.option(
         "--data",
         type=click.Path(path_type=Path),
-        default=SHARED / "audio",
+        multiple=True,
+        default=(SHARED / "audio", CACHE / "audio"),
         show_default=True,
-        help="Directory of the shards that the recipe names, each a .tar and a .jsonl.",
+        help="Directory of the shards that the recipe names, each a .tar and a .jsonl; may be given more than once, "
+        "the first that has a shard counts.",
     ),
     click.option(
         "--texts",
@@ -85,7 +87,7 @@ Examples:
 def command(
     recipe: str,
     *,
-    data: Path,
+    data: tuple[Path, ...],
     texts: tuple[Path, ...],
     teacher: Path,
     start: Path | None,
@@ -107,6 +109,8 @@ def command(
     from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.run import load_start, make_shallow_trainer, make_trainer  # noqa: PLC0415
+    from rtstream.training.spoken import make_spoken_trainer  # noqa: PLC0415
+    from rtstream.training.spoken_recipe import SpokenRecipe  # noqa: PLC0415
     from rtstream.training.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
     from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
 
@@ -125,6 +129,7 @@ def command(
     console = Console(stderr=True, quiet=rank > 0)
     folders = [folder.expanduser() for folder in texts]
     trainer: Loop
+    shards = [folder.expanduser() for folder in data]
     if isinstance(loaded, TranslationRecipe):
         console.print(f"{loaded.name}: reading pairs", highlight=False)
         trainer = make_translation_trainer(
@@ -135,6 +140,20 @@ def command(
             rank=rank,
             world=world,
         )
+    elif isinstance(loaded, SpokenRecipe):
+        console.print(f"{loaded.name}: reading teacher and data", highlight=False)
+        with console.status("") as status:
+            trainer = make_spoken_trainer(
+                loaded,
+                directory=directory,
+                audio=shards,
+                teacher_directory=teacher.expanduser(),
+                taught=(CACHE / "taught").expanduser(),
+                start=None if start is None else load_translation_start(start.expanduser()),
+                rank=rank,
+                world=world,
+                report=lambda shard, done, total: status.update(f"{shard}: {done} of {total} clips"),
+            )
     else:
         console.print(f"{loaded.name}: reading teacher and data", highlight=False)
         with console.status("") as status:
@@ -142,7 +161,7 @@ def command(
             trainer = (make_shallow_trainer if loaded.decoder.layers else whole)(
                 loaded,
                 directory=directory,
-                audio=data.expanduser(),
+                audio=shards,
                 teacher_directory=teacher.expanduser(),
                 taught=(CACHE / "taught").expanduser(),
                 start=None if start is None else load_start(start.expanduser()),

@@ -14,7 +14,7 @@ from rtstream.languages import canonical
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rtstream.translation.translator import Translator
+    from rtstream.translation.stabilizer import Stabilizer
 
 
 def read_languages(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -39,17 +39,33 @@ def translate_option(help_: str, *, required: bool = False) -> Callable[[Callabl
 
 @dataclass(frozen=True, slots=True)
 class TranslationOptions:
-    """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones."""
+    """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones.
+
+    ``direct``: languages whose finals are translated from speech. ``beam``: of rtstream's own models.
+    """
 
     languages: tuple[str, ...]
     model: Path | None
     models: Mapping[str, Path]
+    direct: tuple[str, ...] = ()
+    beam: int = 1
 
-    def load(self, *, threads: int = 1) -> dict[str, Translator]:
-        """The model for each of the languages. Raises TranslationError."""
-        from rtstream.translation.models import model_paths, open_translators  # noqa: PLC0415 - not for --help
+    def load(self, *, threads: int = 1) -> Callable[[], list[Stabilizer]]:
+        """What makes a stabilizer for each of the languages, of models that are loaded now. Raises TranslationError."""
+        from rtstream.translation.models import (  # noqa: PLC0415 - not for --help
+            model_paths,
+            open_translators,
+            speech_translator,
+        )
+        from rtstream.translation.stabilizer import Stabilizer  # noqa: PLC0415
 
-        return open_translators(model_paths(self.languages, self.model, self.models), threads=threads)
+        paths = model_paths(self.languages, self.model, self.models)
+        translators = open_translators(paths, threads=threads, beam=self.beam)
+        direct = {language: speech_translator(paths[language], translators[language]) for language in self.direct}
+        return lambda: [
+            Stabilizer(translator, language, speech=direct.get(language))
+            for language, translator in translators.items()
+        ]
 
 
 def translation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,11 +80,27 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Model that translates, into one language or into all; may be given several times.  "
         "[default: $RTSTREAM_TRANSLATION_MODEL, or the shipped model]",
     )
+    @click.option(
+        "--direct",
+        callback=read_languages,
+        default="",
+        metavar="LANGUAGES",
+        help="Of them those whose finals are translated from speech itself, not from the transcript.",
+    )
+    @click.option(
+        "--translation-beam",
+        type=click.IntRange(1, 4),
+        default=1,
+        show_default=True,
+        help="Hypotheses weighed side by side (rtstream's own models); more take longer.",
+    )
     @wraps(command)
     def with_options(
         *args: Any,  # noqa: ANN401 - what click passes
         languages: tuple[str, ...],
         given: tuple[str, ...],
+        direct: tuple[str, ...],
+        translation_beam: int,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         model, models = None, {}
@@ -83,6 +115,9 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
                 raise click.UsageError(f"--translation-model {text}: {error}") from None
         if given and not languages:
             raise click.UsageError("--translation-model is of no use without --translate")
-        command(*args, translation=TranslationOptions(languages, model, models), **kwargs)
+        if extra := [language for language in direct if language not in languages]:
+            raise click.UsageError(f"--direct: {', '.join(extra)} is not among the languages of --translate")
+        options = TranslationOptions(languages, model, models, direct, translation_beam)
+        command(*args, translation=options, **kwargs)
 
     return with_options

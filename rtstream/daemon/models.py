@@ -17,6 +17,7 @@ from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 if TYPE_CHECKING:
     from rtstream.config import Recognition
     from rtstream.recognizer.phrases import Phrase
+    from rtstream.recognizer.session import ToldStates
 
 
 class LoadedModel:
@@ -50,9 +51,9 @@ class LoadedModel:
         """How much audio is recognised at a time."""
         return recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND
 
-    def pipeline(self, recognizer: Recognizer, segments: Segments) -> Pipeline:
+    def pipeline(self, recognizer: Recognizer, segments: Segments, tell_states: ToldStates | None = None) -> Pipeline:
         """A stream from its beginning."""
-        return Pipeline(recognizer, segments)
+        return Pipeline(recognizer, segments, tell_states)
 
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool

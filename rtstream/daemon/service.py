@@ -109,11 +109,13 @@ class Service:
     def listen(self, model: LoadedModel) -> None:
         """Begin to recognise: the source's audio and that of clients."""
         recognizer = model.own(phrases(self.config.recognition))
+        translation = self._translation = start_translation(self.config, self.publish)
+        tell = translation.tell_states if translation is not None and self.config.translation.direct else None
 
         def make_pipeline() -> Pipeline:
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
-            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter)
+            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter, tell)
             return self._pipeline
 
         self._channel = Channel(
@@ -126,7 +128,6 @@ class Service:
         self.listener = Listener(self._source, self._channel, self.publish)
         self.progress = Progress(self._source, self.engine)
         self._model = model
-        self._translation = start_translation(self.config, self.publish)
         self.phase = "ready"
         self.listener.start()
 

@@ -12,7 +12,7 @@ from rtstream.errors import ConfigError, TranslationError
 from rtstream.recognizer.phrases import Phrase, parse_phrases
 from rtstream.rpc.security import Address, ServerTls
 from rtstream.rpc.server import ServerConfig
-from rtstream.translation.models import model_paths
+from rtstream.translation.models import manifest_hears, model_paths
 from rtstream.translation.stabilizer import StabilizerConfig
 from rtstream.vad.open_gates import open_gates
 from rtstream.vad.segmenter import SegmenterConfig
@@ -28,7 +28,7 @@ def check_settings(config: Config) -> None:
     parse_source(config.audio.source)
     segmenter_config(config.vad)
     server_config(config.server)
-    translation_models(config.translation)
+    check_direct(config.translation)
     phrases(config.recognition)
 
 
@@ -104,6 +104,16 @@ def translation_models(translation: Translation) -> dict[str, Path]:
         return model_paths(translation.languages, translation.model, translation.models)
     except TranslationError as error:
         raise ConfigError(f"translation.languages: {error}") from None
+
+
+def check_direct(translation: Translation) -> None:
+    """Raise ConfigError as ``translation_models`` does, and for languages that cannot be translated from speech."""
+    models = translation_models(translation)
+    for language in translation.direct:
+        if language not in models:
+            raise ConfigError(f"translation.direct: {language} is none of translation.languages")
+        if not manifest_hears(models[language]):
+            raise ConfigError(f"translation.direct: {models[language]} translates text alone: leave {language} out")
 
 
 def stabilizer_config(translation: Translation) -> StabilizerConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.daemon.settings import stabilizer_config, translation_models
-from rtstream.translation.models import open_translators
+from rtstream.translation.models import open_translators, speech_translator
 from rtstream.translation.stabilizer import Stabilizer
 from rtstream.translation.worker import TranslationWorker
 
@@ -25,8 +25,9 @@ def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -
 
     def load() -> list[Stabilizer]:
         translators = open_translators(paths, threads=settings.threads, beam=settings.beam)
+        direct = {language: speech_translator(paths[language], translators[language]) for language in settings.direct}
         return [
-            Stabilizer(translator, language, stabilizer_config(settings))
+            Stabilizer(translator, language, stabilizer_config(settings), speech=direct.get(language))
             for language, translator in translators.items()
         ]
 

@@ -21,16 +21,17 @@ from rtstream.nn.quantized import SCALE
 if TYPE_CHECKING:
     from rtstream.nn.decoder import DecoderConfig
     from rtstream.nn.encoder import StackConfig
-    from rtstream.nn.text_model import TextModelConfig
+    from rtstream.nn.text_model import SpeechInputConfig, TextModelConfig
 
 FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
-CTC, DECODER, EMBEDDINGS = "CTC", "decoder", "embeddings"
+CTC, DECODER, EMBEDDINGS, SPEECH = "CTC", "decoder", "embeddings", "speech input"
 CTC_HIDDEN = 256
 KERNEL = 3
 STARTS = {
     "decoder.embedding": EMBEDDINGS,
     "decoder.": DECODER,
     "ctc.": CTC,
+    "speech.": SPEECH,
     "encoder.conv": CONVOLUTIONS,
     "encoder.groups.": FULL_RANK,
 }
@@ -106,6 +107,10 @@ def model_parameters(config: ModelConfig | TextModelConfig) -> dict[str, int]:
     parts = encoder_parameters(config.encoder)
     if isinstance(config, ModelConfig):
         parts[CTC] = _sum(_ctc_matrices(config)) + CTC_HIDDEN + 1 + len(config.letters)
+    elif config.speech is not None:
+        matrices = _speech_matrices(config.encoder, config.speech)
+        ways_in = _sum(matrices) + sum(outputs for outputs, _ in matrices) + 2 * config.speech.inputs
+        parts[SPEECH] = ways_in + sum(count for part, count in parts.items() if part != FULL_RANK)
     return parts | {
         DECODER: _sum(_decoder_matrices(config.decoder)) + _decoder_rest(config.decoder),
         EMBEDDINGS: config.decoder.vocabulary * config.decoder.d_model,
@@ -134,9 +139,15 @@ def model_bytes_int8(config: ModelConfig | TextModelConfig) -> dict[str, int]:
     parts = model_parameters(config)
     table = [(config.decoder.vocabulary, config.decoder.d_model)]
     matrices = {DECODER: _decoder_matrices(config.decoder), EMBEDDINGS: table}
+    held = encoder_bytes_int8(config.encoder)
     if isinstance(config, ModelConfig):
         matrices[CTC] = _ctc_matrices(config)
-    held = encoder_bytes_int8(config.encoder)
+    elif config.speech is not None:
+        own = sum(count for part, count in held.items() if part != FULL_RANK)
+        ways_in = _speech_matrices(config.encoder, config.speech)
+        outputs = sum(count for count, _ in ways_in)
+        # Bias and scale of each output, the norm of what comes in.
+        held[SPEECH] = own + INT8 * _sum(ways_in) + FLOAT32 * 2 * (outputs + config.speech.inputs)
     for part, shapes in matrices.items():
         packed = _sum(shapes)
         scales = sum(outputs for outputs, _ in shapes)
@@ -160,6 +171,12 @@ def _sum(shapes: list[tuple[int, int]]) -> int:
 
 def _ctc_matrices(config: ModelConfig) -> list[tuple[int, int]]:
     return [(CTC_HIDDEN, config.encoder.d_model), (1 + len(config.letters), CTC_HIDDEN)]
+
+
+def _speech_matrices(layers: StackConfig, config: SpeechInputConfig) -> list[tuple[int, int]]:
+    """Those of the states' way in."""
+    d = layers.d_model
+    return [(2 * d, config.stack * config.inputs), (d, 2 * d)]
 
 
 def _decoder_matrices(config: DecoderConfig) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rtstream.events import AudioBlock, Event
     from rtstream.recognizer.recognizer import Recognizer
-    from rtstream.recognizer.session import StageTimes
+    from rtstream.recognizer.session import StageTimes, ToldStates
 
 LOOK_AHEAD = N_FFT // 2
 """Samples behind a chunk that its last state needs: the convolutions look one mel frame ahead, centred at its end."""
@@ -47,12 +47,15 @@ class Pipeline:
     """One stream of audio being recognised; what replay, evaluation and the daemon run. Not shared between threads.
 
     The events depend on the audio alone, not on how it is cut into blocks. Memory does not grow with the stream.
-    ``segmenter`` is taken over; by default it is webrtcvad's with its own settings.
+    ``segmenter`` is taken over; by default it is webrtcvad's with its own settings. ``tell_states`` gets the states of
+    each segment that has a final, just before it, where the recognizer encodes segments once more.
     """
 
-    def __init__(self, recognizer: Recognizer, segmenter: Segments | None = None) -> None:
+    def __init__(
+        self, recognizer: Recognizer, segmenter: Segments | None = None, tell_states: ToldStates | None = None
+    ) -> None:
         self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
-        self._session = RecognizerSession(recognizer)
+        self._session = RecognizerSession(recognizer, tell_states)
         self._pieces = _Pieces(recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -51,6 +52,10 @@ class StageTimes:
         self.seconds[stage] += time.thread_time() - start
 
 
+ToldStates = Callable[[int, "Tensor"], None]
+"""Told a segment's number and its states (n, d_model) with full context, before its final is given."""
+
+
 class _OpenSegment:
     """What is known of the segment that is being spoken."""
 
@@ -62,6 +67,7 @@ class _OpenSegment:
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
         self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state(room))
         self.features: list[Tensor] = []
+        self.states: Tensor | None = None  # of the whole, where somebody wants them
         self.committed: list[int] = []
         self.draft: list[int] = []  # what the decoder wrote after it
         self.text = ""
@@ -75,9 +81,10 @@ class _OpenSegment:
 class RecognizerSession:
     """Turns the segments of one stream into partials and finals. Not shared between threads."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, tell_states: ToldStates | None = None) -> None:
         self.recognizer = recognizer
         self.times = StageTimes()
+        self._tell_states = tell_states
         self._next = recognizer
         self._open: _OpenSegment | None = None
 
@@ -119,6 +126,8 @@ class RecognizerSession:
             if r.by_chunks and not segment.has_letters():  # noise: not worth encoding again
                 return []
             final = self._final(audio.segment, segment)
+            if final is not None and segment.states is not None and self._tell_states is not None:
+                self._tell_states(audio.segment, segment.states)
             return [final] if final is not None else []
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
         return [partial] if partial is not None else []
@@ -150,6 +159,8 @@ class RecognizerSession:
             padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
             states = r.encoder(padded[None], wanted=frames + SEEN_FRAMES)[0]
         segment.heard = self._hear(states, segment.heard, spoken=frames)
+        if self._tell_states is not None:
+            segment.states = states[:frames].clone()  # a view would keep its padding's too
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer

@@ -17,7 +17,7 @@ from rtstream.nn.quantized import choose_engine
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.training.ablation_plot import draw_ablation
 from rtstream.training.ablation_table import ablation_table
-from rtstream.training.data import load_shard
+from rtstream.training.data import find_shard
 from rtstream.training.evaluate import evaluate, spread
 from rtstream.training.loop import CHECKPOINT
 from rtstream.training.outcome import read_outcome, write_results, write_whole
@@ -40,12 +40,12 @@ CHUNK_MS = 640
 class Places:
     """Where a plan's runs are kept, each in a directory of its name, and what they need is found.
 
-    ``audio`` holds the shards, ``texts`` the vocabulary's files, ``taught`` what the teacher made of clips. ``start``:
-    a run, its checkpoint or a bundle, the teacher where it is None.
+    ``audio`` are the folders of the shards, ``texts`` is that of the vocabulary's files, ``taught`` that of what the
+    teacher made of clips. ``start``: a run, its checkpoint or a bundle, the teacher where it is None.
     """
 
     runs: Path
-    audio: Path
+    audio: tuple[Path, ...]
     texts: Path
     teacher: Path
     taught: Path
@@ -72,7 +72,7 @@ def conduct(plan: Plan, places: Places, viewer: Viewer, *, arms: Collection[str]
     call goes on. Raises TrainingError: at once where a set is missing; in the end, naming the runs that failed, when
     all others are done.
     """
-    sets = {name: load_shard(places.audio / name) for name in plan.sets}
+    sets = {name: find_shard(places.audio, name) for name in plan.sets}
     failures: dict[str, str] = {}
     first: Exception | None = None
     going = True
@@ -184,7 +184,7 @@ def _measure(
         chosen = spread(clips, asked)
         score = evaluate(recognizer, _told(chosen, f"{name}: {key}", viewer))
         if not score.words:
-            msg = f"{places.audio / key}: none of {len(chosen)} clips has a text to compare with"
+            msg = f"{key}: none of {len(chosen)} clips has a text to compare with"
             raise TrainingError(msg)
         setting = {"set": key, "asked": asked, "taken": len(chosen), "of": len(clips)}
         rows.append(setting | {"engine": loaded.engine, "chunk_ms": CHUNK_MS} | score.figures())

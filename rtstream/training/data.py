@@ -10,7 +10,7 @@ import io
 import itertools
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ class Clip:
     """One recording inside a shard; ``text`` is None where there is none to learn from.
 
     ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
-    whatever ``language``; ``label`` the index's too, such as the kind of a noise.
+    whatever ``language``; ``label`` the index's too, such as the kind of a noise, and ``translations`` by people, of
+    each language those that there are.
     """
 
     shard: Path
@@ -58,6 +59,7 @@ class Clip:
     reference: str = ""
     language: str = ENGLISH
     label: str = ""
+    translations: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -115,6 +117,7 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
                 reference=row.get("text") or "",
                 language=language,
                 label=row.get("label") or "",
+                translations={name: list(map(str, texts)) for name, texts in row.get("translations", {}).items()},
             )
             kinds.add(clip.kind)
             if kind is None or kind in {clip.language, clip.label}:
@@ -127,6 +130,15 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
         msg = f"{path}: no usable clip in the shard{of_kind}"
         raise TrainingError(msg)
     return clips
+
+
+def find_shard(folders: Sequence[Path], name: str) -> list[Clip]:
+    """``load_shard`` of the first of the folders that holds one of this name. Raises TrainingError where none does."""
+    for folder in folders:
+        if (folder / name).with_suffix(".jsonl").is_file():
+            return load_shard(folder / name)
+    msg = f"{name}: no shard (needs .tar and .jsonl) in {', '.join(map(str, folders))}"
+    raise TrainingError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
 from rtstream.training.schedule import Positive, Precision, Schedule, Share, Strict
+from rtstream.training.spoken_recipe import SpokenRecipe
 from rtstream.training.translation_recipe import TranslationRecipe
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -127,7 +128,7 @@ def find_recipe(name: str, *, plan: bool = False) -> Path:
     return Path(name)
 
 
-def load_recipe(path: Path) -> Recipe | TranslationRecipe:
+def load_recipe(path: Path) -> Recipe | TranslationRecipe | SpokenRecipe:
     """Read a recipe, of what its ``task`` says. Raises TrainingError naming the key, the value and what is allowed."""
     data = read_toml(path)
     if data.get("task") == ABLATION:
@@ -135,6 +136,8 @@ def load_recipe(path: Path) -> Recipe | TranslationRecipe:
         raise TrainingError(msg)
     if data.get("task") == "translation":
         return validated(TranslationRecipe, path, data)
+    if data.get("task") == "speech-translation":
+        return validated(SpokenRecipe, path, data)
     return validated(Recipe, path, data)
 
 

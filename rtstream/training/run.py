@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from rtstream.errors import TrainingError
 from rtstream.nn.model import SpeechModel
 from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.align import align_layers
-from rtstream.training.data import Batches, clean_clip, load_shard
+from rtstream.training.data import Batches, clean_clip, find_shard
 from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
@@ -35,7 +35,10 @@ from rtstream.training.vocabulary import cut_tokenizer, kept_ids
 from rtstream.training.whisper import load_whisper
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rtstream.nn.encoder import EncoderConfig
+    from rtstream.training.augment import Augment
     from rtstream.training.data import Clip
     from rtstream.training.recipe import Encoder, Recipe
     from rtstream.training.whisper import WhisperCheckpoint
@@ -111,7 +114,7 @@ def make_trainer(
     recipe: Recipe,
     *,
     directory: Path,
-    audio: Path,
+    audio: Sequence[Path],
     texts: Path,
     teacher_directory: Path,
     taught: Path,
@@ -122,10 +125,11 @@ def make_trainer(
 ) -> Trainer:
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
-    ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only. ``audio``
-    holds the shards and ``texts`` the vocabulary's files; ``taught`` keeps what the teacher makes of the clips, where
-    the recipe asks for it, and ``report`` is told how far that has come. ``rank`` and ``world`` are what
-    ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does not fit.
+    ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only. ``audio``:
+    folders of the shards, the first that has one counts; ``texts`` holds the vocabulary's files; ``taught`` keeps what
+    the teacher makes of the clips, where the recipe asks for it, and ``report`` is told how far that has come. ``rank``
+    and ``world`` are what ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does
+    not fit.
     """
     directory.mkdir(parents=True, exist_ok=True)
     resumed = (directory / CHECKPOINT).exists()
@@ -157,7 +161,7 @@ def make_shallow_trainer(
     recipe: Recipe,
     *,
     directory: Path,
-    audio: Path,
+    audio: Sequence[Path],
     teacher_directory: Path,
     taught: Path,
     start: tuple[SpeechModel, Tokenizer] | None,
@@ -187,7 +191,7 @@ def _batches(
     recipe: Recipe,
     tokenizer: Tokenizer,
     teacher: WhisperCheckpoint | None,
-    audio: Path,
+    audio: Sequence[Path],
     taught: Path,
     *,
     rank: int,
@@ -195,11 +199,11 @@ def _batches(
     report: TeachingReport,
 ) -> Batches:
     """The recipe's batches; of clips that the teacher is given, where the recipe says for how long."""
-    noise = load_shard(audio / recipe.noise)
-    sources = {name: load_shard(audio / name) for name in recipe.sources}
+    noise = find_shard(audio, recipe.noise)
+    sources = {name: find_shard(audio, name) for name in recipe.sources}
     if recipe.taught:
         assert teacher is not None
-        sources = _teach(recipe, sources, teacher, taught, report)
+        sources = teach_sources(recipe, sources, teacher, taught, report)
     return Batches(
         {name: (sources[name], weight) for name, weight in recipe.sources.items()},
         tokenizer,
@@ -236,9 +240,33 @@ def _begin(
     return mixed(model, whole, recipe.mix)
 
 
-def _teach(
-    recipe: Recipe,
-    sources: dict[str, list[Clip]],
+class TaughtRecipe(Protocol):
+    """What of a recipe says which clips the teacher is given, and how they are heard."""
+
+    @property
+    def taught(self) -> float:
+        """Hours of audio."""
+        ...
+
+    @property
+    def sources(self) -> Mapping[str, float]:
+        """Shards and their shares of it."""
+        ...
+
+    @property
+    def max_clip(self) -> float:
+        """Seconds; longer clips are left out."""
+        ...
+
+    @property
+    def augment(self) -> Augment:
+        """What is done to clips, the teacher's too."""
+        ...
+
+
+def teach_sources(
+    recipe: TaughtRecipe,
+    sources: Mapping[str, Sequence[Clip]],
     teacher: WhisperCheckpoint,
     directory: Path,
     report: TeachingReport,

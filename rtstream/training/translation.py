@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -31,11 +32,13 @@ from rtstream.training.text_data import TextBatches, shares
 from rtstream.translation.built_in import BuiltInTranslator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rtstream.training.text_data import Pair, TextBatch
     from rtstream.training.translation_recipe import Sizes, TranslationRecipe
+
+Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 
 SAMPLE_PAIRS = 30_000
 """Of each language, what pieces and mishearings are made of: more change nothing but the time it takes."""
@@ -123,15 +126,17 @@ class Steps(NamedTuple):
 
 
 def compiled(model: TextModel) -> Steps:
-    """The model's forward pass and ``token_losses``, compiled for batches of all sizes.
+    """The model's forward pass and ``token_losses``, compiled. Raises TrainingError where there is no compiler."""
+    return Steps(compile_step(model.forward), compile_step(token_losses))
 
-    Raises TrainingError where there is no compiler.
-    """
+
+def compile_step(function: Compiled) -> Compiled:
+    """The function compiled for batches of all sizes. Raises TrainingError where there is no C++ compiler."""
     name = os.environ.get("CXX", "g++")
     if shutil.which(name) is None:
         msg = f"compile = true needs a C++ compiler, and {name} is not there: install it, or set compile = false"
         raise TrainingError(msg)
-    return Steps(torch.compile(model.forward, dynamic=True), torch.compile(token_losses, dynamic=True))
+    return cast("Compiled", torch.compile(function, dynamic=True))
 
 
 def make_config(sizes: Sizes, vocabulary: int) -> TextModelConfig:

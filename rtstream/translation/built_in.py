@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from rtstream.bundle.pieces import END_ID, PAD_ID, UNKNOWN_ID
 from rtstream.bundle.text_bundle import load_text_bundle
 from rtstream.errors import BundleError, TranslationError
-from rtstream.translation.search import Rules, Task, forbidden, search
+from rtstream.languages import known_as
+from rtstream.translation.search import Rules, Task, forbidden, search, search_speech
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from rtstream.bundle.text_bundle import TextBundle
 
@@ -101,6 +104,31 @@ class BuiltInTranslator:
                 out[index] = self._pieces.decode(found, encoded[index][1])
         return out
 
+    @property
+    def hears(self) -> bool:
+        """Whether it can translate speech without a transcript, too."""
+        return self._model.speech is not None
+
+    def translate_speech(self, states: Tensor, language: str) -> str:
+        """Translate a segment of speech: (n, d_model) states of its recogniser, full context, 50 a second.
+
+        No state, no text. What is longer than the model has room for is left out. Raises TranslationError for a
+        language that is not known, and of a model that only translates text or has learnt other recognisers' states.
+        """
+        speech = self._model.config.speech
+        if speech is None:
+            raise TranslationError(f"{self.bundle.name} translates text alone: leave out the direct translation")
+        if states.shape[1] != speech.inputs:
+            raise TranslationError(
+                f"{self.bundle.name} reads states of {speech.inputs} numbers, the recogniser's have {states.shape[1]}: "
+                "leave out the direct translation, or use the recogniser that it was made for"
+            )
+        symbol = self._symbol(language)
+        states = states[: speech.stack * (self._model.config.decoder.max_tokens - 1)]
+        if not len(states):
+            return ""
+        return self._pieces.decode(search_speech(self._model, states, Task([symbol], [symbol]), self._rules, self.beam))
+
     def with_beam(self, beam: int) -> BuiltInTranslator:
         """The same weights with another beam. Raises TranslationError for one that is not from 1 to 4."""
         return BuiltInTranslator(self.bundle, beam=beam)
@@ -110,12 +138,11 @@ class BuiltInTranslator:
         return len(self._pieces.encode(text)[0]) + 1
 
     def _symbol(self, language: str) -> int:
-        try:
-            return self._pieces.languages[language]
-        except KeyError:
-            known = ", ".join(self.languages)
-            msg = f"this model does not know '{language}'; it knows {known}"
-            raise TranslationError(msg) from None
+        name = known_as(language, self.languages)
+        if name is None:
+            msg = f"this model does not know '{language}'; it knows {', '.join(self.languages)}"
+            raise TranslationError(msg)
+        return self._pieces.languages[name]
 
     def _joined(self, before: str, found: Sequence[int], runs: Sequence[str]) -> str:
         text = self._pieces.decode(found, runs)

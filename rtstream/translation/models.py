@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import rtstream
 from rtstream.errors import TranslationError
+from rtstream.languages import known_as
 from rtstream.translation.ctranslate2 import MODEL, CTranslate2Translator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rtstream.translation.translator import Translator
+    from rtstream.translation.translator import SpeechTranslator, Translator
 
 VARIABLE = "RTSTREAM_TRANSLATION_MODEL"
 """Environment variable that names the directory of a model for all languages."""
@@ -45,7 +46,7 @@ def _default_for(languages: Sequence[str]) -> Path:
     """The default model, which must know the languages, as far as can be told without loading it."""
     model = default_model()
     known = [] if model is None else manifest_languages(model)
-    missing = [language for language in languages if known is not None and language not in known]
+    missing = [language for language in languages if known is not None and known_as(language, known) is None]
     if model is not None and not missing:
         return model
     has = f"{model} knows {', '.join(known or ())}" if model else "rtstream's own is not installed"
@@ -56,12 +57,26 @@ def _default_for(languages: Sequence[str]) -> Path:
     )
 
 
+def manifest_hears(directory: Path) -> bool:
+    """Whether a model can translate speech, as far as can be told without loading it: True of what cannot be read."""
+    if (directory / MODEL).is_file():
+        return False
+    model = _manifest(directory).get("model")
+    return not isinstance(model, dict) or "speech" in model
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    """What a bundle says of itself; nothing where it cannot be read."""
+    try:
+        data = json.loads((directory / BUNDLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def manifest_languages(directory: Path) -> list[str] | None:
     """What a model of rtstream's own says that it translates into; None of others, and of what cannot be read."""
-    try:
-        languages = json.loads((directory / BUNDLE).read_text(encoding="utf-8"))["languages"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    languages = _manifest(directory).get("languages")
     return [str(language) for language in languages] if isinstance(languages, list) else None
 
 
@@ -83,6 +98,13 @@ def open_translators(paths: Mapping[str, Path], *, threads: int = 1, beam: int =
     return {language: opened[language] for language in paths}
 
 
+def speech_translator(directory: Path, translator: Translator) -> SpeechTranslator:
+    """What of an opened model translates speech. Raises TranslationError where it is for text alone."""
+    if getattr(translator, "hears", False):
+        return cast("SpeechTranslator", translator)
+    raise TranslationError(f"{directory}: this model translates text alone: leave its languages out of --direct")
+
+
 def open_translator(directory: Path, languages: Sequence[str], *, threads: int = 1, beam: int = 1) -> Translator:
     """Load the model in a directory, whichever it is; ``beam`` is for one of rtstream's own.
 
@@ -94,7 +116,7 @@ def open_translator(directory: Path, languages: Sequence[str], *, threads: int =
 
     translator = BuiltInTranslator.open(directory, beam=beam)
     for language in languages:
-        if language not in translator.languages:
+        if known_as(language, translator.languages) is None:
             known = ", ".join(translator.languages)
             raise TranslationError(f"{directory}: this model does not know '{language}'; it knows {known}")
     return translator

@@ -95,18 +95,41 @@ def search(model: TextModel, tasks: Sequence[Task], rules: Rules, beam: int = 1)
 
     All tasks' ``start`` must be of one length. Raises ValueError where they are not, or are longer than the model.
     """
-    if len({len(task.start) for task in tasks}) > 1:
-        msg = "tasks of one batch must begin with as many tokens"
-        raise ValueError(msg)
-    limit = model.config.decoder.max_tokens
     width = max(len(task.source) for task in tasks)
     source = torch.full((len(tasks), width), rules.pad)
     for row, task in enumerate(tasks):
         source[row, : len(task.source)] = torch.tensor(task.source)
     mask = source != rules.pad
-    state = model.decoder.begin(model.encode(source, mask), mask)
+    return _search(model, model.encode(source, mask), mask, tasks, rules=rules, beam=beam)
+
+
+@torch.inference_mode()
+def search_speech(model: TextModel, states: Tensor, task: Task, rules: Rules, beam: int = 1) -> list[int]:
+    """As ``search`` for one segment of speech, (n, inputs) states of a recogniser; ``source`` is the language alone.
+
+    Raises ValueError where the model cannot translate speech, or not so much.
+    """
+    if model.speech is None:
+        raise ValueError("this model has no part for speech")
+    stacked = model.speech.stacked(states[None])
+    heard = model.hear(stacked, torch.tensor(task.source))
+    return _search(model, heard, None, [task], rules=rules, beam=beam)[0]
+
+
+def _search(
+    model: TextModel, states: Tensor, mask: Tensor | None, tasks: Sequence[Task], *, rules: Rules, beam: int
+) -> list[list[int]]:
+    """As ``search``, of encoded sources (batch, n, d_model)."""
+    if len({len(task.start) for task in tasks}) > 1:
+        msg = "tasks of one batch must begin with as many tokens"
+        raise ValueError(msg)
+    limit = model.config.decoder.max_tokens
+    counts = [states.shape[1]] * len(tasks) if mask is None else mask.sum(dim=1).tolist()
+    state = model.decoder.begin(states, mask)
     first = len(tasks[0].start)
-    sentences = [_Sentence(task, rules, most_tokens(len(task.source), limit - first)) for task in tasks]
+    sentences = [
+        _Sentence(task, rules, most_tokens(count, limit - first)) for task, count in zip(tasks, counts, strict=True)
+    ]
     tokens = torch.tensor([list(task.start) for task in tasks])
     found = Beam(beam, rules.end, rules.banned, _norm).search(model.decoder, tokens, state, sentences)
     return [hypotheses[0].tokens if hypotheses else [] for hypotheses in found]

@@ -10,7 +10,9 @@ from rtstream.events import Event, Final, Translation
 from rtstream.languages import join_words, split_words
 
 if TYPE_CHECKING:
-    from rtstream.translation.translator import Translator
+    from torch import Tensor
+
+    from rtstream.translation.translator import SpeechTranslator, Translator
 
 Keep = Literal["nothing", "partials", "all"]
 
@@ -32,25 +34,39 @@ class StabilizerConfig:
 
 
 class Stabilizer:
-    """The translations of one stream into one language. Give it the stream's events in order; some may be left out."""
+    """The translations of one stream into one language. Give it the stream's events in order; some may be left out.
 
-    def __init__(self, translator: Translator, language: str, config: StabilizerConfig | None = None) -> None:
+    With ``speech`` finals are translated by it, from the states of what was said, where they are given.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        language: str,
+        config: StabilizerConfig | None = None,
+        *,
+        speech: SpeechTranslator | None = None,
+    ) -> None:
         self.language = language
+        self._speech = speech
         self._translator = translator
         self._config = config or StabilizerConfig()
         self._segment: int | None = None
         self._shown = ""
         self._before: deque[tuple[str, str]] = deque(maxlen=self._config.context)
 
-    def translate(self, event: Event) -> Translation | None:
+    def translate(self, event: Event, states: Tensor | None = None) -> Translation | None:
         """The translation of a final; that of a partial as far as it is to be shown, None if that is no news.
 
-        Raises TranslationError.
+        ``states``: the recogniser's, of a final. Raises TranslationError.
         """
         if event.segment != self._segment:
             self._segment, self._shown = event.segment, ""
         if isinstance(event, Final):
-            text = self._run(event.text, self._shown if self._config.keep == "all" else "")
+            if self._speech is not None and states is not None:
+                text = self._speech.translate_speech(states, self.language)
+            else:
+                text = self._run(event.text, self._shown if self._config.keep == "all" else "")
             self._before.append((event.text, text))
             self._segment = None
             return Translation(event.segment, event.start, event.end, text, self.language, final=True)

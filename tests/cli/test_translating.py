@@ -16,6 +16,7 @@ from tests.recognizer.tiny_bundle import DATA
 from tests.rpc.calls import until
 from tests.rpc.conftest import running
 from tests.translation.tiny_ctranslate2 import save_shouting_model
+from tests.translation.tiny_hearing import save_hearing_model
 
 CLIP = DATA / "lj-high-wall.flac"
 
@@ -94,6 +95,41 @@ def test_captions_have_the_original_and_below_it_the_translation(replay, polyglo
         translations += texts[1:]
     assert re.sub(r"\s", "", "".join(translations)).upper() == "".join(translations).replace(" ", "")
     assert len("".join(translations)) >= len("".join(originals))
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory):
+    return save_hearing_model(tmp_path_factory.mktemp("hearing"))
+
+
+def test_finals_are_translated_from_speech_where_that_is_asked_for(replay, hearing):
+    def translations(*options):
+        given = replay("--translate", "es,de", "--translation-model", hearing, "--format", "jsonl", *options, CLIP)[1]
+        lines = [json.loads(line) for line in given.splitlines()]
+        return [line for line in lines if line["type"] == "translation"]
+
+    from_text, mixed = translations(), translations("--direct", "de")
+    assert [line for line in mixed if not line["final"]] == [line for line in from_text if not line["final"]]
+    finals, directs = ([line for line in lines if line["final"]] for lines in (from_text, mixed))
+    assert [line["language"] for line in directs] == [line["language"] for line in finals]
+    for before, line in zip(finals, directs, strict=True):
+        assert (line == before) == (line["language"] == "es")
+
+
+def test_beam_of_translation_is_taken(replay, hearing):
+    options = ("--translate", "es", "--translation-model", hearing, "--format", "jsonl", "--no-partials")
+    one, four = (replay(*options, "--translation-beam", beam, CLIP) for beam in (1, 4))
+    assert one[0] == four[0] == 0
+    assert one[1] != four[1]
+
+
+@pytest.mark.parametrize("languages", ["es", "es,de"])
+def test_direct_translation_that_is_not_possible_is_told(replay, polyglot, languages):
+    code, out, err = replay("--translate", "es", "--translation-model", polyglot, "--direct", languages, CLIP)
+    told = "translates text alone" if languages == "es" else "--direct: de is not among the languages of --translate"
+    assert (code, out) == (1 if languages == "es" else 2, "")
+    assert told in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

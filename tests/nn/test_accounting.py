@@ -15,6 +15,7 @@ from rtstream.nn.accounting import (
     EMBEDDINGS,
     FULL_RANK,
     LOW_RANK,
+    SPEECH,
     encoder_bytes_int8,
     encoder_parameters,
     group_parameters,
@@ -29,7 +30,7 @@ from rtstream.nn.encoder import EncoderConfig, StackConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.quantized import PackedEmbedding, PackedLinear, choose_engine, packed_model, quantize_state
 from rtstream.nn.quantized import packed_buffers as packed_in
-from rtstream.nn.text_model import TextModel, TextModelConfig
+from rtstream.nn.text_model import SpeechInputConfig, TextModel, TextModelConfig
 
 ENGINE = choose_engine()
 WHISPER_BASE = EncoderConfig()
@@ -69,7 +70,8 @@ def model_configs(draw):
 def text_configs(draw):
     speech = draw(model_configs())
     sizes = {field.name: getattr(speech.encoder, field.name) for field in fields(StackConfig)}
-    return TextModelConfig(StackConfig(**sizes), speech.decoder)
+    hears = st.builds(SpeechInputConfig, inputs=st.integers(1, 9), stack=st.integers(1, 3))
+    return TextModelConfig(StackConfig(**sizes), speech.decoder, draw(st.none() | hears))
 
 
 def build(config):
@@ -81,6 +83,8 @@ def summed(config, sizes):
     parts = dict.fromkeys((FULL_RANK, LOW_RANK, DIAGONAL, BIAS, DECODER, EMBEDDINGS), 0)
     if isinstance(config, ModelConfig):
         parts |= {CONVOLUTIONS: 0, CTC: 0}
+    elif config.speech is not None:
+        parts[SPEECH] = 0
     for name, size in sizes:
         parts[part_of(name)] += size
     return parts

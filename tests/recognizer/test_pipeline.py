@@ -70,6 +70,22 @@ def events(pipeline, samples, sizes=(1600,), position=0):
     return given + pipeline.finish()
 
 
+def test_states_of_each_final_are_told_just_before_it(bundle, speech):
+    told = []
+    model = recognizer(bundle)
+    pipeline = Pipeline(model, tell_states=lambda segment, states: told.append((segment, states)))
+    given = events(pipeline, speech)
+    finals = [event for event in given if isinstance(event, Final)]
+    assert given == events(Pipeline(model), speech)
+    assert [segment for segment, _ in told] == [event.segment for event in finals]
+    for (_, states), event in zip(told, finals, strict=True):
+        assert states.shape == (-(-(event.end - event.start) // 320), 32)
+        assert states.untyped_storage().nbytes() == states.nbytes  # of no more than itself
+        assert bool(states.isfinite().all())
+    assert events(Pipeline(recognizer(bundle, reencode=False), tell_states=lambda *_: told.clear()), speech)
+    assert told  # without a second encoding there is nothing to tell
+
+
 @pytest.mark.parametrize("chunk_ms", [0, 320, 640, 1280])
 @pytest.mark.parametrize("partials", ["ctc", "decoder"])
 def test_events_are_the_same_for_any_blocks(bundle, speech, chunk_ms, partials):

@@ -24,7 +24,7 @@ SAME = {"share": 2, "rank": 2, "diagonal": True}
 def start_run(model, data, directory, encoder, **changes):
     """A trainer that starts from ``model``; no teacher is needed."""
     recipe = make_recipe(encoder=encoder, loss={}, **changes)
-    paths = {"directory": directory, "audio": data, "texts": directory, "teacher_directory": directory / "none"}
+    paths = {"directory": directory, "audio": (data,), "texts": directory, "teacher_directory": directory / "none"}
     return make_trainer(recipe, **paths, taught=directory / "taught", start=(model, full_tokenizer()))
 
 
@@ -34,7 +34,7 @@ def paths(data, tmp_path):
     write_hugging_face(tmp_path / "teacher", make_weights())
     (tmp_path / "words.txt").write_text("the end\n")
     return {
-        "audio": data,
+        "audio": (data,),
         "texts": tmp_path,
         "teacher_directory": tmp_path / "teacher",
         "taught": tmp_path / "taught",

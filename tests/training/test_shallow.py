@@ -124,7 +124,7 @@ def start_run(data, tmp_path):
         return make_shallow_trainer(
             recipe,
             directory=tmp_path / "run",
-            audio=data,
+            audio=(data,),
             teacher_directory=tmp_path / "teacher",
             taught=tmp_path / "taught",
             start=load_start(tmp_path / "start"),

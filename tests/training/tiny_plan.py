@@ -58,7 +58,7 @@ def write_places(directory, start="start"):
         write_set(directory / "audio", name, files)
     return Places(
         runs=directory / "runs",
-        audio=directory / "audio",
+        audio=(directory / "audio",),
         texts=directory,
         teacher=directory / "teacher",
         taught=directory / "taught",

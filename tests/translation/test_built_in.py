@@ -96,6 +96,11 @@ def test_unknown_language_and_beam_are_one_line(translator):
         translator.with_beam(5)
 
 
+def test_region_of_a_language_is_that_language(translator, bundle):
+    assert translator.translate("Tom reads at home.", "es-MX") == translator.translate("Tom reads at home.", "es")
+    assert open_translator(bundle, ["de-AT"]).languages == ("es", "de")
+
+
 def test_directory_is_known_for_what_it_is(bundle):
     assert open_translator(bundle, ["es", "de"]).languages == ("es", "de")
     with pytest.raises(TranslationError, match="does not know 'fr'"):

@@ -53,6 +53,7 @@ def test_what_ships_is_asked_for_its_languages_before_it_is_loaded(tmp_path):
     shipped.mkdir(parents=True)
     (shipped / "bundle.json").write_text('{"languages": ["es", "de"]}')
     assert model_paths(["es", "fr"], None, {"fr": Path("/french")}) == {"es": shipped, "fr": Path("/french")}
+    assert model_paths(["es-MX", "de"]) == {"es-MX": shipped, "de": shipped}
     with pytest.raises(TranslationError, match=r"no model translates into fr, it: .*en-x-small knows es, de;"):
         model_paths(["es", "fr", "it"])
 

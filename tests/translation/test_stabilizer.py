@@ -123,5 +123,20 @@ def test_context_is_translated_too_and_not_given_again(shouter):
     )
 
 
+class Hearing:
+    """Says what it hears."""
+
+    def translate_speech(self, states, language):
+        return f"{language}: {states}"
+
+
+def test_final_is_translated_from_speech_where_there_is_any(shouter):
+    stabilizer = Stabilizer(shouter, "es", StabilizerConfig(mask=0), speech=Hearing())
+    said = Final(0, 0, 9, "so it goes")
+    assert stabilizer.translate(Partial(0, 0, 5, "so")).text == "SO"
+    assert stabilizer.translate(said, "states").text == "es: states"
+    assert stabilizer.translate(said).text == "SO IT GOES"
+
+
 def test_final_without_words_is_answered_too(shouter):
     assert Stabilizer(shouter, "es").translate(Final(0, 0, 10, "")).text == ""

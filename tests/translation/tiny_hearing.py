@@ -1,0 +1,23 @@
+"""A translation model at random that takes text, and speech as the tiny recogniser encodes it."""
+
+import torch
+
+from rtstream.bundle.text_bundle import save_text_bundle
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import StackConfig
+from rtstream.nn.text_model import SpeechInputConfig, TextModel, TextModelConfig
+from rtstream.training.pieces import train_pieces
+from tests.training.tiny_pairs import ENGLISH, WORDS, translated
+
+RECOGNISER_WIDTH = 32  # of tests.recognizer.tiny_bundle
+
+
+def save_hearing_model(path, *, hears=True):
+    """Its bundle, for Spanish and German."""
+    texts = [*ENGLISH, *(translated(text, language) for text in ENGLISH for language in WORDS)]
+    pieces = train_pieces(texts, tuple(WORDS), 60)
+    torch.manual_seed(0)
+    speech = SpeechInputConfig(RECOGNISER_WIDTH, 6) if hears else None
+    config = TextModelConfig(StackConfig(16, 2, 24, 2, 2, rank=2), DecoderConfig(60, 16, 2, 24, 1, 260), speech)
+    save_text_bundle(path, "hearing", TextModel(config).eval(), pieces, "# Hearing\n")
+    return path
