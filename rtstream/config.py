@@ -104,7 +104,7 @@ class Translation(Section):
     models: dict[Language, Path] = Field({}, description="directories of models for single languages, by language")
     threads: int = Field(1, ge=1, le=64, description="threads that compute one translation (CTranslate2)")
     beam: int = Field(
-        1, ge=1, le=4, description="hypotheses weighed side by side (rtstream's own models); more take longer"
+        4, ge=1, le=4, description="hypotheses that are weighed for a final (rtstream's own models); fewer are quicker"
     )
     partials: bool = Field(default=True, description="translate what is being spoken, not finals alone")
     mask: int = Field(3, ge=0, le=100, description="last words of a partial's translation that are not shown yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,15 @@ rows of a shard's index have translations: {"es": ["...", ...], ...}.
     show_default=True,
     help="What, once shown, is not taken back; may be given more than once.",
 )
+@click.option(
+    "--context",
+    "contexts",
+    type=click.IntRange(0, 10),
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    help="Finals before each that are translated with it again; may be given more than once.",
+)
 @click.option("--join", type=click.IntRange(min=1), default=1, show_default=True, help="Sentences in one breath.")
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG of quality and stability against latency.")
 @click.option("--whole", is_flag=True, help="Score whole sentences instead: clean, spoken and misheard English.")
@@ -93,6 +103,7 @@ def command(  # noqa: PLR0917  # click passes by name
     recognizer: Path | None,
     masks: Sequence[int],
     keeps: Sequence[Any],
+    contexts: Sequence[int],
     join: int,
     plot: Path | None,
     kinds: Sequence[str],
@@ -132,7 +143,8 @@ def command(  # noqa: PLR0917  # click passes by name
     said = {
         language: [replace(row, english=spoken(row.english)) for row in rows] for language, rows in sentences.items()
     }
-    configs = [StabilizerConfig(mask=mask, keep=keep) for keep in keeps for mask in masks]
+    combined = itertools.product(keeps, contexts, masks)
+    configs = [StabilizerConfig(mask=mask, keep=keep, context=context) for keep, context, mask in combined]
     scores, rows = [], []
     for score in streaming_scores(translators, said, configs):
         scores.append(score)

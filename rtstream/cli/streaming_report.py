@@ -22,6 +22,7 @@ COLUMNS = {
     "language": "to",
     "keep": "keep",
     "mask": "mask",
+    "context": "context",
     "laal": "LAAL s",
     "erasure": "NE",
     "bleu": "BLEU",
@@ -30,7 +31,8 @@ COLUMNS = {
 }
 """What the table shows, and its headings."""
 CAPTION = (
-    "keep, mask: as in the settings. LAAL (arXiv 2206.05807): seconds behind the speaker until a word changes no more; "
+    "keep, mask, context: as in the settings. LAAL (arXiv 2206.05807): seconds behind the speaker until a word changes "
+    "no more; "
     "NE: normalized erasure (arXiv 1912.03393), words taken back for each word of the finals; BLEU: of the finals; "
     "updates: changes of the screen, a text; cost: seconds of computing a second of speech."
 )

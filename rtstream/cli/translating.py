@@ -41,31 +41,22 @@ def translate_option(help_: str, *, required: bool = False) -> Callable[[Callabl
 class TranslationOptions:
     """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones.
 
-    ``direct``: languages whose finals are translated from speech. ``beam``: of rtstream's own models.
+    ``direct``: languages whose finals are translated from speech. ``beam``: for finals, of rtstream's own models.
     """
 
     languages: tuple[str, ...]
     model: Path | None
     models: Mapping[str, Path]
-    direct: tuple[str, ...] = ()
-    beam: int = 1
+    direct: tuple[str, ...]
+    beam: int
 
     def load(self, *, threads: int = 1) -> Callable[[], list[Stabilizer]]:
         """What makes a stabilizer for each of the languages, of models that are loaded now. Raises TranslationError."""
-        from rtstream.translation.models import (  # noqa: PLC0415 - not for --help
-            model_paths,
-            open_translators,
-            speech_translator,
-        )
-        from rtstream.translation.stabilizer import Stabilizer  # noqa: PLC0415
+        from rtstream.translation.models import model_paths  # noqa: PLC0415 - not for --help
+        from rtstream.translation.opening import open_stabilizers  # noqa: PLC0415
 
         paths = model_paths(self.languages, self.model, self.models)
-        translators = open_translators(paths, threads=threads, beam=self.beam)
-        direct = {language: speech_translator(paths[language], translators[language]) for language in self.direct}
-        return lambda: [
-            Stabilizer(translator, language, speech=direct.get(language))
-            for language, translator in translators.items()
-        ]
+        return open_stabilizers(paths, direct=self.direct, threads=threads, beam=self.beam)
 
 
 def translation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -90,9 +81,9 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--translation-beam",
         type=click.IntRange(1, 4),
-        default=1,
+        default=4,
         show_default=True,
-        help="Hypotheses weighed side by side (rtstream's own models); more take longer.",
+        help="Hypotheses that are weighed for a final (rtstream's own models); fewer are quicker.",
     )
     @wraps(command)
     def with_options(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.daemon.settings import stabilizer_config, translation_models
-from rtstream.translation.models import open_translators, speech_translator
-from rtstream.translation.stabilizer import Stabilizer
+from rtstream.translation.opening import open_stabilizers
 from rtstream.translation.worker import TranslationWorker
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from rtstream.config import Config
     from rtstream.events import ServiceEvent
+    from rtstream.translation.stabilizer import Stabilizer
 
 
 def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -> TranslationWorker | None:
@@ -24,12 +24,8 @@ def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -
         return None
 
     def load() -> list[Stabilizer]:
-        translators = open_translators(paths, threads=settings.threads, beam=settings.beam)
-        direct = {language: speech_translator(paths[language], translators[language]) for language in settings.direct}
-        return [
-            Stabilizer(translator, language, stabilizer_config(settings), speech=direct.get(language))
-            for language, translator in translators.items()
-        ]
+        config = stabilizer_config(settings)
+        return open_stabilizers(paths, config, direct=settings.direct, threads=settings.threads, beam=settings.beam)()
 
     return TranslationWorker(
         tuple(paths), load, publish, partials=settings.partials, retry_seconds=config.recognition.retry_seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ TOKENIZERS = {"ja": "char", "ko": "char", "th": "char", "zh": "zh"}
 
 @dataclass(frozen=True, slots=True)
 class StreamingScore:
-    """Scores of a way to translate partials, ``keep`` and ``mask`` being those of StabilizerConfig.
+    """Scores of a way to translate partials, ``keep``, ``mask`` and ``context`` being those of StabilizerConfig.
 
     ``laal``: seconds that words come after the speaker, counted when they change no more; ``erasure``: words taken back
     for each word of the finals; ``bleu``: of the finals; ``updates``: changes of the screen for each text; ``cost``:
@@ -41,6 +41,7 @@ class StreamingScore:
     language: str
     keep: Keep
     mask: int
+    context: int
     laal: float
     erasure: float
     bleu: float
@@ -104,12 +105,12 @@ class Remembering:
 def score_streaming(
     translator: Remembering, language: str, sentences: Sequence[References], config: StabilizerConfig
 ) -> StreamingScore:
-    """Translate sentences while they are spoken, each for itself. Raises TranslationError."""
+    """Translate sentences while they are spoken, as segments of one stream. Raises TranslationError."""
     runs: list[list[Shown]] = []
     before, speech = translator.seconds, 0.0
-    for sentence in sentences:
-        stabilizer = Stabilizer(translator, language, config)
-        events = speak(sentence.english)
+    stabilizer = Stabilizer(translator, language, config)
+    for number, sentence in enumerate(sentences):
+        events = [replace(event, segment=number) for event in speak(sentence.english)]
         given = [(event.end / SAMPLE_RATE, stabilizer.translate(event)) for event in events]
         run = [Shown(heard, _words(made.text, language)) for heard, made in given if made is not None]
         runs.append(run)
@@ -119,6 +120,7 @@ def score_streaming(
         language=language,
         keep=config.keep,
         mask=config.mask,
+        context=config.context,
         laal=_mean_laal(runs, references, language),
         erasure=normalized_erasure([[shown.words for shown in run] for run in runs]),
         bleu=_bleu(runs, references, language),

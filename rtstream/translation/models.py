@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import rtstream
 from rtstream.errors import TranslationError
@@ -15,7 +15,7 @@ from rtstream.translation.ctranslate2 import MODEL, CTranslate2Translator
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rtstream.translation.translator import SpeechTranslator, Translator
+    from rtstream.translation.translator import Translator
 
 VARIABLE = "RTSTREAM_TRANSLATION_MODEL"
 """Environment variable that names the directory of a model for all languages."""
@@ -96,13 +96,6 @@ def open_translators(paths: Mapping[str, Path], *, threads: int = 1, beam: int =
         translator = open_translator(path, languages, threads=threads, beam=beam)
         opened |= dict.fromkeys(languages, translator)
     return {language: opened[language] for language in paths}
-
-
-def speech_translator(directory: Path, translator: Translator) -> SpeechTranslator:
-    """What of an opened model translates speech. Raises TranslationError where it is for text alone."""
-    if getattr(translator, "hears", False):
-        return cast("SpeechTranslator", translator)
-    raise TranslationError(f"{directory}: this model translates text alone: leave its languages out of --direct")
 
 
 def open_translator(directory: Path, languages: Sequence[str], *, threads: int = 1, beam: int = 1) -> Translator:

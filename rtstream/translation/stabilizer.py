@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from rtstream.translation.translator import SpeechTranslator, Translator
 
+ENDS = tuple(".?!…。\N{FULLWIDTH QUESTION MARK}\N{FULLWIDTH EXCLAMATION MARK}")
+"""What ends a sentence."""
+
 Keep = Literal["nothing", "partials", "all"]
 
 
@@ -36,7 +39,8 @@ class StabilizerConfig:
 class Stabilizer:
     """The translations of one stream into one language. Give it the stream's events in order; some may be left out.
 
-    With ``speech`` finals are translated by it, from the states of what was said, where they are given.
+    ``partials`` translates what is still being said, by default ``translator``. With ``speech`` finals are translated
+    by it, from the states of what was said, where they are given.
     """
 
     def __init__(
@@ -45,9 +49,11 @@ class Stabilizer:
         language: str,
         config: StabilizerConfig | None = None,
         *,
+        partials: Translator | None = None,
         speech: SpeechTranslator | None = None,
     ) -> None:
         self.language = language
+        self._partials = partials or translator
         self._speech = speech
         self._translator = translator
         self._config = config or StabilizerConfig()
@@ -66,27 +72,30 @@ class Stabilizer:
             if self._speech is not None and states is not None:
                 text = self._speech.translate_speech(states, self.language)
             else:
-                text = self._run(event.text, self._shown if self._config.keep == "all" else "")
+                text = self._run(self._translator, event.text, self._shown if self._config.keep == "all" else "")
             self._before.append((event.text, text))
             self._segment = None
             return Translation(event.segment, event.start, event.end, text, self.language, final=True)
         kept = "" if self._config.keep == "nothing" else self._shown
-        text = self._visible(self._run(event.text, kept), kept)
+        text = self._run(self._partials, event.text, kept)
+        text = self._visible(text, kept, ended=event.text.rstrip().endswith(ENDS))
         if text == self._shown:
             return None
         self._shown = text
         return Translation(event.segment, event.start, event.end, text, self.language, final=False)
 
-    def _visible(self, text: str, kept: str) -> str:
-        """What is shown of a partial's translation."""
+    def _visible(self, text: str, kept: str, *, ended: bool) -> str:
+        """What is shown of a partial's translation; ``ended``: the partial is a whole sentence."""
+        if not ended and len(text) > len(kept):  # a sentence that is shown as whole could not be gone on with
+            text = text.rstrip("".join(ENDS))
         words = split_words(text, self.language)
         shown = join_words(words[: max(0, len(words) - self._config.mask)], self.language)
         return kept if len(shown) < len(kept) else shown
 
-    def _run(self, text: str, prefix: str) -> str:
+    def _run(self, translator: Translator, text: str, prefix: str) -> str:
         """Translate behind the context, whose own translation the result is without."""
         source = " ".join([*(source for source, _ in self._before), text])
         given = [translation for _, translation in self._before if translation]
         forced = join_words([*given, prefix] if prefix else given, self.language)
-        result = self._translator.translate(source, self.language, forced)
+        result = translator.translate(source, self.language, forced)
         return result[len(join_words(given, self.language)) :].strip()

@@ -51,6 +51,13 @@ def test_scores_of_each_mask_are_lines_of_json(evaluate):
     assert rows[0]["laal"] < rows[1]["laal"]
 
 
+def test_context_of_earlier_finals_is_measured(evaluate):
+    code, out, err = evaluate("--mask", "0", "--context", "0", "--context", "2", "--json")
+    assert (code, err) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(row["context"], row["bleu"]) for row in rows] == [(0, 100.0), (2, 100.0)]
+
+
 def test_table_and_plot(evaluate, tmp_path):
     code, out, err = evaluate("--plot", str(tmp_path / "lag.png"), "--limit", "2", "--join", "2")
     assert (code, err) == (0, "")

@@ -73,6 +73,29 @@ def test_what_was_shown_is_never_taken_back_while_the_segment_is_spoken(words, m
         assert len(after.text) > len(before.text)
 
 
+def test_partials_may_have_a_quicker_translator(shouter):
+    class Quick:
+        def translate(self, text, language, prefix=""):  # noqa: ARG002 - a translator's signature
+            return text.replace("o", "0")
+
+    stabilizer = Stabilizer(shouter, "es", StabilizerConfig(mask=0), partials=Quick())
+    assert stabilizer.translate(Partial(0, 0, 5, "so it")).text == "s0 it"
+    assert stabilizer.translate(Final(0, 0, 9, "so it goes")).text == "SO IT GOES"
+
+
+def test_beginning_of_a_sentence_is_not_shown_as_a_whole_one():
+    class Ending:
+        """Ends whatever it translates, if it does not have to go on."""
+
+        def translate(self, text, language, prefix=""):  # noqa: ARG002 - a translator's signature
+            words = text.strip(".").upper().split()
+            return prefix if prefix.endswith(".") else " ".join([prefix, *words[len(prefix.split()) :]]).strip() + "."
+
+    stabilizer = Stabilizer(Ending(), "xx", StabilizerConfig(mask=0))
+    shown = translated(stabilizer, [*partials(["so", "it", "goes."]), Partial(0, 0, 9, "so it goes. and on")])
+    assert [translation.text for translation in shown] == ["SO", "SO IT", "SO IT GOES."]
+
+
 def test_free_translations_follow_the_newest_text():
     stabilizer = Stabilizer(Moody(), "xx", StabilizerConfig(mask=0, keep="nothing"))
     shown = translated(stabilizer, partials(["a", "b"]))
