@@ -76,7 +76,10 @@ class Tokenizer:
 
     @cached_property
     def languages(self) -> dict[str, int]:
-        """Ids of the tokens by which Whisper's decoder says which language is spoken, by ISO 639 code."""
+        """Ids of the tokens by which Whisper's decoder says which language is spoken, by ISO 639 code.
+
+        None in Whisper's models for English alone.
+        """
         found = ((LANGUAGE.fullmatch(name), index) for name, index in self.special.items())
         return {match[1]: index for match, index in found if match}
 
@@ -86,9 +89,12 @@ class Tokenizer:
         return self.special["<|nospeech|>"]
 
     def prompt(self, language: str = "en") -> list[int]:
-        """The tokens before a text: start, language, task, no timestamps."""
-        names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
-        return [self.special[name] for name in names]
+        """The tokens before a text: start, language, task, no timestamps; start and the last where all is English.
+
+        Raises KeyError for a language that is not known.
+        """
+        asked = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
+        return [self.special[name] for name in (asked if self.languages or language != "en" else asked[::3])]
 
     def begins_word(self, token: int) -> bool:
         """Whether a token starts a new word: it begins with a space, or is special."""

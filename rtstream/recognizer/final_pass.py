@@ -66,7 +66,8 @@ def places(attention: Tensor) -> list[int]:
 class Opening:
     """What Whisper's decoder says before a text (arXiv 2212.04356, section 2.3).
 
-    ``no_speech``: probability that nobody speaks. ``language``: that the text's language is spoken, of all languages.
+    ``no_speech``: probability that nobody speaks. ``language``: that the text's language is spoken, of all languages;
+    1 from a decoder that knows no other.
     """
 
     no_speech: float
@@ -114,7 +115,7 @@ class GreedyDecoder:
         self.allowed = torch.zeros(len(tokenizer))
         self.allowed[tokenizer.unwritten] = -torch.inf
         self.languages = list(tokenizer.languages.values())
-        self.language = self.languages.index(self.prompt[1])
+        self.language = self.languages.index(self.prompt[1]) if self.languages else None
 
     def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[tuple[int, int, Tensor]]:
         """What greedy search writes, token by token, with the number of tokens before and what they attended to.
@@ -150,6 +151,8 @@ class GreedyDecoder:
 
     def _opening(self, logits: Tensor) -> Opening:
         no_speech = logits[0].softmax(dim=-1)[self.tokenizer.no_speech]
+        if self.language is None:
+            return Opening(float(no_speech), language=1.0)
         return Opening(float(no_speech), float(logits[0, self.languages].softmax(dim=-1)[self.language]))
 
     def limit(self, state: DecoderState) -> int:

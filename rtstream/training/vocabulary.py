@@ -56,8 +56,8 @@ def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: 
             raise TrainingError(msg) from error
     keep = {token for token, _ in count_tokens(full, normalized).most_common(lower)}
     keep |= {token for token, _ in count_tokens(full, as_written).most_common(cased)}
-    languages = [name for name in full.special if LANGUAGE.fullmatch(name)]
-    return full.select_special([*SPECIAL, *languages]).cut(keep)[0]
+    special = [name for name in full.special if name in SPECIAL or LANGUAGE.fullmatch(name)]
+    return full.select_special(special).cut(keep)[0]
 
 
 def kept_ids(full: Tokenizer, cut: Tokenizer) -> list[int]:

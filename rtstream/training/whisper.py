@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.bundle.tokenizer import LANGUAGE, Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.features.log_mel import HOP, N_FFT
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.features.log_mel import LogMel
+
+ENGLISH_END = 50_256
+"""The end in Whisper's models for English alone, which is GPT-2's; in those for many languages it comes later."""
+RENAMED = {"<|nocaptions|>": "<|nospeech|>"}
+TASKS = frozenset({"<|translate|>", "<|transcribe|>"})
 
 CT2_DTYPES: dict[int, type[np.generic]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
@@ -110,15 +115,21 @@ def _read_alignment_heads(directory: Path) -> tuple[tuple[int, int], ...]:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a ``tokenizer.json``. Raises OSError, KeyError, TypeError or ValueError where it is none."""
+    """The tokenizer of a ``tokenizer.json``. Raises OSError, KeyError, TypeError or ValueError where it is none.
+
+    Models for English alone list languages and tasks too, but have never seen them: here they have none.
+    """
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = data["model"]["vocab"]
-    special = {token["content"]: int(token["id"]) for token in data["added_tokens"]}
+    special = {RENAMED.get(token["content"], token["content"]): int(token["id"]) for token in data["added_tokens"]}
     pieces = [""] * (1 + max([*vocabulary.values(), *special.values()]))
     for piece, index in (vocabulary | special).items():
         pieces[index] = piece
     merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in data["model"]["merges"]]
-    return Tokenizer(tuple(pieces), tuple((left, right) for left, right in merges), special)
+    tokenizer = Tokenizer(tuple(pieces), tuple((left, right) for left, right in merges), special)
+    if special.get("<|endoftext|>") != ENGLISH_END:
+        return tokenizer
+    return tokenizer.select_special([name for name in special if name not in TASKS and not LANGUAGE.fullmatch(name)])
 
 
 def _read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:

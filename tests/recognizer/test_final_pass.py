@@ -115,6 +115,15 @@ def test_the_first_token_says_whether_anybody_speaks_and_in_which_language():
     assert GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200)).language == pytest.approx(spoken.language)
 
 
+def test_decoder_of_one_language_does_not_doubt_it():
+    special = [name for name in TOKENIZER.special if len(name) != len("<|en|>") and name != "<|transcribe|>"]
+    english = TOKENIZER.select_special(special)
+    decoder = Scripted([])
+    assert len(english.prompt()) == 2
+    assert GreedyDecoder(decoder, english).opening(decoder.at(200)).language == 1.0
+    assert GreedyDecoder(decoder, english).transcribe(decoder.at(200), []).ended
+
+
 def test_a_loop_is_cut_and_not_taken_for_an_end():
     decoder = Scripted(words("and then " * 100))
     decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(1500), [])

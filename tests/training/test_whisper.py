@@ -1,5 +1,6 @@
 """Whisper checkpoints: both formats give the same teacher, broken ones an error that says what is wrong."""
 
+import json
 import shutil
 
 import pytest
@@ -49,6 +50,24 @@ def test_int8_weights_are_scaled_back(tmp_path):
     held = write_ctranslate2(tmp_path, make_weights(), int8=True)
     got = without_key_biases(load_whisper(tmp_path).weights)
     assert_close(got, held)
+
+
+def test_model_for_english_alone_knows_no_language_and_no_task(hugging_face):
+    path = hugging_face / "tokenizer.json"
+    data = json.loads(path.read_text())
+    first = min(token["id"] for token in data["added_tokens"])
+    for token in data["added_tokens"]:
+        token["id"] += 50_256 - first
+        token["content"] = token["content"].replace("nospeech", "nocaptions")
+    assert data["added_tokens"][0]["content"] == "<|endoftext|>"
+    path.write_text(json.dumps(data))
+    tokenizer = load_whisper(hugging_face).tokenizer
+    assert tokenizer.languages == {}
+    assert [tokenizer.pieces[token] for token in tokenizer.prompt()] == ["<|startoftranscript|>", "<|notimestamps|>"]
+    assert tokenizer.no_speech == next(t["id"] for t in data["added_tokens"] if t["content"] == "<|nocaptions|>")
+    assert tokenizer.decode([*tokenizer.prompt(), *tokenizer.encode(" the end")]) == " the end"
+    with pytest.raises(KeyError):
+        tokenizer.prompt("de")
 
 
 @pytest.mark.parametrize("name", ["hugging_face", "ctranslate2"])
