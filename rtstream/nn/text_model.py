@@ -159,11 +159,17 @@ def set_dropout(model: TextModel, rate: float) -> None:
         block.dropout = rate
 
 
-def with_speech(model: TextModel, config: SpeechInputConfig) -> TextModel:
-    """The model with what translates speech, whose layers begin as those for text; the rest is the model's own."""
+def with_speech(model: TextModel, config: SpeechInputConfig | None) -> TextModel:
+    """The model with a part for speech of these sizes, or without one; the rest is the model's own.
+
+    One that it has of the same sizes stays; the layers of a new one begin as those for text.
+    """
+    if model.config.speech == config:
+        return model
     whole = TextModel(replace(model.config, speech=config))
     whole.encoder, whole.decoder = model.encoder, model.decoder
-    assert whole.speech is not None
+    if whole.speech is None:
+        return whole
     for layer, origin in zip(whole.speech.layers, model.encoder.layers, strict=True):
         layer.load_state_dict(origin.state_dict())
     whole.speech.norm.load_state_dict(model.encoder.norm.state_dict())

@@ -162,14 +162,13 @@ def make_spoken_trainer(
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
     ``start`` is the model for text, needed to resume too: a run that goes on with another one keeps what it has learnt
-    of speech. ``audio``: folders of the shards, the first that has one counts. Raises TrainingError and BundleError
-    naming what is missing or does not fit.
+    of speech. A new run begins with the part for speech that it may have. ``audio``: folders of the shards, the first
+    that has one counts. Raises TrainingError and BundleError naming what is missing or does not fit.
     """
     if start is None:
         raise TrainingError("--from: a recipe of speech translation needs the run or bundle that translates text")
     directory.mkdir(parents=True, exist_ok=True)
     text, tokenizer = start
-    text.speech = None
     if rank == 0:
         tokenizer.save(directory / PIECES)
     teacher = load_whisper(teacher_directory)

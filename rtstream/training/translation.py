@@ -21,7 +21,7 @@ from rtstream.bundle.text_config import text_config_from_dict, text_config_to_di
 from rtstream.errors import BundleError, TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import TextModel, TextModelConfig, set_dropout
+from rtstream.nn.text_model import TextModel, TextModelConfig, set_dropout, with_speech
 from rtstream.training.data import IGNORED
 from rtstream.training.loop import CHECKPOINT, Loop, read_checkpoint
 from rtstream.training.misheard import Mishearing, spoken
@@ -187,6 +187,7 @@ def make_translation_trainer(
     path = directory / PIECES
     resumed = (directory / CHECKPOINT).exists()
     if start is not None and not resumed:
+        start = with_speech(start[0], None), start[1]  # what it hears would no longer fit what it has learnt to read
         _check_start(*start, recipe)
     if rank == 0 and not resumed:
         if start is not None:
@@ -223,8 +224,8 @@ def make_translation_trainer(
 def _check_start(model: TextModel, tokenizer: PieceTokenizer, recipe: TranslationRecipe) -> None:
     """Raise TrainingError where a start has not the sizes that the recipe asks for, or not its languages."""
     got, wanted = asdict(model.config), asdict(make_config(recipe.model, recipe.model.vocabulary))
-    for part, sizes in wanted.items():
-        for name, size in sizes.items():
+    for part in ("encoder", "decoder"):
+        for name, size in wanted[part].items():
             if got[part][name] != size:
                 msg = f"--from: its {part} has {name} {got[part][name]}, the recipe {size}: they must agree"
                 raise TrainingError(msg)

@@ -186,6 +186,18 @@ def test_run_goes_on_with_what_it_has_learnt_and_another_text_model(learnt, star
     assert not torch.equal(made.speech.into.weight, learnt_speech["speech.into.weight"])
 
 
+def test_new_run_begins_with_what_its_start_has_learnt_of_speech(start, paths, tmp_path):
+    text, tokenizer = start
+    hears = with_speech(text, SpeechInputConfig(64, 3))
+    with torch.no_grad():
+        hears.speech.norm.bias += 1.0
+    trainer = make_spoken_trainer(make_recipe(), directory=tmp_path / "run", start=(hears, tokenizer), **paths)
+    assert trainer.model.speech is hears.speech
+    other = make_recipe(stack=2)
+    trainer = make_spoken_trainer(other, directory=tmp_path / "other", start=(hears, tokenizer), **paths)
+    assert not torch.equal(trainer.model.speech.norm.bias, hears.speech.norm.bias)
+
+
 def test_only_what_hears_learns(start, paths, tmp_path):
     before = {name: tensor.clone() for name, tensor in start[0].state_dict().items()}
     trainer = make_spoken_trainer(make_recipe(), directory=tmp_path / "run", start=start, **paths)

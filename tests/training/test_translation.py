@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
 from rtstream.errors import TrainingError
-from rtstream.nn.text_model import TextModel
+from rtstream.nn.text_model import SpeechInputConfig, TextModel, with_speech
 from rtstream.training.data import IGNORED
 from rtstream.training.translation import (
     load_translation_checkpoint,
@@ -136,6 +137,16 @@ def test_start_counts_for_a_new_run_only(texts, tmp_path):
     resumed = make(make_recipe(name="further"), texts, tmp_path / "second", load_translation_start(tmp_path / "first"))
     assert resumed.step == 2
     assert all(torch.equal(tensor, begun.average[name]) for name, tensor in resumed.average.items())
+
+
+def test_start_that_hears_is_gone_on_with_as_one_for_text(texts, tmp_path):
+    trainer = make_translation_trainer(make_recipe(), directory=tmp_path / "run", texts=[texts])
+    pieces = PieceTokenizer.load(tmp_path / "run" / PIECES)
+    hears = with_speech(trainer.model, SpeechInputConfig(8, 2))
+    again = make_translation_trainer(make_recipe(), directory=tmp_path / "new", texts=[texts], start=(hears, pieces))
+    assert again.model.config == trainer.model.config
+    assert again.run(lambda _: None, workers=0)
+    load_translation_checkpoint(tmp_path / "new")
 
 
 def test_start_may_translate_into_more_languages_than_are_learnt(texts, tmp_path):
