@@ -79,9 +79,9 @@ def speech_scores(
         speech = translator if isinstance(translator, BuiltInTranslator) and translator.hears else None
         for name, translate in ways(translator, speech, language).items():
             found = score(rows, [translate(each) for each in clips])
-            yield {"language": language, "input": name, **_figures(found)} | _examples(
-                rows, heard, found.translations, examples
-            )
+            english = [row.english for row in rows] if name == "reference" else heard
+            figures = {"language": language, "input": name, **_figures(found)}
+            yield figures | _examples(rows, english, found.translations, examples)
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -117,17 +117,21 @@ class _Texts(dict[str, dict[str, str]]):
 
 
 def _read(path: Path) -> _Texts:
+    """What the file holds; a last line that was cut short is taken off it."""
     known = _Texts()
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break
-            try:
-                language, english, text = json.loads(line)
-            except ValueError as error:
-                msg = f"{path}: a line is no translation: remove the file, it is made again"
-                raise TrainingError(msg) from error
-            known[language][english] = text
+    if not path.exists():
+        return known
+    data = path.read_text(encoding="utf-8", errors="replace")
+    whole = data[: data.rfind("\n") + 1]
+    if len(whole) < len(data):
+        path.write_text(whole, encoding="utf-8")
+    for line in whole.splitlines():
+        try:
+            language, english, text = json.loads(line)
+        except ValueError as error:
+            msg = f"{path}: a line is no translation: remove the file, it is made again"
+            raise TrainingError(msg) from error
+        known[language][english] = text
     return known
 
 
