@@ -125,7 +125,7 @@ def _read(path: Path) -> _Texts:
     whole = data[: data.rfind("\n") + 1]
     if len(whole) < len(data):
         path.write_text(whole, encoding="utf-8")
-    for line in whole.splitlines():
+    for line in whole.split("\n")[:-1]:
         try:
             language, english, text = json.loads(line)
         except ValueError as error:
