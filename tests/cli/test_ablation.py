@@ -20,7 +20,8 @@ def place(tmp_path, monkeypatch):
 
 
 def ablation(*more):
-    return main(["ablation", "tiny.toml", "--data", "audio", "--teacher", "none", "--clips", "1", *more])
+    data = () if "--data" in more else ("--data", "audio")
+    return main(["ablation", "tiny.toml", *data, "--teacher", "none", "--clips", "1", *more])
 
 
 def test_chosen_arm_is_trained_measured_and_drawn_again(place, capsys):
@@ -52,7 +53,7 @@ def test_chosen_arm_is_trained_measured_and_drawn_again(place, capsys):
     [
         (["--arms", "k2,k9"], "--arms: tiny has no arm 'k9'; it has unshared, k2"),
         (["--table"], "no run of tiny has been begun there: nothing to draw yet"),
-        (["--data", "elsewhere"], "elsewhere/dev-one: no shard"),
+        (["--data", "elsewhere"], "dev-one: no shard (needs .tar and .jsonl) in elsewhere"),
         (["--from", "elsewhere"], "2 of tiny's 2 runs failed, the same command tries again: tiny-unshared: elsewhere"),
         ([], "none: no Whisper checkpoint"),
     ],

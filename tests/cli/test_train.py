@@ -134,7 +134,7 @@ def test_plot_draws_and_trains_nothing(place, capsys):
     [
         ({1: "absent.toml"}, "absent.toml: no such recipe; give a TOML file, or the name of a shipped one: "),
         ({1: "bas"}, "bas: no such recipe"),
-        ({3: "absent"}, "absent/noise: no shard"),
+        ({3: "absent"}, "noise: no shard (needs .tar and .jsonl) in absent"),
         ({5: "absent"}, "absent/words.txt: text for the vocabulary cannot be read"),
         ({7: "absent"}, "absent: no Whisper checkpoint"),
     ],

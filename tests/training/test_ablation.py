@@ -197,8 +197,9 @@ def test_missing_set_is_told_before_anything_is_trained(places, tmp_path):
 
 
 def test_set_without_texts_cannot_be_measured_on(plan, places):
-    write_set(places.audio, "dev-one", ["noise-room.flac"])
-    index = places.audio / "dev-one.jsonl"
+    (audio,) = places.audio
+    write_set(audio, "dev-one", ["noise-room.flac"])
+    index = audio / "dev-one.jsonl"
     index.write_text(index.read_text().replace("romanians also lived in the city", ""))
     with pytest.raises(TrainingError, match="dev-one: none of 1 clips has a text to compare with"):
         conduct(plan, places, Watching(), arms=["unshared"], clips=None)
