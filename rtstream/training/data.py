@@ -12,7 +12,7 @@ import json
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import soundfile
@@ -28,12 +28,14 @@ from rtstream.training.text import letter_ids, normalize
 from rtstream.training.written import in_style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.training.taught import Taught
+
+T = TypeVar("T")
 
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
@@ -206,7 +208,7 @@ class Batches(IterableDataset[Batch]):
         odds = np.array([weight / mean for (_, weight), mean in zip(self.sources, means, strict=True)])
         self._odds = odds / odds.sum()
 
-    def pool(self, index: int) -> list[list[Clip]]:
+    def pool(self, index: int) -> list[Sequence[Clip]]:
         """The batches of one pool, a function of seed and index."""
         rng = np.random.default_rng([self.seed, index])
         clips: list[Clip] = []
@@ -216,10 +218,7 @@ class Batches(IterableDataset[Batch]):
             clips.append(choices[int(rng.integers(len(choices)))])
             total += clips[-1].seconds
         clips.sort(key=lambda clip: clip.seconds)
-        ends = np.cumsum([clip.seconds for clip in clips])
-        bounds = np.searchsorted(ends, np.arange(1, BATCHES_A_POOL) * self.seconds)
-        batches = [clips[a:b] for a, b in zip([0, *bounds], [*bounds, len(clips)], strict=True)]
-        return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
+        return cut_by_seconds(clips, [clip.seconds for clip in clips], self.seconds, BATCHES_A_POOL, rng)
 
     def collate(self, clips: Sequence[Clip], rng: np.random.Generator) -> Batch:
         """Read, augment and pad."""
@@ -272,14 +271,29 @@ class Batches(IterableDataset[Batch]):
         return torch.tensor(lengths, dtype=torch.long).cumsum(0)
 
     def __iter__(self) -> Iterator[Batch]:
-        index = seen = 0
-        pools: list[list[Clip]] = []
-        for wanted in batch_numbers(self.start, self.rank, self.world):
-            while wanted >= seen + len(pools):
-                seen += len(pools)
-                pools = self.pool(index)
-                index += 1
-            yield self.collate(pools[wanted - seen], np.random.default_rng([self.seed, 1, wanted]))
+        for wanted, clips in pooled(self.pool, batch_numbers(self.start, self.rank, self.world)):
+            yield self.collate(clips, np.random.default_rng([self.seed, 1, wanted]))
+
+
+def cut_by_seconds(
+    items: Sequence[T], lengths: Sequence[float], seconds: float, parts: int, rng: np.random.Generator
+) -> list[Sequence[T]]:
+    """At most ``parts`` runs of items of about ``seconds`` each, in any order; ``lengths`` of the items in seconds."""
+    bounds = np.searchsorted(np.cumsum(lengths), np.arange(1, parts) * seconds)
+    runs = [items[a:b] for a, b in zip([0, *bounds], [*bounds, len(items)], strict=True)]
+    return [runs[i] for i in rng.permutation(len(runs)) if runs[i]]
+
+
+def pooled(pool: Callable[[int], Sequence[T]], numbers: Iterable[int]) -> Iterator[tuple[int, T]]:
+    """The batches of these numbers, which rise, each with its number; ``pool`` gives pools of them by index."""
+    index = seen = 0
+    batches: Sequence[T] = ()
+    for wanted in numbers:
+        while wanted >= seen + len(batches):
+            seen += len(batches)
+            batches = pool(index)
+            index += 1
+        yield wanted, batches[wanted - seen]
 
 
 def batch_numbers(start: int, rank: int, world: int) -> Iterator[int]:

@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 from rtstream.bundle.pieces import END_ID, PAD_ID
 from rtstream.errors import TrainingError
 from rtstream.recognizer.context import SEEN_FRAMES
-from rtstream.training.data import IGNORED, batch_numbers
+from rtstream.training.data import IGNORED, batch_numbers, cut_by_seconds, pooled
 from rtstream.training.text_data import padded
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class SpokenBatches(IterableDataset[SpokenBatch]):
         longest = max((len(tokenizer.encode(text)[0]) for text in texts), default=0)
         return 0 < longest <= most - 2 and -(-said.frames // stack) < most
 
-    def pool(self, index: int) -> list[list[Said]]:
+    def pool(self, index: int) -> list[Sequence[Said]]:
         """The batches of one pool, a function of seed and index."""
         rng = np.random.default_rng([self.seed, index])
         drawn: list[Said] = []
@@ -188,10 +188,7 @@ class SpokenBatches(IterableDataset[SpokenBatch]):
             drawn.append(choices[int(rng.integers(len(choices)))])
             total += drawn[-1].clip.seconds
         drawn.sort(key=lambda said: said.frames)
-        ends = np.cumsum([said.clip.seconds for said in drawn])
-        bounds = np.searchsorted(ends, np.arange(1, BATCHES_A_POOL) * self.seconds)
-        batches = [drawn[a:b] for a, b in zip([0, *bounds], [*bounds, len(drawn)], strict=True)]
-        return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
+        return cut_by_seconds(drawn, [said.clip.seconds for said in drawn], self.seconds, BATCHES_A_POOL, rng)
 
     def target(self, said: Said, rng: np.random.Generator) -> tuple[str, str]:
         """A language and the text in it."""
@@ -220,11 +217,5 @@ class SpokenBatches(IterableDataset[SpokenBatch]):
         )
 
     def __iter__(self) -> Iterator[SpokenBatch]:
-        index = seen = 0
-        pools: list[list[Said]] = []
-        for wanted in batch_numbers(self.start, self.rank, self.world):
-            while wanted >= seen + len(pools):
-                seen += len(pools)
-                pools = self.pool(index)
-                index += 1
-            yield self.collate(pools[wanted - seen], np.random.default_rng([self.seed, 1, wanted]))
+        for wanted, said in pooled(self.pool, batch_numbers(self.start, self.rank, self.world)):
+            yield self.collate(said, np.random.default_rng([self.seed, 1, wanted]))
