@@ -93,8 +93,8 @@ class SpeechInput(nn.Module):
 
     def stacked(self, states: Tensor) -> Tensor:
         """(batch, n, inputs) to (batch, ceil(n / stack), d_model), each row of the size of an embedded token's."""
-        x = self.input_norm(states)
-        x = F.pad(x, (0, 0, 0, -x.shape[1] % self.config.stack))
+        # Before the norm, as a batch is padded: a last row that is not full is then the same in either.
+        x = self.input_norm(F.pad(states, (0, 0, 0, -states.shape[1] % self.config.stack)))
         x = x.unflatten(1, (-1, self.config.stack)).flatten(2)
         x = self.out(F.gelu(self.into(x)))
         return F.layer_norm(x, x.shape[-1:])

@@ -93,10 +93,10 @@ class SpokenTrainer(Loop):
         with autocast(self.device, r.precision), sdpa_kernel(SDPBackend.MATH):
             hidden, speech = self._read(batch.states, batch.languages, mask, batch.tokens)
             logits = self.model.decoder.logits(hidden[wanted])
-            pieces = F.linear(speech, self.model.decoder.embedding.weight)
+            pieces = F.linear(speech, self.model.decoder.embedding.weight) if r.pieces > 0 else None
         total, plain, right = self._losses(logits, batch.targets[wanted], r.optimizer.label_smoothing)
         metrics = {"loss": float(plain), "tokens_right": float(right)}
-        if r.pieces > 0:
+        if pieces is not None:
             ctc = _piece_loss(pieces, counts, batch)
             total = total + r.pieces * ctc
             metrics["ctc"] = float(ctc.detach())

@@ -107,13 +107,17 @@ def test_part_for_speech_leaves_text_as_it_was():
     assert not shared & {id(p) for p in hearing.speech.parameters()}
 
 
-def test_padding_of_speech_changes_nothing():
+@pytest.mark.parametrize("count", [7, 8, 9])
+def test_padding_of_speech_changes_nothing(count):
     model = with_speech(make(), HEARS).double()
+    with torch.no_grad():
+        model.speech.input_norm.bias += 1.0
     states = torch.randn(2, 14, 10, dtype=torch.float64)
+    states[1, count:] = 0.0
     languages = torch.tensor([4, 5])
     mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
     together = model.hear(model.speech.stacked(states), languages, mask)
-    alone = model.hear(model.speech.stacked(states[1:, :9]), languages[1:])
+    alone = model.hear(model.speech.stacked(states[1:, :count]), languages[1:])
     assert_close(together[1:, :4], alone)
 
 
