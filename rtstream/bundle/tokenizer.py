@@ -149,6 +149,13 @@ class Tokenizer:
         """The same tokenizer with only these special tokens; the others become unreachable until ``cut``."""
         return Tokenizer(self.pieces, self.merges, {name: self.special[name] for name in names})
 
+    def with_special(self, names: Iterable[str]) -> Tokenizer:
+        """The same tokenizer with further special tokens, whose ids follow its own."""
+        new = tuple(names)
+        first = len(self.pieces)
+        special = self.special | {name: first + index for index, name in enumerate(new)}
+        return Tokenizer((*self.pieces, *new), self.merges, special)
+
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
         data = {"pieces": self.pieces, "merges": [" ".join(pair) for pair in self.merges], "special": self.special}

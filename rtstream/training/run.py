@@ -28,7 +28,7 @@ from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
 from rtstream.training.shallow import ShallowTrainer, with_layers
-from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared
+from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared, with_languages
 from rtstream.training.taught import WholeTeacher, teach
 from rtstream.training.trainer import Trainer
 from rtstream.training.vocabulary import cut_tokenizer, kept_ids
@@ -139,7 +139,9 @@ def make_trainer(
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
-        if rank == 0 and start is not None and (not recipe.mix and not recipe.encoder.whole):
+        if start is not None and teacher is not None and _goes_on(recipe, start[0]):
+            start = with_languages(*start, teacher)
+        if rank == 0 and start is not None and _goes_on(recipe, start[0]):
             start[1].save(directory / TOKENIZER)
         elif rank == 0 and teacher is not None:
             make_tokenizer(recipe, teacher, directory, texts)
@@ -229,15 +231,19 @@ def _begin(
     start: tuple[SpeechModel, Tokenizer] | None,
 ) -> SpeechModel:
     """Where the run begins, before the recipe's structure: the start, the teacher, between them or both."""
-    anew = recipe.encoder.whole and not (start is not None and start[0].config.encoder.whole)
-    if start is not None and not recipe.mix and not anew:
+    if start is not None and _goes_on(recipe, start[0]):
         return start[0]
     assert teacher is not None
     whole = _over(tokenizer, teacher, recipe.seed)
     model = whole if start is None else start[0]
-    if anew:
+    if recipe.encoder.whole:
         return two_passes(model, whole, target_encoder(model.config.encoder, recipe.encoder))
     return mixed(model, whole, recipe.mix)
+
+
+def _goes_on(recipe: Recipe, start: SpeechModel) -> bool:
+    """Whether a run takes its start as it is: without the teacher's weights, over the tokens that the start has."""
+    return not recipe.mix and (start.config.encoder.whole or not recipe.encoder.whole)
 
 
 class TaughtRecipe(Protocol):

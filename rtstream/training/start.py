@@ -93,6 +93,31 @@ def _qkv(w: Mapping[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tens
     return torch.cat(weights), torch.cat(biases)
 
 
+def with_languages(
+    model: SpeechModel, tokenizer: Tokenizer, teacher: WhisperCheckpoint
+) -> tuple[SpeechModel, Tokenizer]:
+    """A model that can say of all the teacher's languages which one is spoken, and its tokenizer.
+
+    The tokens that are missing are added behind the others, their rows of the table are the teacher's: tuning moves
+    those that a model has by a thirtieth of their length. Both as they are where nothing is missing, and where either
+    knows English alone. Raises TrainingError where the teacher is of another width.
+    """
+    known = teacher.tokenizer.languages
+    missing = [name for name in map("<|{}|>".format, known) if name not in tokenizer.special]
+    if not missing or not tokenizer.languages:
+        return model, tokenizer
+    width = model.config.decoder.d_model
+    if teacher.d_model != width:
+        msg = f"--teacher: it is {teacher.d_model} wide, the model to start from {width}: give that model's own"
+        raise TrainingError(msg)
+    wider = tokenizer.with_special(missing)
+    student = SpeechModel(replace(model.config, decoder=replace(model.config.decoder, vocabulary=len(wider))))
+    rows = teacher.weights["decoder.embed_tokens.weight"][[teacher.tokenizer.special[name] for name in missing]]
+    table = torch.cat([model.decoder.embedding.weight.detach(), rows])
+    student.load_state_dict(model.state_dict() | {"decoder.embedding.weight": table})
+    return student, wider
+
+
 def mixed(model: SpeechModel, teacher: SpeechModel, share: float) -> SpeechModel:
     """An unshared model with its encoder ``share`` of the way back to the teacher's, and the teacher's decoder.
 

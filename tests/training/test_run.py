@@ -9,13 +9,26 @@ from torch.testing import assert_close
 
 from rtstream.bundle.bundle import save_bundle
 from rtstream.errors import TrainingError
+from rtstream.nn.decoder import DecoderConfig
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.training.augment import Augment
 from rtstream.training.recipe import Encoder
 from rtstream.training.run import load_start, make_trainer, target_encoder
 from rtstream.training.start import teacher_encoder
+from rtstream.training.vocabulary import SPECIAL
 from rtstream.training.whisper import load_whisper
+from tests.bundle.tiny_tokenizer import make_tokenizer
 from tests.training.tiny_training import ENCODER, make_model, make_recipe
-from tests.training.tiny_whisper import full_tokenizer, make_weights, write_hugging_face
+from tests.training.tiny_whisper import (
+    LANGUAGES,
+    LAYERS,
+    MAX_TOKENS,
+    D,
+    full_tokenizer,
+    make_weights,
+    write_hugging_face,
+)
 
 SHARED = replace(ENCODER, layers=4, share=2, rank=2, diagonal=True, layer_scale=True)
 SAME = {"share": 2, "rank": 2, "diagonal": True}
@@ -185,6 +198,20 @@ def test_run_learns_from_what_the_teacher_made_and_goes_on_with_it(paths, tmp_pa
     assert again.step == 4
     assert all(torch.equal(t, trainer.model.state_dict()[name]) for name, t in again.model.state_dict().items())
     assert kept(paths) == before
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_start_goes_on_over_its_own_tokens_and_the_teachers_languages(paths, tmp_path, whole):
+    tokenizer = make_tokenizer((*SPECIAL, "<|en|>"))
+    sizes = {"d_model": D, "heads": 1, "ffn": 4 * D, "layers": LAYERS}
+    parts = EncoderConfig(**sizes, whole=whole), DecoderConfig(len(tokenizer), **sizes, max_tokens=MAX_TOKENS)
+    model = SpeechModel(ModelConfig(*parts))
+    recipe = taught_recipe(encoder={"whole": whole})
+    trainer = make_trainer(recipe, directory=tmp_path / "run", **paths, start=(model, tokenizer))
+    assert trainer.batches.tokenizer.pieces == (*tokenizer.pieces, *LANGUAGES[1:])
+    assert trainer.model.config.decoder.vocabulary == len(tokenizer) + len(LANGUAGES) - 1
+    trainer.run(lambda _: None, workers=0)
+    assert load_start(tmp_path / "run")[1] == trainer.batches.tokenizer
 
 
 def test_start_is_mixed_with_the_teacher_once(paths, tmp_path):

@@ -22,10 +22,12 @@ from rtstream.training.start import (
     teacher_encoder,
     two_passes,
     unshared,
+    with_languages,
 )
 from rtstream.training.vocabulary import SPECIAL, kept_ids
 from rtstream.training.whisper import Weights, WhisperCheckpoint
-from tests.training.tiny_whisper import HEADS, LAYERS, MAX_TOKENS, D, full_tokenizer, make_weights
+from tests.bundle.tiny_tokenizer import make_tokenizer
+from tests.training.tiny_whisper import HEADS, LANGUAGES, LAYERS, MAX_TOKENS, D, full_tokenizer, make_weights
 
 
 @pytest.fixture
@@ -346,3 +348,53 @@ def test_two_passes_written_out_are_the_chunks_function(teacher):
     with torch.no_grad():
         assert_close(plain.encoder(mel(), chunk=4), both.encoder(mel(), chunk=4))
         assert not torch.allclose(plain.encoder(mel()), both.encoder(mel()))
+
+
+def english_and(*names):
+    """A model of the teacher's sizes whose table knows these languages besides English, and its tokenizer."""
+    tokenizer = make_tokenizer((*SPECIAL, "<|en|>", *names))
+    torch.manual_seed(2)
+    model = SpeechModel(
+        ModelConfig(EncoderConfig(d_model=D, heads=1, ffn=4 * D, layers=LAYERS), decoder(len(tokenizer)))
+    )
+    return model.eval(), tokenizer
+
+
+def decoder(vocabulary):
+    return DecoderConfig(vocabulary, d_model=D, heads=1, ffn=4 * D, layers=LAYERS, max_tokens=MAX_TOKENS)
+
+
+@pytest.mark.parametrize("names", [("<|ja|>",), LANGUAGES[1:3]])
+def test_languages_that_a_model_lacks_are_the_teachers_and_all_else_stays(teacher, names):
+    model, tokenizer = english_and(*names)
+    wider, more = with_languages(model, tokenizer, teacher)
+    assert more.pieces[: len(tokenizer)] == tokenizer.pieces
+    assert set(more.languages) == set(teacher.tokenizer.languages)
+    assert more.encode(text := "the thing and you") == tokenizer.encode(text)
+    assert more.decode(more.encode(text)) == text
+    assert set(more.special) - set(tokenizer.special) == set(LANGUAGES) - {"<|en|>", *names}
+    for code, token in more.languages.items():
+        row = wider.decoder.embedding.weight[token]
+        if f"<|{code}|>" in tokenizer.special:
+            assert_close(row, model.decoder.embedding.weight[tokenizer.languages[code]])
+        else:
+            assert_close(row, teacher.weights["decoder.embed_tokens.weight"][teacher.tokenizer.languages[code]])
+    with torch.no_grad():
+        states = model.encoder(mel())
+        prompt = torch.tensor([tokenizer.prompt()])
+        assert_close(wider.encoder(mel()), states)
+        assert_close(wider.decoder(prompt, states)[..., : len(tokenizer)], model.decoder(prompt, states))
+
+
+def test_a_model_that_knows_all_languages_or_english_alone_gets_none(teacher):
+    for model, tokenizer in (english_and(*LANGUAGES[1:]), (english_and()[0], make_tokenizer(SPECIAL))):
+        same, kept = with_languages(model, tokenizer, teacher)
+        assert same is model
+        assert kept is tokenizer
+
+
+def test_languages_of_a_teacher_of_another_width_are_refused(teacher):
+    model, tokenizer = english_and()
+    narrow = Weights({"encoder.layer_norm.weight": torch.ones(D // 2)})
+    with pytest.raises(TrainingError, match=f"--teacher: it is {D // 2} wide, the model to start from {D}"):
+        with_languages(model, tokenizer, replace(teacher, weights=narrow))
