@@ -83,7 +83,9 @@ class Recognition(Section):
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")
     chunk_ms: Literal[320, 640, 1280] = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
-    beam: int = Field(1, ge=1, le=5, description="hypotheses among which the decoder looks for a final")
+    beam: int = Field(
+        4, ge=1, le=5, description="hypotheses among which the decoder looks for a final where it is unsure"
+    )
     words: bool = Field(
         default=False, description="times and confidence of each word, also in the service's own events"
     )

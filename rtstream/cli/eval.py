@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rtstream.cli.options import BEAMS, vad_option
+from rtstream.cli.options import BEAM, BEAMS, vad_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +99,9 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     "beams",
     type=click.IntRange(*BEAMS),
     multiple=True,
-    default=(1,),
+    default=(BEAM,),
     show_default=True,
-    help="Hypotheses among which the decoder looks for a final; may be given more than once.",
+    help="Hypotheses among which the decoder looks for a final where it is unsure; may be given more than once.",
 )
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="PNG of partials: their errors against their lag."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
-BEAMS = (1, 5)
+BEAMS, BEAM = (1, 5), 4
 GATES: tuple[GateName, ...] = get_args(GateName)
 
 
@@ -37,7 +37,7 @@ class RecognizerOptions:
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
-    beam: int = 1
+    beam: int = BEAM
 
     def gates(self) -> Callable[[], Gate]:
         """What makes a gate for each stream. Raises GateMissingError."""
@@ -134,9 +134,9 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--beam",
         type=click.IntRange(*BEAMS),
-        default=1,
+        default=BEAM,
         show_default=True,
-        help="Hypotheses among which the decoder looks for a final; more take longer.",
+        help="Hypotheses among which the decoder looks for a final where it is unsure; more take longer.",
     )
     @vad_option
     @wraps(command)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,11 +76,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Tokens of a text without special ones. ``ended``: the decoder stopped by itself, within all limits."""
+    """Tokens of a text without special ones. ``ended``: the decoder stopped by itself, within all limits.
+
+    ``log_probs``: of each token, and of the end if it ``ended``, by greedy search; of no token by another.
+    """
 
     tokens: list[int]
     ended: bool
     opening: Opening
+    log_probs: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,18 @@ class Reading:
     state: DecoderState
 
 
+class _Written(NamedTuple):
+    """A token that greedy search writes, its log-probability, the number of tokens before, and what they attended to.
+
+    That is (n, frames), of which as many steps count as there are tokens before; the others are of guesses.
+    """
+
+    token: int
+    log_prob: float
+    before: int
+    attention: Tensor
+
+
 class GreedyDecoder:
     """Greedy search over one decoder's weights."""
 
@@ -117,10 +133,8 @@ class GreedyDecoder:
         self.languages = list(tokenizer.languages.values())
         self.language = self.languages.index(self.prompt[1]) if self.languages else None
 
-    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[tuple[int, int, Tensor]]:
-        """What greedy search writes, token by token, with the number of tokens before and what they attended to.
-
-        That is (n, frames), of which as many steps count as there are tokens before; the others are of guesses.
+    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[_Written]:
+        """What greedy search writes, token by token.
 
         ``read``: what the decoder's ``step`` gave for the text so far with a ``draft`` of what follows. A step takes
         its time to fetch the weights: it checks several guesses at once in hardly more than it takes to write a token
@@ -130,13 +144,14 @@ class GreedyDecoder:
         # The draft since the last right guess, how many tokens came in the place of its beginning, and what is left.
         left, written, rest = draft, 0, draft
         while True:
-            best: list[int] = (logits[-len(draft) - 1 :] + self.allowed).argmax(dim=-1).tolist()
+            log_probs, likeliest = (logits[-len(draft) - 1 :] + self.allowed).log_softmax(dim=-1).max(dim=-1)
+            best: list[int] = likeliest.tolist()
             right = 0
             while right < len(draft) and best[right] == draft[right]:
                 right += 1
             before = state.tokens - len(draft)
             for index, token in enumerate(best[: right + 1]):
-                yield token, before + index, attention
+                yield _Written(token, float(log_probs[index]), before + index, attention)
             state = state.rewound(before + right)
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)
@@ -172,13 +187,15 @@ class GreedyDecoder:
         read = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
         opening = self._opening(read[0])
         tokens: list[int] = []
-        for token, *_ in self._write(read, draft):
-            if token == self.tokenizer.end:
+        log_probs: list[float] = []
+        for written in self._write(read, draft):
+            log_probs.append(written.log_prob)
+            if written.token == self.tokenizer.end:
                 break
-            tokens.append(token)
+            tokens.append(written.token)
             if len(tokens) >= limit or repeats(tokens):
-                return Decoded(tokens, ended=False, opening=opening)
-        return Decoded(tokens, ended=True, opening=opening)
+                return Decoded(tokens, ended=False, opening=opening, log_probs=log_probs)
+        return Decoded(tokens, ended=True, opening=opening, log_probs=log_probs)
 
     def extend(self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]) -> Grown:
         """What a committed text grows by now that ``state`` has more frames; ``draft`` is a guess at it.
@@ -196,7 +213,7 @@ class GreedyDecoder:
         added: list[int] = []
         seen: Tensor | None = None
         heard_at: list[int] = []
-        for token, steps, attention in self._write(read, draft):
+        for token, _, steps, attention in self._write(read, draft):
             if token == self.tokenizer.end:
                 break
             if attention is not seen:

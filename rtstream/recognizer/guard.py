@@ -38,8 +38,8 @@ class GuardConfig:
     max_no_speech: float = 0.6
     min_confidence: float = 0.4
     min_confidence_shown: float = 1.0
-    min_language: float = 0.15
-    min_language_shown: float = 0.3
+    min_language: float = 0.1
+    min_language_shown: float = 0.2
     min_alone: float = 0.7
 
 
@@ -59,14 +59,18 @@ def spoken(
     text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
 ) -> bool:
     """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language."""
-    if opening.no_speech > config.max_no_speech:
-        return False
-    if opening.language < (config.min_language_shown if partial else config.min_language):
+    if not addressed(opening, config, partial=partial):
         return False
     symbols = join(spell(text, letters), letters)
     aligned = align(log_probs, symbols) if symbols else None
     least = config.min_confidence_shown if partial else config.min_confidence
     return aligned is None or float(np.exp(aligned.scores.mean())) >= least * opening.no_speech
+
+
+def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -> bool:
+    """Whether the decoder finds it likely enough that somebody speaks, and in the model's language."""
+    least = config.min_language_shown if partial else config.min_language
+    return opening.no_speech <= config.max_no_speech and opening.language >= least
 
 
 def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig) -> str:

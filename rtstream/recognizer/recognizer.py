@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +36,8 @@ class RecognizerConfig:
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
     full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
-    ``beam``: hypotheses among which the decoder looks for a final; 1 is greedy search.
+    ``beam``: hypotheses among which the decoder looks for a final where greedy search, 1, is unsure. Whatever it is, a
+    final that the guard refuses is looked for once more, from its beginning and among as many as can be.
     ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;
     without any nothing is looked for.
     """
@@ -45,7 +47,7 @@ class RecognizerConfig:
     ahead_ms: int = 320
     stop_ms: int = 400
     reencode: bool = True
-    beam: int = 1
+    beam: int = 4
     words: bool = False
     guard: GuardConfig = field(default_factory=GuardConfig)
     phrases: tuple[Phrase, ...] = ()
@@ -77,7 +79,10 @@ class Recognizer:
         self.features = LogMel(bundle.config.encoder.n_mels)
         decoder, tokenizer = bundle.model.decoder, bundle.tokenizer
         greedy = config.beam == 1
-        self.decoder = GreedyDecoder(decoder, tokenizer) if greedy else BeamDecoder(decoder, tokenizer, config.beam)
+        self.decoder: GreedyDecoder = (
+            GreedyDecoder(decoder, tokenizer) if greedy else BeamDecoder(decoder, tokenizer, config.beam)
+        )
+        self.second: GreedyDecoder = BeamDecoder(decoder, tokenizer, BEAMS[1], sure=math.inf)
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         whole = bundle.config.encoder.max_frames
         self.chunk_frames = config.chunk_ms // FRAME_MS or whole

@@ -19,7 +19,7 @@ from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown
-from rtstream.recognizer.guard import borne_out, spoken, written_alone
+from rtstream.recognizer.guard import addressed, borne_out, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.words import time_words
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from rtstream.recognizer.final_pass import Opening
+    from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Opening
     from rtstream.recognizer.recognizer import Recognizer
 
 
@@ -229,13 +229,12 @@ class RecognizerSession:
         heard = segment.heard
         if not heard.posteriors:
             return None
-        with self.times.measure("finals"):
-            decoded = r.decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
-            text = self._written(decoded.tokens)
+        decoded, text = self._transcribed(r.decoder, segment)
+        if text is None and addressed(decoded.opening, r.config.guard):
+            text = self._transcribed(r.second, segment)[1] or None  # nothing is no answer where something was heard
+        trusted = text is not None
         with self.times.measure("guard"):
-            trusted = decoded.ended and borne_out(text, heard.log_probs, r.letters, r.config.guard)
-            if not trusted:
-                text = written_alone(heard.log_probs, r.letters, r.config.guard)
+            text = written_alone(heard.log_probs, r.letters, r.config.guard) if text is None else text
             if not segment.text and not spoken(text, decoded.opening, heard.log_probs, r.letters, r.config.guard):
                 return None
         text = text or segment.text  # what has been shown gets a final
@@ -247,6 +246,16 @@ class RecognizerSession:
                 text = r.biaser.correct(text, heard.log_probs, *asked)
         words = self._words(text, segment)
         return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
+
+    def _transcribed(self, decoder: GreedyDecoder, segment: _OpenSegment) -> tuple[Decoded, str | None]:
+        """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts."""
+        r, heard = self.recognizer, segment.heard
+        with self.times.measure("finals"):
+            decoded = decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
+            text = self._written(decoded.tokens)
+        with self.times.measure("guard"):
+            trusted = decoded.ended and borne_out(text, heard.log_probs, r.letters, r.config.guard)
+        return decoded, text if trusted else None
 
     def _written(self, tokens: list[int]) -> str:
         """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""

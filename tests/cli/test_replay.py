@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 
 from rtstream.cli.main import main
-from rtstream.cli.options import BEAMS, CHUNKS_MS, ENGINES, GATES, RecognizerOptions
+from rtstream.cli.options import BEAM, BEAMS, CHUNKS_MS, ENGINES, GATES, RecognizerOptions
 from rtstream.errors import AudioError
 from tests.recognizer.tiny_bundle import DATA
 from tests.vad.recordings import needs_silero
@@ -337,11 +337,14 @@ class TestOptions:
             torch.set_num_threads(before)
 
     def test_engines_are_those_that_the_model_knows(self):
+        from rtstream.config import Recognition
         from rtstream.nn.quantized import ENGINES as INT8_ENGINES
         from rtstream.recognizer.recognizer import BEAMS as KNOWN_BEAMS
         from rtstream.recognizer.recognizer import CHUNKS_MS as TRAINED_CHUNKS_MS
+        from rtstream.recognizer.recognizer import RecognizerConfig
 
         assert BEAMS == KNOWN_BEAMS
+        assert RecognizerConfig().beam == BEAM == Recognition().beam
         assert set(ENGINES) == {"auto", "float", *INT8_ENGINES}
         assert tuple(map(int, CHUNKS_MS)) == TRAINED_CHUNKS_MS
 

@@ -95,6 +95,29 @@ def test_where_nothing_ends_it_is_as_greedy_search_has_it():
     assert transcribed(endless, 3, 50) == greedy
 
 
+@pytest.mark.parametrize(("sure", "words"), [(-2.0, "the in"), (-1.0, "a er"), (np.inf, "a er")])
+def test_the_beam_is_for_texts_in_which_greedy_search_is_unsure(sure, words):
+    the, a, inside, later = (TOKENIZER.encode(word)[0] for word in (" the", " a", "in", "er"))
+    likely = {
+        PROMPT_END: {the: 0.5, a: 0.49},
+        the: {inside: 0.3},
+        inside: {TOKENIZER.end: 0.2},
+        a: {later: 0.98},
+        later: {TOKENIZER.end: 0.98},
+    }
+    with torch.no_grad():
+        found = BeamDecoder(Markov(SIZE, likely), TOKENIZER, 4, sure=sure).transcribe(at(Markov(SIZE, likely), 200), [])
+    assert found.tokens == {"the in": [the, inside], "a er": [a, later]}[words]
+
+
+def test_log_probabilities_are_those_of_the_tokens_and_the_end_whatever_the_draft():
+    text = TOKENIZER.encode(" one and")
+    for draft in ([], text, text[:1], TOKENIZER.encode(" two")):
+        with torch.no_grad():
+            found = GreedyDecoder(chain(text), TOKENIZER).transcribe(at(chain(text), 200), draft)
+        assert found.log_probs == pytest.approx([np.log(0.9)] * (len(text) + 1), abs=0.01)
+
+
 def test_no_frames_give_no_text():
     decoder = random_decoder(0)
     found = BeamDecoder(decoder, TOKENIZER, 3).transcribe(decoder.initial_state(), [])
@@ -103,7 +126,7 @@ def test_no_frames_give_no_text():
 
 def test_a_recognizer_without_a_beam_is_greedy_and_one_too_wide_is_refused(tmp_path):
     bundle = load_bundle(save_tiny_bundle(tmp_path), "float")
-    assert type(Recognizer(bundle, RecognizerConfig()).decoder) is GreedyDecoder
+    assert type(Recognizer(bundle, RecognizerConfig(beam=1)).decoder) is GreedyDecoder
     assert type(Recognizer(bundle, RecognizerConfig(beam=5)).decoder) is BeamDecoder
     for beam in (0, 6):
         with pytest.raises(ConfigError, match=f"^beam: {beam} is not allowed; give a number from 1 to 5$"):

@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudi
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig
+from rtstream.recognizer.final_pass import Decoded, Opening
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.phrases import parse_phrases
@@ -216,6 +218,56 @@ def test_noise_in_which_ctc_hears_no_letter_is_not_encoded_again(tmp_path, speec
     assert events(pipeline, speech) == []
     assert pipeline.times.seconds.keys() >= {"encoder", "ctc"}
     assert not pipeline.times.seconds.keys() & {"second encoding", "partials", "finals"}
+
+
+class Says:
+    """Writes a text of its own, whatever is heard, and counts how often."""
+
+    def __init__(self, tokenizer, text, *, ended=True):
+        self.decoded = Decoded(tokenizer.encode(text), ended=ended, opening=Opening(no_speech=0.0, language=1.0))
+        self.asked = 0
+
+    def transcribe(self, _state, _draft):
+        self.asked += 1
+        return self.decoded
+
+
+ONE_SEGMENT = 3 * SAMPLE_RATE
+OTHER = "please subscribe to my channel and to all the others that there are"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "source"),
+    [
+        ("heard", OTHER, "decoder"),
+        (OTHER, "heard", "decoder"),
+        (OTHER, OTHER, "ctc"),
+        (OTHER, "", "ctc"),  # that there is nothing is no answer where CTC hears something
+    ],
+    ids=["right at once", "right at last", "never right", "silent at last"],
+)
+def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ctc(
+    bundle, speech, first, second, source
+):
+    (plain,) = [
+        e for e in events(Pipeline(recognizer(bundle, partials="none")), speech[:ONE_SEGMENT]) if isinstance(e, Final)
+    ]
+    texts = {"heard": plain.text}
+    asked = recognizer(bundle, partials="none")
+    asked.decoder = Says(bundle.tokenizer, texts.get(first, first))
+    asked.second = Says(bundle.tokenizer, texts.get(second, second))
+    (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    assert (final.text, final.source) == (plain.text, source)
+    assert (asked.decoder.asked, asked.second.asked) == (1, int(first == OTHER))
+
+
+def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle, speech):
+    asked = recognizer(bundle, partials="none")
+    asked.decoder = Says(bundle.tokenizer, OTHER)
+    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=0.01))
+    asked.second = Says(bundle.tokenizer, "the end")
+    assert events(Pipeline(asked), speech[:ONE_SEGMENT]) == []
+    assert (asked.decoder.asked, asked.second.asked) == (1, 0)
 
 
 def test_a_word_shorter_than_a_chunk_has_a_final(bundle, speech):
