@@ -7,7 +7,7 @@ used, so that a broken copy is an error with a name and never a strange transcri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rtstream.bundle.config import from_dict, to_dict
 from rtstream.bundle.deflate import BITS
@@ -24,19 +24,23 @@ from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rtstream.bundle.files import Weights
     from rtstream.nn.model import ModelConfig, SpeechModel
 
 FORMAT = "rtstream-bundle"
-VERSION = 2
+VERSION = 3
 TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. ``engine`` names what computes: ``float`` or a torch quantized engine."""
+    """A loaded bundle. ``engine`` names what computes: ``float`` or a torch quantized engine.
+
+    ``guard``: the thresholds of the guard, by their names, that this model wants otherwise than they usually are.
+    """
 
     name: str
     path: Path
@@ -44,6 +48,7 @@ class Bundle:
     tokenizer: Tokenizer
     model: SpeechModel
     engine: str
+    guard: Mapping[str, float]
 
     @property
     def bytes(self) -> int:
@@ -52,11 +57,18 @@ class Bundle:
 
 
 def save_bundle(
-    path: Path, name: str, model: SpeechModel, tokenizer: Tokenizer, card: str, *, bits: float | None = BITS
+    path: Path,
+    name: str,
+    model: SpeechModel,
+    tokenizer: Tokenizer,
+    card: str,
+    *,
+    bits: float | None = BITS,
+    guard: Mapping[str, float] | None = None,
 ) -> None:
     """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
 
-    An old one there is replaced.
+    ``guard``: thresholds that this model wants otherwise than they usually are. An old bundle there is replaced.
     """
     path.mkdir(parents=True, exist_ok=True)
     weights = write_weights(path / WEIGHTS, model, model.config, bits)
@@ -68,6 +80,7 @@ def save_bundle(
         "name": name,
         "weights": weights,
         "model": to_dict(model.config),
+        "guard": dict(guard or {}),
     }
     write_manifest(path, data, (WEIGHTS, TOKENIZER))
 
@@ -77,8 +90,13 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
 
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
-    name, config, weights = read_manifest(path)
+    data = _read_manifest(path)
+    name, config, weights = str(data["name"]), from_dict(data["model"]), data["weights"]
     tokenizer = Tokenizer.load(path / TOKENIZER)
+    guard = data.get("guard", {})  # bundles of before have none
+    if not isinstance(guard, dict):
+        msg = f"{path}: guard: {guard!r} are no thresholds by name: copy the bundle again"
+        raise BundleError(msg)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = (
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
@@ -86,10 +104,14 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
         raise BundleError(msg)
     state = read_tensors(path / WEIGHTS, config, weights)
     model, computes = open_model(config, state, engine, int8=weights != "float16")
-    return Bundle(name, path, config, tokenizer, model, computes)
+    return Bundle(name, path, config, tokenizer, model, computes, guard)
 
 
 def read_manifest(path: Path) -> tuple[str, ModelConfig, Weights]:
     """Name, sizes, and how the weights are held, of the bundle at ``path``, its files' checksums verified."""
-    data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))
+    data = _read_manifest(path)
     return str(data["name"]), from_dict(data["model"]), data["weights"]
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    return read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))

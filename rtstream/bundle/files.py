@@ -19,8 +19,10 @@ from rtstream.nn.quantized import (
     SCALE,
     State,
     choose_engine,
+    convolutions,
     float_model,
     packed_model,
+    quantize,
     quantize_state,
     quantized_names,
     skeleton,
@@ -44,11 +46,16 @@ Weights = Literal["float16", "int8", "int8-deflate"]
 def write_weights(path: Path, model: nn.Module, config: ModelConfig | TextModelConfig, bits: float | None) -> Weights:
     """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
 
+    Convolutions have all of int8, deflated.
+
     All as float16 where ``bits`` is None. Returns which it is.
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if bits is not None:
         state = quantize_state(state, config, step_of(bits))
+        for name in convolutions(config):  # which hear first, hence in all of int8's steps
+            numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
+            state[name] = numbers.view(state[name].shape)
     save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
     path.chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
     return "float16" if bits is None else "int8-deflate"
@@ -109,10 +116,13 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
         state = load_file(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in skeleton(config).state_dict().items()}
     packed = quantized_names(config) if weights != "float16" else set()
+    first = convolutions(config)
+    if weights == "int8-deflate":  # files of version 2 have them as float16
+        packed |= {name for name in first if name + SCALE in state}
     held = torch.int8 if weights == "int8" else torch.uint8
     dtypes = {name: held if name in packed else torch.float16 for name in shapes}
     for name in packed:
-        shapes[name + SCALE] = (torch.Size(shapes[name][:-1]).numel(),)
+        shapes[name + SCALE] = (torch.Size(shapes[name][: 1 if name in first else -1]).numel(),)
         dtypes[name + SCALE] = torch.float32
     for name in sorted(shapes.keys() | state.keys()):
         if name not in state or name not in shapes:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rtstream.cli.model_report import Report
 
 
@@ -49,6 +51,14 @@ def info(target: str, *, as_json: bool) -> None:
     _print(report)
 
 
+def _read_thresholds(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> dict[str, float]:
+    try:
+        return {name: float(number) for name, _, number in (each.partition("=") for each in given)}
+    except ValueError as error:
+        msg = f"{', '.join(given)}: give THRESHOLD=NUMBER, such as max_no_speech=0.9"
+        raise click.BadParameter(msg) from error
+
+
 @command.command(
     "export",
     epilog="""\b
@@ -71,8 +81,24 @@ Examples:
     help="About how many bits a weight of the matrices takes in the file; 8 keeps all of int8.  [default: 5.5]",
 )
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
+@click.option(
+    "--guard",
+    "thresholds",
+    multiple=True,
+    callback=_read_thresholds,
+    metavar="THRESHOLD=NUMBER",
+    help="A threshold of the guard that this model wants otherwise than usual, such as max_no_speech=0.9; may be given "
+    "more than once.",
+)
 def export_command(
-    source: Path, directory: Path, *, card: Path | None, name: str | None, bits: float | None, float16: bool
+    source: Path,
+    directory: Path,
+    *,
+    card: Path | None,
+    name: str | None,
+    bits: float | None,
+    float16: bool,
+    thresholds: Mapping[str, float],
 ) -> None:
     """Write a model as a bundle in DIRECTORY, replacing one there.
 
@@ -86,7 +112,7 @@ def export_command(
         msg = "--float16 and --bits exclude each other: give one of them"
         raise click.UsageError(msg)
     chosen = None if float16 else BITS if bits is None else bits
-    export(source.expanduser(), directory, name or directory.resolve().name, card, chosen)
+    export(source.expanduser(), directory, name or directory.resolve().name, card, bits=chosen, guard=thresholds)
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 
 

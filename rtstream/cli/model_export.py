@@ -8,8 +8,10 @@ from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.bundle.files import CARD, MANIFEST
 from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
 from rtstream.errors import BundleError
+from rtstream.recognizer.guard import guard_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rtstream.bundle.pieces import PieceTokenizer
@@ -18,19 +20,27 @@ if TYPE_CHECKING:
     from rtstream.nn.text_model import TextModel
 
 
-def export(source: Path, target: Path, name: str, card: Path | None, bits: float | None) -> None:
+def export(
+    source: Path, target: Path, name: str, card: Path | None, *, bits: float | None, guard: Mapping[str, float]
+) -> None:
     """Write the model of ``source`` as the bundle ``target``: matrices in about ``bits`` a weight, or float16 (None).
 
-    ``card``: the model card, by default that of the source. Raises BundleError or TrainingError where the source is
+    ``card``: the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than
+    usual, besides those that a bundle has already. Raises BundleError or TrainingError where the source is
     neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
+        if guard:
+            msg = f"--guard: {source} translates, and has no guard: leave it out"
+            raise BundleError(msg)
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, bits=bits)
     else:
-        model, tokenizer = _speech(source)
-        save_bundle(target, name, model, tokenizer, text, bits=bits)
+        model, tokenizer, own = _speech(source)
+        thresholds = {**own, **guard}
+        guard_of(thresholds, target)
+        save_bundle(target, name, model, tokenizer, text, bits=bits, guard=thresholds)
 
 
 def _card(path: Path) -> str:
@@ -51,10 +61,10 @@ def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
     return load_translation_checkpoint(source)
 
 
-def _speech(source: Path) -> tuple[SpeechModel, Tokenizer]:
+def _speech(source: Path) -> tuple[SpeechModel, Tokenizer, Mapping[str, float]]:
     if (source / MANIFEST).is_file():
         bundle = load_bundle(source, "float")
-        return bundle.model, bundle.tokenizer
+        return bundle.model, bundle.tokenizer, bundle.guard
     from rtstream.training.run import load_start  # noqa: PLC0415 - as above
 
-    return load_start(source)
+    return (*load_start(source), {})

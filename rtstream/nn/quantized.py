@@ -232,6 +232,12 @@ def quantize_state(state: State, config: ModelConfig | TextModelConfig, step: fl
     return out
 
 
+def convolutions(config: ModelConfig | TextModelConfig) -> set[str]:
+    """Names of the weights that are int8 in files alone: a convolution computes in float."""
+    modules = skeleton(config).named_modules()
+    return {f"{name}.weight" for name, module in modules if isinstance(module, nn.Conv1d)}
+
+
 def dequantize_state(state: State) -> State:
     """The float32 state dict of what ``quantize_state`` gave; float tensors of any width become float32."""
     out: State = {}
@@ -239,7 +245,7 @@ def dequantize_state(state: State) -> State:
         if name.endswith(SCALE) and name.removesuffix(SCALE) in state:
             continue
         scale = state.get(name + SCALE)
-        flat = tensor.float() if scale is None else dequantize(tensor.reshape(-1, tensor.shape[-1]), scale)
+        flat = tensor.float() if scale is None else dequantize(tensor.reshape(len(scale), -1), scale)
         out[name] = flat.view(tensor.shape)
     return out
 

@@ -44,6 +44,13 @@ def repeats(tokens: list[int]) -> bool:
     return False
 
 
+def said_once(tokens: list[int]) -> list[int]:
+    """What ``tokens`` say, where they do nothing but say it several times, the last time perhaps not to its end."""
+    count = len(tokens)
+    periods = (period for period in range(1, count // 2 + 1) if tokens[period:] == tokens[: count - period])
+    return tokens[: next(periods, count)]
+
+
 def left_of(draft: list[int], token: int, written: int) -> list[int]:
     """What is left of a draft in the place of whose beginning ``written`` tokens came, ``token`` the last of them."""
     near = draft[: written + LEAPT_TOKENS]

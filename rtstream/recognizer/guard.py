@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rtstream.errors import BundleError
 from rtstream.nn.ctc import BLANK
 from rtstream.recognizer.ctc_search import LogProbs, align, excess, greedy_symbols, greedy_text
 from rtstream.recognizer.words import join, spell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from rtstream.recognizer.final_pass import Opening
 
 LETTERS_A_DIGIT = 10
@@ -41,6 +45,16 @@ class GuardConfig:
     min_language: float = 0.1
     min_language_shown: float = 0.2
     min_alone: float = 0.7
+
+
+def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
+    """The usual thresholds but for those that a bundle's manifest names. Raises BundleError where there is no such."""
+    known = {each.name for each in fields(GuardConfig)}
+    for name, value in thresholds.items():
+        if name not in known or isinstance(value, bool) or not isinstance(value, int | float):
+            msg = f"{bundle}: guard: {name} = {value!r} is no threshold of this rtstream: update it, or mend the bundle"
+            raise BundleError(msg)
+    return GuardConfig(**thresholds)  # type: ignore[arg-type]  # min_letters may be whole
 
 
 def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:

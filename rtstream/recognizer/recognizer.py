@@ -12,7 +12,7 @@ from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
-from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.guard import GuardConfig, guard_of
 
 if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
@@ -38,6 +38,7 @@ class RecognizerConfig:
     full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
     ``beam``: hypotheses among which the decoder looks for a final where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
+    ``guard``: thresholds, by default those that the model wants.
     ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;
     without any nothing is looked for.
     """
@@ -49,7 +50,7 @@ class RecognizerConfig:
     reencode: bool = True
     beam: int = 4
     words: bool = False
-    guard: GuardConfig = field(default_factory=GuardConfig)
+    guard: GuardConfig | None = None
     phrases: tuple[Phrase, ...] = ()
     bias: BiasConfig = field(default_factory=BiasConfig)
 
@@ -77,6 +78,7 @@ class Recognizer:
         self.ctc = bundle.model.ctc
         self.letters = bundle.config.letters
         self.features = LogMel(bundle.config.encoder.n_mels)
+        self.guard = config.guard or guard_of(bundle.guard, bundle.path)
         decoder, tokenizer = bundle.model.decoder, bundle.tokenizer
         greedy = config.beam == 1
         self.decoder: GreedyDecoder = (

@@ -18,7 +18,7 @@ from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
-from rtstream.recognizer.final_pass import Grown
+from rtstream.recognizer.final_pass import Grown, said_once
 from rtstream.recognizer.guard import addressed, borne_out, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
@@ -214,13 +214,13 @@ class RecognizerSession:
     def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment, opening: Opening | None) -> bool:
         """Whether a text is longer than what has been shown, and what was heard bears it out."""
         r = self.recognizer
-        if len(text) <= len(segment.text) or not borne_out(text, heard.log_probs, r.letters, r.config.guard):
+        if len(text) <= len(segment.text) or not borne_out(text, heard.log_probs, r.letters, r.guard):
             return False
         if segment.text:
             return True
         with self.times.measure("guard"):
             opening = opening or r.decoder.opening(heard.decoder)
-            return spoken(text, opening, heard.log_probs, r.letters, r.config.guard, partial=True)
+            return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
 
     def _final(self, number: int, segment: _OpenSegment) -> Final | None:
         r = self.recognizer
@@ -230,12 +230,12 @@ class RecognizerSession:
         if not heard.posteriors:
             return None
         decoded, text = self._transcribed(r.decoder, segment)
-        if text is None and addressed(decoded.opening, r.config.guard):
+        if text is None and addressed(decoded.opening, r.guard):
             text = self._transcribed(r.second, segment)[1] or None  # nothing is no answer where something was heard
         trusted = text is not None
         with self.times.measure("guard"):
-            text = written_alone(heard.log_probs, r.letters, r.config.guard) if text is None else text
-            if not segment.text and not spoken(text, decoded.opening, heard.log_probs, r.letters, r.config.guard):
+            text = written_alone(heard.log_probs, r.letters, r.guard) if text is None else text
+            if not segment.text and not spoken(text, decoded.opening, heard.log_probs, r.letters, r.guard):
                 return None
         text = text or segment.text  # what has been shown gets a final
         if not text:
@@ -248,14 +248,21 @@ class RecognizerSession:
         return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
 
     def _transcribed(self, decoder: GreedyDecoder, segment: _OpenSegment) -> tuple[Decoded, str | None]:
-        """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts."""
+        """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
+
+        A text that is said several times, as Whisper's decoder does behind short segments, counts once if CTC hears it
+        once.
+        """
         r, heard = self.recognizer, segment.heard
         with self.times.measure("finals"):
             decoded = decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
-            text = self._written(decoded.tokens)
         with self.times.measure("guard"):
-            trusted = decoded.ended and borne_out(text, heard.log_probs, r.letters, r.config.guard)
-        return decoded, text if trusted else None
+            text, once = (self._written(tokens) for tokens in (decoded.tokens, said_once(decoded.tokens)))
+            if decoded.ended and borne_out(text, heard.log_probs, r.letters, r.guard):
+                return decoded, text
+            if once != text and borne_out(once, heard.log_probs, r.letters, r.guard):
+                return decoded, once
+        return decoded, None
 
     def _written(self, tokens: list[int]) -> str:
         """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""
