@@ -77,7 +77,9 @@ class Vad(Section):
 class Recognition(Section):
     """How the audio is recognised."""
 
-    model: Path | None = Field(None, description="a bundle's directory; unset: $RTSTREAM_MODEL, or the shipped model")
+    model: Path | None = Field(
+        None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
+    )
     engine: Literal["auto", "x86", "fbgemm", "onednn", "qnnpack", "float"] = "auto"
     threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")

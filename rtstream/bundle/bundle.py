@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import Tensor
+
     from rtstream.bundle.files import Weights
     from rtstream.nn.model import ModelConfig, SpeechModel
 
@@ -65,13 +67,15 @@ def save_bundle(
     *,
     bits: float | None = BITS,
     guard: Mapping[str, float] | None = None,
+    grams: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
 
-    ``guard``: thresholds that this model wants otherwise than they usually are. An old bundle there is replaced.
+    ``guard``: thresholds that this model wants otherwise than they usually are. ``grams``: as for ``quantize``, by a
+    matrix's name. An old bundle there is replaced.
     """
     path.mkdir(parents=True, exist_ok=True)
-    weights = write_weights(path / WEIGHTS, model, model.config, bits)
+    weights = write_weights(path / WEIGHTS, model, model.config, bits, grams)
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     data = {

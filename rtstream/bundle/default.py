@@ -10,24 +10,29 @@ from rtstream.errors import BundleError
 
 VARIABLE = "RTSTREAM_MODEL"
 """Environment variable that names a bundle's directory."""
-CHECKOUT = Path(rtstream.__file__).parent.parent / "models" / "base"
-INSTALLED = Path("/usr/share/rtstream/models/base")
+NAME = "base"
+CHECKOUT = Path(rtstream.__file__).parent.parent / "models"
+INSTALLED = Path("/usr/share/rtstream/models")
+"""Folders of the models that ship, each under its name."""
 
 
 def model_path(explicit: Path | None = None) -> Path:
     """Directory of the bundle to load: ``explicit``, else $RTSTREAM_MODEL, else the shipped model.
 
-    What was named is not looked for here: loading says what is wrong with it. Raises BundleError, naming every place,
+    Either may be the mere name of a model that ships, where there is no folder of that name. What else was named is not
+    looked for here: loading says what is wrong with it. Raises BundleError, naming every place,
     where nothing was named and there is no shipped model.
     """
-    if explicit is not None:
-        return explicit
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    for shipped in (CHECKOUT, INSTALLED):
+    named = os.environ.get(VARIABLE) if explicit is None else explicit
+    wanted = Path(named) if named else Path(NAME)
+    if named and (len(wanted.parts) != 1 or wanted.is_dir()):
+        return wanted
+    for shipped in (CHECKOUT / wanted, INSTALLED / wanted):
         if shipped.is_dir():
             return shipped
+    if named:
+        return wanted
     raise BundleError(
-        f"no model: neither {CHECKOUT} nor {INSTALLED} exists and {VARIABLE} is not set; "
+        f"no model: neither {CHECKOUT / NAME} nor {INSTALLED / NAME} exists and {VARIABLE} is not set; "
         "name the directory of a bundle with --model"
     )

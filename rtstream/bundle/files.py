@@ -43,16 +43,23 @@ Weights = Literal["float16", "int8", "int8-deflate"]
 """How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
 
 
-def write_weights(path: Path, model: nn.Module, config: ModelConfig | TextModelConfig, bits: float | None) -> Weights:
+def write_weights(
+    path: Path,
+    model: nn.Module,
+    config: ModelConfig | TextModelConfig,
+    bits: float | None,
+    grams: Mapping[str, Tensor] | None = None,
+) -> Weights:
     """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
 
-    Convolutions have all of int8, deflated.
+    Convolutions have all of int8, deflated. ``grams``: of the rows that matrices multiply, by their names; these are
+    then rounded for the least error of what they give.
 
     All as float16 where ``bits`` is None. Returns which it is.
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if bits is not None:
-        state = quantize_state(state, config, step_of(bits))
+        state = quantize_state(state, config, step_of(bits), grams)
         for name in convolutions(config):  # which hear first, hence in all of int8's steps
             numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
             state[name] = numbers.view(state[name].shape)

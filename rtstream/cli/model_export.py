@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.bundle.bundle import Bundle, load_bundle, save_bundle
 from rtstream.bundle.files import CARD, MANIFEST
 from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
 from rtstream.errors import BundleError
 from rtstream.recognizer.guard import guard_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rtstream.bundle.pieces import PieceTokenizer
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.model import SpeechModel
     from rtstream.nn.text_model import TextModel
+    from rtstream.training.data import Clip
 
 
 def export(
-    source: Path, target: Path, name: str, card: Path | None, *, bits: float | None, guard: Mapping[str, float]
+    source: Path,
+    target: Path,
+    name: str,
+    card: Path | None,
+    *,
+    bits: float | None,
+    guard: Mapping[str, float],
+    clips: Sequence[Clip] = (),
 ) -> None:
     """Write the model of ``source`` as the bundle ``target``: matrices in about ``bits`` a weight, or float16 (None).
 
     ``card``: the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than
-    usual, besides those that a bundle has already. Raises BundleError or TrainingError where the source is
-    neither a run nor a bundle, or has no card.
+    usual, besides those that a bundle has already. ``clips`` are recognised first, and the matrices rounded for the
+    least error on them. Raises BundleError or TrainingError where the source is neither a run nor a bundle, or has no
+    card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard:
-            msg = f"--guard: {source} translates, and has no guard: leave it out"
+        if guard or clips:
+            msg = f"{source} translates: it has no --guard, and nothing to --calibrate by: leave them out"
             raise BundleError(msg)
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, bits=bits)
@@ -40,7 +49,13 @@ def export(
         model, tokenizer, own = _speech(source)
         thresholds = {**own, **guard}
         guard_of(thresholds, target)
-        save_bundle(target, name, model, tokenizer, text, bits=bits, guard=thresholds)
+        grams = None
+        if clips:
+            from rtstream.training.calibrate import input_grams  # noqa: PLC0415 - as below
+
+            whole = Bundle(name, source, model.config, tokenizer, model.eval(), "float", thresholds)
+            grams = input_grams(whole, clips)
+        save_bundle(target, name, model, tokenizer, text, bits=bits, guard=thresholds, grams=grams)
 
 
 def _card(path: Path) -> str:

@@ -107,7 +107,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--model",
         type=click.Path(path_type=Path),
-        help="Directory of a model bundle.  [default: $RTSTREAM_MODEL, or the shipped model]",
+        help="Directory of a model bundle, or the name of one that ships.  [default: $RTSTREAM_MODEL, or base]",
     )
     @click.option(
         "--engine",

@@ -39,7 +39,9 @@ Exit codes:
     help="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000.",
 )
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH; may be given several times.")
-@click.option("--model", type=click.Path(path_type=Path), help="Directory of a model bundle.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="Directory of a model bundle, or the name of one that ships."
+)
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there.")
 @click.pass_context
 def command(

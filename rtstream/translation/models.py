@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import rtstream
+from rtstream.bundle.default import CHECKOUT, INSTALLED
 from rtstream.errors import TranslationError
 from rtstream.languages import known_as
 from rtstream.translation.ctranslate2 import MODEL, CTranslate2Translator
@@ -22,8 +22,6 @@ VARIABLE = "RTSTREAM_TRANSLATION_MODEL"
 BUNDLE = "bundle.json"
 """What is in the directory of a model of rtstream's own."""
 SHIPPED = "en-x-*"
-CHECKOUT = Path(rtstream.__file__).parent.parent / "models"
-INSTALLED = Path("/usr/share/rtstream/models")
 
 
 def model_paths(

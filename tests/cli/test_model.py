@@ -119,6 +119,12 @@ def test_a_bundle_is_exported_onto_itself(bundle):
         torch.testing.assert_close(tensor, before[name], rtol=0.05, atol=1e-4)
 
 
+def test_thresholds_of_the_guard_are_exported_and_kept(bundle, tmp_path):
+    exported(bundle, tmp_path / "some", "--guard", "max_no_speech=0.9", "--guard", "min_alone=0.5")
+    exported(tmp_path / "some", tmp_path / "again", "--guard", "min_alone=0.6")
+    assert load_bundle(tmp_path / "again").guard == {"max_no_speech": 0.9, "min_alone": 0.6}
+
+
 def test_fewer_bits_export_a_smaller_file(bundle, tmp_path):
     sizes = []
     for bits in (4, 6, 8):
@@ -215,6 +221,8 @@ def test_damaged_translation_bundle_is_one_line(translating, tmp_path, capsys, f
         (("--bits", "2"), "--bits"),
         (("--bits", "9"), "--bits"),
         (("--bits", "5", "--float16"), "exclude each other"),
+        (("--guard", "max_no_speech"), "give THRESHOLD=NUMBER"),
+        (("--guard", "max_noise=0.9"), "guard: max_noise = 0.9 is no threshold"),
     ],
 )
 def test_wrong_options_of_export_are_named(bundle, tmp_path, capsys, options, said):

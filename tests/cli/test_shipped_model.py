@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from rtstream.bundle.default import CHECKOUT
 from rtstream.cli.main import main
 from tests.recognizer.tiny_bundle import DATA
 
@@ -13,10 +12,7 @@ CLIPS = [json.loads(line) for line in (DATA / "clips.jsonl").read_text().splitli
 HIGHEST_WER = {"libri": 0.20, "cv": 0.35, "lj": 0.20}
 """By clip set. Above what the model reaches: a few clips vary a lot, and what breaks breaks by more than this."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHECKOUT.is_dir(), reason=f"no model is shipped yet: {CHECKOUT} does not exist"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

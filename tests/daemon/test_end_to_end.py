@@ -20,7 +20,6 @@ import soundfile
 import trustme
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.default import CHECKOUT
 from rtstream.events import SAMPLE_RATE
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM, Daemon
@@ -30,11 +29,7 @@ ROOT = Path(__file__).parents[2]
 NODE_CLIENT = ROOT / "deploy" / "clients" / "node"
 CLIPS = ["cv-telephone.wav", "lj-high-wall.flac", "cv-laundry.wav", "libri-7312-passionate.flac", "cv-utica.flac"]
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_sound,
-    pytest.mark.skipif(not CHECKOUT.is_dir(), reason=f"no model is shipped: {CHECKOUT} does not exist"),
-]
+pytestmark = [pytest.mark.slow, needs_sound]
 
 
 class Program:

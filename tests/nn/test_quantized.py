@@ -3,6 +3,8 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
@@ -133,8 +135,8 @@ def test_loud_rows_take_nothing_from_the_precision_of_quiet_ones():
     loud = x.clone()
     loud[7] *= 5000
     quiet = [row for row in range(20) if row != 7]
-    for given in (x, loud):
-        error = (packed(given) - given @ weight.T)[quiet].norm() / (given @ weight.T)[quiet].norm()
+    for input_rows in (x, loud):
+        error = (packed(input_rows) - input_rows @ weight.T)[quiet].norm() / (input_rows @ weight.T)[quiet].norm()
         assert error < 0.03
 
 
@@ -171,3 +173,23 @@ sys.exit(", ".join({"sympy", "torch._dynamo", "torch._inductor"} & sys.modules.k
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@given(st.integers(0, 2**16), st.integers(2, 300), st.sampled_from([0.0, 0.2, 0.5]))
+@settings(max_examples=20, deadline=None)
+def test_rounding_that_knows_its_rows_has_less_error_on_them(seed, inputs, step):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(8, inputs, generator=generator)
+    rows = torch.randn(3 * inputs, inputs, generator=generator) @ torch.randn(inputs, inputs, generator=generator)
+    plain, scale = quantize(weight, step)
+    known, same = quantize(weight, step, (rows.T @ rows).double())
+    assert torch.equal(scale, same)
+    assert known.dtype == torch.int8
+    off = [float((rows @ (dequantize(numbers, scale) - weight).T).norm()) for numbers in (plain, known)]
+    assert off[1] <= 1.02 * off[0]
+
+
+def test_rows_that_have_nothing_in_common_change_no_rounding():
+    weight = torch.randn(8, 200, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(quantize(weight, 0.3)[0], quantize(weight, 0.3, torch.eye(200, dtype=torch.float64))[0])
+    assert torch.equal(quantize(weight, 0.3)[0], quantize(weight, 0.3, torch.zeros(200, 200, dtype=torch.float64))[0])

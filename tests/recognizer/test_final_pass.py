@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, token_limit
+from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, said_once, token_limit
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
 TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
@@ -220,6 +222,14 @@ def test_the_first_partial_knows_what_comes_before_the_text_and_later_ones_do_no
 )
 def test_the_rest_of_a_draft_follows_what_came_in_its_place(draft, token, written, left):
     assert left_of(draft, token, written) == left
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.integers(1, 4), st.integers(0, 7))
+def test_what_is_said_several_times_is_said_once(tokens, times, more):
+    text = tokens * times + (tokens[: min(more, len(tokens))] if times > 1 else [])
+    once = said_once(text)
+    assert (once * (len(text) + 1))[: len(text)] == text
+    assert len(once) <= len(tokens)
 
 
 @pytest.mark.parametrize(

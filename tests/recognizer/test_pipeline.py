@@ -240,11 +240,12 @@ OTHER = "please subscribe to my channel and to all the others that there are"
     ("first", "second", "source"),
     [
         ("heard", OTHER, "decoder"),
+        ("often", OTHER, "decoder"),
         (OTHER, "heard", "decoder"),
         (OTHER, OTHER, "ctc"),
         (OTHER, "", "ctc"),  # that there is nothing is no answer where CTC hears something
     ],
-    ids=["right at once", "right at last", "never right", "silent at last"],
+    ids=["right at once", "right but many times", "right at last", "never right", "silent at last"],
 )
 def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ctc(
     bundle, speech, first, second, source
@@ -252,7 +253,7 @@ def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ct
     (plain,) = [
         e for e in events(Pipeline(recognizer(bundle, partials="none")), speech[:ONE_SEGMENT]) if isinstance(e, Final)
     ]
-    texts = {"heard": plain.text}
+    texts = {"heard": plain.text, "often": 4 * f" {plain.text}"}
     asked = recognizer(bundle, partials="none")
     asked.decoder = Says(bundle.tokenizer, texts.get(first, first))
     asked.second = Says(bundle.tokenizer, texts.get(second, second))
