@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rtstream.cli.model_report import Report
     from rtstream.training.data import Clip
 
-CALIBRATING = 60
+CALIBRATING = 25
 """Clips of a set."""
 
 

@@ -43,7 +43,7 @@ class GuardConfig:
     min_confidence: float = 0.4
     min_confidence_shown: float = 1.0
     min_language: float = 0.1
-    min_language_shown: float = 0.2
+    min_language_shown: float = 0.3
     min_alone: float = 0.7
 
 

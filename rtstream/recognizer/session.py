@@ -260,7 +260,8 @@ class RecognizerSession:
             text, once = (self._written(tokens) for tokens in (decoded.tokens, said_once(decoded.tokens)))
             if decoded.ended and borne_out(text, heard.log_probs, r.letters, r.guard):
                 return decoded, text
-            if once != text and borne_out(once, heard.log_probs, r.letters, r.guard):
+            # CTC cannot say of digits alone how often it hears them.
+            if once != text and any(map(str.isalpha, once)) and borne_out(once, heard.log_probs, r.letters, r.guard):
                 return decoded, once
         return decoded, None
 

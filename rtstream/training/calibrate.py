@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
     from rtstream.training.data import Clip
 
+BLOCK = 2048
+"""Rows that are multiplied at a time."""
+
 
 def input_grams(bundle: Bundle, clips: Iterable[Clip]) -> dict[str, Tensor]:
     """The Gram matrix (inputs, inputs), float64, of the rows that each matrix multiplies while clips are recognised.
@@ -25,24 +28,42 @@ def input_grams(bundle: Bundle, clips: Iterable[Clip]) -> dict[str, Tensor]:
     By the name of its weights; none of a matrix that multiplies nothing. Partials and finals count, in chunks and in
     full context, whose matrices are the same. ``bundle`` must compute in float.
     """
-    grams: dict[str, Tensor] = {}
     recognizer = Recognizer(bundle, RecognizerConfig())
+    sums: dict[str, _Gram] = {}
     with ExitStack() as hooks:
         for name, module in bundle.model.named_modules():
             if isinstance(module, (SharedLinear, nn.Linear)):
-                hooks.callback(module.register_forward_pre_hook(_Adding(grams, f"{name}.weight")).remove)
+                sums[f"{name}.weight"] = gram = _Gram()
+                hooks.callback(module.register_forward_pre_hook(gram.add).remove)
         for clip in clips:
             recognize(recognizer, clip.read())
-    return grams
+    return {name: gram.total() for name, gram in sums.items() if gram.heard}
 
 
-class _Adding:
-    """A hook that adds up the products of a module's rows with themselves."""
+class _Gram:
+    """The products of a module's rows with themselves, added up."""
 
-    def __init__(self, grams: dict[str, Tensor], name: str) -> None:
-        self.grams, self.name = grams, name
+    def __init__(self) -> None:
+        self.heard = 0
+        self._rows: list[Tensor] = []  # not yet in the sum: a step of the decoder has but one
+        self._waiting = 0
+        self._sum: Tensor | None = None
 
-    def __call__(self, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def add(self, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """Take the rows that a module is called with: a hook."""
         rows = given[0].reshape(-1, given[0].shape[-1])
-        product = (rows.T @ rows).to(torch.float64)
-        self.grams[self.name] = self.grams[self.name] + product if self.name in self.grams else product
+        self._rows.append(rows.clone())
+        self._waiting += len(rows)
+        self.heard += len(rows)
+        if self._waiting >= BLOCK:
+            self.total()
+
+    def total(self) -> Tensor:
+        """Their sum so far, float64."""
+        if self._rows:
+            rows = torch.cat(self._rows)
+            product = (rows.T @ rows).to(torch.float64)
+            self._sum = product if self._sum is None else self._sum + product
+            self._rows, self._waiting = [], 0
+        assert self._sum is not None
+        return self._sum

@@ -1,4 +1,4 @@
-"""The shipped model on recorded speech, through the whole program."""
+"""The shipped models on recorded speech, through the whole program."""
 
 import itertools
 import json
@@ -27,12 +27,13 @@ def replay(capsys, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("model", ["base", "tiny"])
 @pytest.mark.parametrize("name", HIGHEST_WER)
-def test_clips_are_recognised(replay, name):
+def test_clips_are_recognised(replay, name, model):
     jiwer = pytest.importorskip("jiwer")
     normalize = pytest.importorskip("whisper_normalizer.english").EnglishTextNormalizer()
     clips = [clip for clip in CLIPS if clip["file"].startswith(name)]
-    code, lines = replay("--words", *[DATA / clip["file"] for clip in clips])
+    code, lines = replay("--model", model, "--words", *[DATA / clip["file"] for clip in clips])
     assert code == 0
     said = []
     for clip in clips:
@@ -56,9 +57,10 @@ def test_words_are_where_they_were_said(replay):
     assert all(gap > 0.6 for gap in gaps[:3])
 
 
+@pytest.mark.parametrize("model", ["base", "tiny"])
 @pytest.mark.parametrize("clip", [clip for clip in CLIPS if not clip["text"]], ids=lambda clip: clip["file"])
-def test_noise_is_not_words(replay, clip):
-    assert replay(DATA / clip["file"]) == (1, [])
+def test_noise_is_not_words(replay, clip, model):
+    assert replay("--model", model, DATA / clip["file"]) == (1, [])
 
 
 def test_phrases_are_found_where_they_are_said_and_nowhere_else(replay):
