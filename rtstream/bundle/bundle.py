@@ -7,7 +7,7 @@ used, so that a broken copy is an error with a name and never a strange transcri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtstream.bundle.config import from_dict, to_dict
 from rtstream.bundle.deflate import BITS
@@ -94,13 +94,8 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
 
     Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
-    data = _read_manifest(path)
-    name, config, weights = str(data["name"]), from_dict(data["model"]), data["weights"]
+    name, config, weights, guard = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
-    guard = data.get("guard", {})  # bundles of before have none
-    if not isinstance(guard, dict):
-        msg = f"{path}: guard: {guard!r} are no thresholds by name: copy the bundle again"
-        raise BundleError(msg)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = (
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
@@ -111,11 +106,14 @@ def load_bundle(path: Path, engine: str = "auto") -> Bundle:
     return Bundle(name, path, config, tokenizer, model, computes, guard)
 
 
-def read_manifest(path: Path) -> tuple[str, ModelConfig, Weights]:
-    """Name, sizes, and how the weights are held, of the bundle at ``path``, its files' checksums verified."""
-    data = _read_manifest(path)
-    return str(data["name"]), from_dict(data["model"]), data["weights"]
+def read_manifest(path: Path) -> tuple[str, ModelConfig, Weights, Mapping[str, float]]:
+    """Name, sizes, how the weights are held, and the guard's thresholds, of the bundle at ``path``.
 
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    return read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))
+    Its files' checksums are verified.
+    """
+    data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))
+    guard = data.get("guard", {})  # bundles of before have none
+    if not isinstance(guard, dict):
+        msg = f"{path}: guard: {guard!r} are no thresholds by name: copy the bundle again"
+        raise BundleError(msg)
+    return str(data["name"]), from_dict(data["model"]), data["weights"], guard

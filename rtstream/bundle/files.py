@@ -60,7 +60,7 @@ def write_weights(
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if bits is not None:
         state = quantize_state(state, config, step_of(bits), grams)
-        for name in convolutions(config):  # which hear first, hence in all of int8's steps
+        for name in convolutions(model):  # which hear first, hence in all of int8's steps
             numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
             state[name] = numbers.view(state[name].shape)
     save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
@@ -121,9 +121,10 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
     """
     with _reading(path):
         state = load_file(path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in skeleton(config).state_dict().items()}
+    model = skeleton(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     packed = quantized_names(config) if weights != "float16" else set()
-    first = convolutions(config)
+    first = convolutions(model)
     if weights == "int8-deflate":  # files of version 2 have them as float16
         packed |= {name for name in first if name + SCALE in state}
     held = torch.int8 if weights == "int8" else torch.uint8

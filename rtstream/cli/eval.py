@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from rtstream.recognizer.phrases import Phrase
     from rtstream.recognizer.recognizer import RecognizerConfig
-    from rtstream.training.data import Clip
     from rtstream.training.evaluate import Score
     from rtstream.vad.gate import GateName
 
@@ -157,6 +156,7 @@ def command(  # noqa: PLR0917  # click passes by name
     )
     from rtstream.recognizer.memory import bound_kernel_cache  # noqa: PLC0415
     from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
+    from rtstream.training.data import load_set  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
     from rtstream.training.whisper_reference import WhisperReference  # noqa: PLC0415
     from rtstream.vad.open_gates import open_gates  # noqa: PLC0415
@@ -166,7 +166,7 @@ def command(  # noqa: PLR0917  # click passes by name
     torch.set_num_threads(threads)
     bound_kernel_cache()
     configs = _configs(chunks, stops, beams, partials, phrases)
-    clips = {name: spread(_read_clips(data, name), most) for name in sets}
+    clips = {name: spread(load_set(data, name), most) for name in sets}
     whisper = WhisperReference.open(teacher, threads=threads) if teacher else None
     theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
@@ -233,13 +233,6 @@ def _settings(config: RecognizerConfig) -> dict[str, Any]:
         "stop_ms": config.stop_ms if stops else None,
         "beam": config.beam,
     }
-
-
-def _read_clips(data: Path, name: str) -> list[Clip]:
-    from rtstream.training.data import load_shard  # noqa: PLC0415
-
-    shard, _, kind = name.partition(":")
-    return load_shard(data / shard, kind or None)
 
 
 def _print_texts(name: str, score: Score) -> None:

@@ -66,10 +66,10 @@ def _read_thresholds(_context: click.Context, _option: click.Parameter, given: S
 def _calibrating(sets: Sequence[str], data: Path) -> list[Clip]:
     if not sets:
         return []
-    from rtstream.training.data import load_shard  # noqa: PLC0415 - not for --help
+    from rtstream.training.data import load_set  # noqa: PLC0415 - not for --help
     from rtstream.training.evaluate import spread  # noqa: PLC0415
 
-    return [clip for name in sets for clip in spread(load_shard(data / name), CALIBRATING)]
+    return [clip for name in sets for clip in spread(load_set(data, name), CALIBRATING)]
 
 
 @command.command(

@@ -172,7 +172,7 @@ def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any
         pieces = (path if path.is_dir() else path.parent) / PIECES
         known["languages"] = list(PieceTokenizer.load(pieces).languages)
     if path.is_dir() and not (path / CHECKPOINT).exists():
-        name, config, weights = read_text_manifest(path) if translates else read_manifest(path)
+        name, config, weights = read_text_manifest(path) if translates else read_manifest(path)[:3]
         known |= {"weights": weights, "weights_file_bytes": (path / WEIGHTS).stat().st_size}
         return name, config, _stored(path / WEIGHTS), known
 

@@ -262,10 +262,9 @@ def quantize_state(
     return out
 
 
-def convolutions(config: ModelConfig | TextModelConfig) -> set[str]:
+def convolutions(model: nn.Module) -> set[str]:
     """Names of the weights that are int8 in files alone: a convolution computes in float."""
-    modules = skeleton(config).named_modules()
-    return {f"{name}.weight" for name, module in modules if isinstance(module, nn.Conv1d)}
+    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Conv1d)}
 
 
 def dequantize_state(state: State) -> State:

@@ -151,14 +151,15 @@ class GreedyDecoder:
         # The draft since the last right guess, how many tokens came in the place of its beginning, and what is left.
         left, written, rest = draft, 0, draft
         while True:
-            log_probs, likeliest = (logits[-len(draft) - 1 :] + self.allowed).log_softmax(dim=-1).max(dim=-1)
-            best: list[int] = likeliest.tolist()
+            likeliest = (logits[-len(draft) - 1 :] + self.allowed).log_softmax(dim=-1).max(dim=-1)
+            best: list[int] = likeliest.indices.tolist()
+            log_probs: list[float] = likeliest.values.tolist()
             right = 0
             while right < len(draft) and best[right] == draft[right]:
                 right += 1
             before = state.tokens - len(draft)
             for index, token in enumerate(best[: right + 1]):
-                yield _Written(token, float(log_probs[index]), before + index, attention)
+                yield _Written(token, log_probs[index], before + index, attention)
             state = state.rewound(before + right)
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)

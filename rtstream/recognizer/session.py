@@ -257,9 +257,10 @@ class RecognizerSession:
         with self.times.measure("finals"):
             decoded = decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
         with self.times.measure("guard"):
-            text, once = (self._written(tokens) for tokens in (decoded.tokens, said_once(decoded.tokens)))
+            text = self._written(decoded.tokens)
             if decoded.ended and borne_out(text, heard.log_probs, r.letters, r.guard):
                 return decoded, text
+            once = self._written(said_once(decoded.tokens))
             # CTC cannot say of digits alone how often it hears them.
             if once != text and any(map(str.isalpha, once)) and borne_out(once, heard.log_probs, r.letters, r.guard):
                 return decoded, once

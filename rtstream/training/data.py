@@ -134,6 +134,12 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
     return clips
 
 
+def load_set(folder: Path, name: str) -> list[Clip]:
+    """The clips of NAME or NAME:KIND, as the commands call sets, in ``folder``. Raises as ``load_shard``."""
+    shard, _, kind = name.partition(":")
+    return load_shard(folder / shard, kind or None)
+
+
 def find_shard(folders: Sequence[Path], name: str) -> list[Clip]:
     """``load_shard`` of the first of the folders that holds one of this name. Raises TrainingError where none does."""
     for folder in folders:

@@ -139,10 +139,10 @@ def make_trainer(
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
-        if start is not None and teacher is not None and _goes_on(recipe, start[0]):
-            start = with_languages(*start, teacher)
-        if rank == 0 and start is not None and _goes_on(recipe, start[0]):
-            start[1].save(directory / TOKENIZER)
+        if start is not None and _goes_on(recipe, start[0]):
+            start = start if teacher is None else with_languages(*start, teacher)
+            if rank == 0:
+                start[1].save(directory / TOKENIZER)
         elif rank == 0 and teacher is not None:
             make_tokenizer(recipe, teacher, directory, texts)
         if world > 1:

@@ -354,14 +354,9 @@ def english_and(*names):
     """A model of the teacher's sizes whose table knows these languages besides English, and its tokenizer."""
     tokenizer = make_tokenizer((*SPECIAL, "<|en|>", *names))
     torch.manual_seed(2)
-    model = SpeechModel(
-        ModelConfig(EncoderConfig(d_model=D, heads=1, ffn=4 * D, layers=LAYERS), decoder(len(tokenizer)))
-    )
-    return model.eval(), tokenizer
-
-
-def decoder(vocabulary):
-    return DecoderConfig(vocabulary, d_model=D, heads=1, ffn=4 * D, layers=LAYERS, max_tokens=MAX_TOKENS)
+    sizes = {"d_model": D, "heads": 1, "ffn": 4 * D, "layers": LAYERS}
+    parts = EncoderConfig(**sizes), DecoderConfig(len(tokenizer), **sizes, max_tokens=MAX_TOKENS)
+    return SpeechModel(ModelConfig(*parts)).eval(), tokenizer
 
 
 @pytest.mark.parametrize("names", [("<|ja|>",), LANGUAGES[1:3]])
