@@ -17,10 +17,12 @@ from rtstream.bundle.deflate import deflate, inflate, step_of
 from rtstream.errors import BundleError
 from rtstream.nn.quantized import (
     SCALE,
+    TABLE,
     State,
     choose_engine,
     convolutions,
     float_model,
+    low_rank_names,
     packed_model,
     quantize,
     quantize_state,
@@ -49,17 +51,21 @@ def write_weights(
     config: ModelConfig | TextModelConfig,
     bits: float | None,
     grams: Mapping[str, Tensor] | None = None,
+    *,
+    table_bits: float | None = None,
 ) -> Weights:
     """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
 
-    Convolutions have all of int8, deflated. ``grams``: of the rows that matrices multiply, by their names; these are
-    then rounded for the least error of what they give.
+    ``table_bits``: of the decoder's table of tokens, where they differ. Convolutions and private low-rank parts, which
+    are small, have all of int8, deflated. ``grams``: of the rows that matrices multiply, by their names; these are then
+    rounded for the least error of what they give.
 
     All as float16 where ``bits`` is None. Returns which it is.
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if bits is not None:
-        state = quantize_state(state, config, step_of(bits), grams)
+        steps = {TABLE: step_of(table_bits or bits)} | dict.fromkeys(low_rank_names(model), 0.0)
+        state = quantize_state(state, config, lambda name: steps.get(name, step_of(bits)), grams)
         for name in convolutions(model):  # which hear first, hence in all of int8's steps
             numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
             state[name] = numbers.view(state[name].shape)

@@ -94,6 +94,11 @@ Examples:
     type=click.FloatRange(3, 8),
     help="About how many bits a weight of the matrices takes in the file; 8 keeps all of int8.  [default: 5.5]",
 )
+@click.option(
+    "--table-bits",
+    type=click.FloatRange(3, 8),
+    help="The same of the decoder's table of tokens, which hears of rounding first.  [default: as --bits]",
+)
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
     "--guard",
@@ -125,6 +130,7 @@ def export_command(
     card: Path | None,
     name: str | None,
     bits: float | None,
+    table_bits: float | None,
     float16: bool,
     thresholds: Mapping[str, float],
     sets: Sequence[str],
@@ -138,8 +144,10 @@ def export_command(
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
 
-    if float16 and (bits is not None or sets):
-        msg = f"--float16 and {'--calibrate' if sets else '--bits'} exclude each other: give one of them"
+    rounding = {"--bits": bits, "--table-bits": table_bits, "--calibrate": sets or None}
+    wrong = next((option for option, value in rounding.items() if value is not None), None)
+    if float16 and wrong:
+        msg = f"--float16 and {wrong} exclude each other: give one of them"
         raise click.UsageError(msg)
     chosen = None if float16 else BITS if bits is None else bits
     export(
@@ -148,6 +156,7 @@ def export_command(
         name or directory.resolve().name,
         card,
         bits=chosen,
+        table_bits=table_bits,
         guard=thresholds,
         clips=_calibrating(sets, data),
     )

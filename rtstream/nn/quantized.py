@@ -36,6 +36,8 @@ PAIR = 128
 """The most that two weights may come to if 16 bits are to hold their products with activations of up to 255."""
 SCALE = ".scale"
 """What a tensor's name ends in when it holds the per-channel scales of the int8 tensor of the same name."""
+TABLE = "decoder.embedding.weight"
+"""The table of tokens, which both embeds them and gives their logits."""
 
 State = dict[str, Tensor]
 
@@ -234,28 +236,32 @@ def skeleton(config: ModelConfig | TextModelConfig) -> SpeechModel | TextModel:
 def quantized_names(config: ModelConfig | TextModelConfig) -> set[str]:
     """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
     model = skeleton(config)
-    names = {"decoder.embedding.weight"}
-    for name, module in model.named_modules():
-        if isinstance(module, (SharedLinear, nn.Linear)):
-            names.add(f"{name}.weight")
-        elif isinstance(module, ResidualLinear) and module.rank:
-            names |= {f"{name}.a", f"{name}.b"}
-    return names
+    full = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (SharedLinear, nn.Linear))}
+    return {TABLE} | full | low_rank_names(model)
+
+
+def low_rank_names(model: nn.Module) -> set[str]:
+    """Names of the private low-rank matrices, A and B of each layer and position."""
+    private = [name for name, module in model.named_modules() if isinstance(module, ResidualLinear) and module.rank]
+    return {f"{name}.{part}" for name in private for part in "ab"}
 
 
 def quantize_state(
-    state: State, config: ModelConfig | TextModelConfig, step: float = 0.0, grams: Mapping[str, Tensor] | None = None
+    state: State,
+    config: ModelConfig | TextModelConfig,
+    step: Callable[[str], float] = lambda _name: 0.0,
+    grams: Mapping[str, Tensor] | None = None,
 ) -> State:
     """A state dict with its matrices as int8 and their scales beside them, all else as it was.
 
-    ``step``, and ``grams`` by a matrix's name, as for ``quantize``.
+    ``step`` and ``grams``, both by a matrix's name, as for ``quantize``.
     """
     out: State = {}
     names = quantized_names(config)
     for name, tensor in state.items():
         if name in names:
             # A is (parts, outputs, rank): its channels are the outputs of every part.
-            weight, scale = quantize(tensor.reshape(-1, tensor.shape[-1]), step, (grams or {}).get(name))
+            weight, scale = quantize(tensor.reshape(-1, tensor.shape[-1]), step(name), (grams or {}).get(name))
             out[name], out[name + SCALE] = weight.view(tensor.shape), scale
         else:
             out[name] = tensor
@@ -308,9 +314,8 @@ def packed_model(config: ModelConfig | TextModelConfig, state: State, engine: En
         elif isinstance(module, ResidualLinear) and module.rank:
             module.down = PackedLinear(state[f"{name}.b"], state[f"{name}.b{SCALE}"], None, engine)
             module.b = None  # A is small and stays float
-    table = "decoder.embedding.weight"
-    model.decoder.output = PackedLinear(state[table], state[table + SCALE], None, engine)
-    setattr(model.decoder, "embedding", PackedEmbedding(state[table], state[table + SCALE]))  # noqa: B010 of another type
+    model.decoder.output = PackedLinear(state[TABLE], state[TABLE + SCALE], None, engine)
+    setattr(model.decoder, "embedding", PackedEmbedding(state[TABLE], state[TABLE + SCALE]))  # noqa: B010 of another type
     return model.eval().requires_grad_(requires_grad=False)
 
 

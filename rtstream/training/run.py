@@ -28,7 +28,7 @@ from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
 from rtstream.training.shallow import ShallowTrainer, with_layers
-from rtstream.training.start import from_teacher, mixed, restructure, two_passes, unshared, with_languages
+from rtstream.training.start import as_taught, from_teacher, mixed, restructure, two_passes, unshared, with_languages
 from rtstream.training.taught import WholeTeacher, teach
 from rtstream.training.trainer import Trainer
 from rtstream.training.vocabulary import cut_tokenizer, kept_ids
@@ -140,7 +140,10 @@ def make_trainer(
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
         if start is not None and _goes_on(recipe, start[0]):
-            start = start if teacher is None else with_languages(*start, teacher)
+            if teacher is not None:
+                start = with_languages(*start, teacher)
+                if start[0].config.encoder.whole:
+                    as_taught(start[0], teacher)
             if rank == 0:
                 start[1].save(directory / TOKENIZER)
         elif rank == 0 and teacher is not None:

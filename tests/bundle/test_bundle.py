@@ -63,6 +63,31 @@ def test_convolutions_are_kept_in_all_of_int8(tokenizer, tmp_path, bits):
             assert bool(((kept - weight).abs() <= 0.51 * steps + 1e-7).all())
 
 
+def steps_of(loaded, original):
+    """The coarsest step of a matrix's channels, as shares of the greatest weight of each."""
+    errors = (loaded - original).abs().flatten(end_dim=-2).amax(dim=-1)
+    return float((errors / original.abs().flatten(end_dim=-2).amax(dim=-1).clamp(min=1e-8)).max())
+
+
+@pytest.mark.parametrize(("bits", "table_bits"), [(4, None), (4, 8), (8, 4)])
+def test_the_table_has_bits_of_its_own_and_the_small_private_matrices_have_all(tokenizer, tmp_path, bits, table_bits):
+    torch.manual_seed(3)
+    model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
+    for name, tensor in model.named_parameters():
+        if name.endswith(".b"):  # which start at nothing
+            tensor.normal_()
+    save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits, table_bits=table_bits)
+    loaded = load_bundle(tmp_path, "float").model.state_dict()
+    fine = 0.51 / 127
+    for name, tensor in model.state_dict().items():
+        if name.endswith((".a", ".b")):
+            assert steps_of(loaded[name], tensor) <= fine
+        elif name == "decoder.embedding.weight":
+            assert (steps_of(loaded[name], tensor) <= fine) is ((table_bits or bits) == 8)
+        elif name.startswith("encoder.groups."):
+            assert (steps_of(loaded[name], tensor) <= fine) is (bits == 8)
+
+
 def test_bundles_of_the_second_version_have_them_in_half_precision(copy):
     state = load_file(copy / WEIGHTS)
     before = load_bundle(copy, "float").model.encoder.state_dict()

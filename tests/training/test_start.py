@@ -14,6 +14,7 @@ from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import POSITIONS, EncoderConfig, sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.training.start import (
+    as_taught,
     from_teacher,
     missing_share,
     mixed,
@@ -386,6 +387,37 @@ def test_a_model_that_knows_all_languages_or_english_alone_gets_none(teacher):
         same, kept = with_languages(model, tokenizer, teacher)
         assert same is model
         assert kept is tokenizer
+
+
+def rounded(teacher):
+    """A model of two passes that has the teacher's matrices, but for a hundredth of their length."""
+    wanted = replace(teacher_encoder(teacher).config, whole=True, rank=2)
+    model = SpeechModel(ModelConfig(wanted, english_and()[0].config.decoder))
+    own = teacher_encoder(teacher).state_dict()
+    state = model.encoder.state_dict()
+    shared = {name: own[name] for name in state if name.startswith("groups.")}
+    noise = {
+        name: 0.01 * matrix.norm() * F.normalize(torch.randn_like(matrix), dim=(0, 1))
+        for name, matrix in shared.items()
+    }
+    model.encoder.load_state_dict(state | {name: shared[name] + noise[name] for name in shared})
+    return model, shared
+
+
+def test_full_context_gets_the_matrices_back_that_a_bundle_has_rounded(teacher):
+    model, shared = rounded(teacher)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    after = as_taught(model, teacher).state_dict()
+    for name, tensor in after.items():
+        wanted = shared.get(name.removeprefix("encoder."))
+        assert torch.equal(tensor, before[name] if wanted is None else wanted)
+
+
+def test_another_teacher_s_matrices_are_refused(teacher):
+    model, _ = rounded(teacher)
+    other = {name: tensor.flip(0) for name, tensor in teacher.weights.items()}
+    with pytest.raises(TrainingError, match=r"--teacher: its groups\..* give that model's own"):
+        as_taught(model, replace(teacher, weights=Weights(other)))
 
 
 def test_languages_of_a_teacher_of_another_width_are_refused(teacher):
