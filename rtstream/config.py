@@ -88,6 +88,10 @@ class Recognition(Section):
     beam: int = Field(
         4, ge=1, le=5, description="hypotheses among which the decoder looks for a final where it is unsure"
     )
+    prepare: bool = Field(
+        default=True,
+        description="look for a final while the silence lasts that may close its segment: sooner, sometimes in vain",
+    )
     words: bool = Field(
         default=False, description="times and confidence of each word, also in the service's own events"
     )

@@ -34,13 +34,15 @@ class SegmentAudio:
     """Audio of one speech segment, in order; a new ``segment`` number begins a segment.
 
     ``segment`` counts from 0. ``position`` is the index in the source of the first of ``samples`` (float32, shape
-    (n,), n may be 0 when ``last``). ``last`` closes the segment: nothing more comes for it.
+    (n,), n may be 0 when ``last``). ``last`` closes the segment: nothing more comes for it. ``silence`` counts the
+    samples at the end of ``samples``, and before them in the segment, that came after its last speech.
     """
 
     segment: int
     position: int
     samples: NDArray[np.float32]
     last: bool
+    silence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

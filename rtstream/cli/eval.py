@@ -141,12 +141,16 @@ def command(  # noqa: PLR0917  # click passes by name
     as_json: bool,
     texts: bool,
 ) -> None:
-    """Measure the model BUNDLE on SETS: error rates, lag, punctuation and case, words where there are none."""
+    """Measure the model BUNDLE on SETS: error rates, lag, punctuation and case, words where there are none.
+
+    BUNDLE is a directory, or the name of a model that ships.
+    """
     if stops and partials != "decoder":
         raise click.UsageError(f"--stop-ms is for the decoder's partials, not for --partials {partials}.")
     import torch  # noqa: PLC0415  # slow to import, not needed for --help
 
     from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
+    from rtstream.bundle.default import model_path  # noqa: PLC0415
     from rtstream.cli.speech_scores import (  # noqa: PLC0415
         lag_points,
         phrase_row,
@@ -174,7 +178,7 @@ def command(  # noqa: PLR0917  # click passes by name
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("recognising", total=len(engines) * len(configs) * len(sets))
         for engine in engines:
-            loaded = load_bundle(bundle, engine)
+            loaded = load_bundle(model_path(bundle), engine)
             recognizers = [Recognizer(loaded, config) for config in configs]  # all: a wrong one is told at once
             for recognizer in recognizers:
                 config = recognizer.config

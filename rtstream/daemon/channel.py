@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -181,13 +182,10 @@ class Channel:
         self._stepped()
         began = time.thread_time()
         for item in items:
-            try:
-                self._do(item)
-            except Exception as error:  # a stream that fails must not end the others, nor its own next segment
-                log.exception("recognition has failed")
-                self._pipeline = self._make_pipeline()
-                self._give(Fault("RECOGNITION_FAILED", f"a segment was dropped: {type(error).__name__}: {error}"))
+            self._try(partial(self._do, item))
         latency = None if arrived is None else time.monotonic() - arrived
+        if self._engine.may_prepare(self):
+            self._try(self._pipeline.prepare)
         self._engine.load.add(samples, time.thread_time() - began, latency)
 
     def _take(self) -> tuple[list[AudioBlock | AudioLost | _Mark], int, float | None]:
@@ -211,6 +209,14 @@ class Channel:
             self._samples -= samples
             self._engine.lock.notify_all()  # there is room
         return [*items, *_join(joined)], samples, arrived
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a stream that fails must not end the others, nor its own next segment
+            log.exception("recognition has failed")
+            self._pipeline = self._make_pipeline()
+            self._give(Fault("RECOGNITION_FAILED", f"a segment was dropped: {type(error).__name__}: {error}"))
 
     def _do(self, item: AudioBlock | AudioLost | _Mark) -> None:
         if isinstance(item, AudioLost):

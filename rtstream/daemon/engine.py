@@ -26,10 +26,14 @@ class Task(Protocol):
 
 
 class Engine:
-    """Worker threads and the order in which tasks get them. Tasks guard what they share with it by ``lock``."""
+    """Worker threads and the order in which tasks get them. Tasks guard what they share with it by ``lock``.
 
-    def __init__(self, threads: int = 1, load: Load | None = None) -> None:
+    ``prepares``: whether tasks may use idle time for what may turn out to be in vain.
+    """
+
+    def __init__(self, threads: int = 1, load: Load | None = None, *, prepares: bool = True) -> None:
         self.load = load or Load()
+        self._prepares = prepares
         self.lock = threading.Condition()
         """Notified whenever a step has been done."""
         self._turn: deque[Task] = deque()  # have work and wait for a thread
@@ -52,6 +56,11 @@ class Engine:
         if task not in self._running and task not in self._turn and task.has_work:
             self._turn.append(task)
             self.lock.notify_all()
+
+    def may_prepare(self, task: Task) -> bool:
+        """Whether the task that is being served may look ahead: nothing waits, of its own or of another's."""
+        with self.lock:
+            return self._prepares and not self._turn and not task.has_work
 
     def wait_for(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
         """Wait until a condition holds, which is asked with the lock held; whether it does."""

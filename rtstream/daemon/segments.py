@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rtstream.events import SegmentAudio
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rtstream.events import AudioBlock
+    from rtstream.events import AudioBlock, SegmentAudio
     from rtstream.vad.gate import Gate
 
 
@@ -59,7 +58,7 @@ class ChangeableSegmenter:
         return self._numbered(self._segmenter.finish())
 
     def _numbered(self, given: list[SegmentAudio]) -> list[SegmentAudio]:
-        numbered = [SegmentAudio(self._first + a.segment, a.position, a.samples, a.last) for a in given]
+        numbered = [replace(audio, segment=self._first + audio.segment) for audio in given]
         if numbered:
             self._open = not numbered[-1].last
             self.next = numbered[-1].segment + numbered[-1].last

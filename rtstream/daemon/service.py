@@ -59,7 +59,11 @@ class Service:
         self.phase: Phase = "starting"
         self.faults = Faults()
         self.metrics = Metrics(self.status)
-        self.engine = Engine(config.recognition.workers, Load(self.metrics.decode_seconds.observe))
+        self.engine = Engine(
+            config.recognition.workers,
+            Load(self.metrics.decode_seconds.observe),
+            prepares=config.recognition.prepare,
+        )
         self.listener: Listener | None = None
         self.progress: Progress | None = None
         self._model: LoadedModel | None = None

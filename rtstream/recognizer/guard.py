@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from rtstream.errors import BundleError
 from rtstream.nn.ctc import BLANK
 from rtstream.recognizer.ctc_search import LogProbs, align, excess, greedy_symbols, greedy_text
+from rtstream.recognizer.numbers import say_numbers
 from rtstream.recognizer.words import join, spell
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from rtstream.recognizer.final_pass import Opening
 
+SMALL_NUMBER = re.compile(r"\W*(\d{1,2})\W*")
 LETTERS_A_DIGIT = 10
 """The most letters that CTC hears for a digit ("70": seventy), spared from what it finds missing in a text."""
 
@@ -75,10 +78,20 @@ def spoken(
     """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language."""
     if not addressed(opening, config, partial=partial):
         return False
-    symbols = join(spell(text, letters), letters)
-    aligned = align(log_probs, symbols) if symbols else None
     least = config.min_confidence_shown if partial else config.min_confidence
-    return aligned is None or float(np.exp(aligned.scores.mean())) >= least * opening.no_speech
+    symbols = [join(spell(reading, letters), letters) for reading in _readings(text)]
+    aligned = [align(log_probs, each) for each in symbols if each]
+    sure = [float(np.exp(each.scores.mean())) for each in aligned if each is not None]
+    return not sure or max(sure) >= least * opening.no_speech
+
+
+def _readings(text: str) -> list[str]:
+    """A text as CTC may hear it: a small number alone as a count and digit by digit, all else as it is written.
+
+    Larger numbers are said in more ways than can be tried.
+    """
+    number = SMALL_NUMBER.fullmatch(text)
+    return [text] if number is None else [say_numbers(number[1]), " ".join(map(say_numbers, number[1]))]
 
 
 def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -> bool:

@@ -57,6 +57,7 @@ class Pipeline:
         self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
         self._session = RecognizerSession(recognizer, tell_states)
         self._pieces = _Pieces(recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND)
+        self._silence = 0  # of the audio that was given last
 
     @property
     def times(self) -> StageTimes:
@@ -76,6 +77,13 @@ class Pipeline:
             given = self._segmenter.push(block)
         return self._recognize(given)
 
+    def prepare(self) -> None:
+        """Look for the open segment's final already, where speech may have ended; changes no event.
+
+        For when nothing waits: what it takes is lost where speech goes on, and saved behind the segment's end else.
+        """
+        self._session.prepare(self._pieces.rest, self._silence)
+
     def pause(self) -> list[Event]:
         """The events that a pause in the delivery brings: the open segment's final. The stream goes on where it was."""
         return self._recognize(self._segmenter.pause())
@@ -87,6 +95,8 @@ class Pipeline:
     def _recognize(self, given: list[SegmentAudio]) -> list[Event]:
         pieces = (piece for audio in given for piece in self._pieces.cut(audio))
         events = [event for piece in pieces for event in self._session.accept(piece)]
+        if given:
+            self._silence = given[-1].silence
         if any(audio.last for audio in given):
             with self.times.measure("memory"):
                 return_freed_memory()
@@ -101,6 +111,11 @@ class _Pieces:
         self._waiting: list[NDArray[np.float32]] = []
         self._length = 0  # of what is waiting
         self._wanted = chunk + LOOK_AHEAD
+
+    @property
+    def rest(self) -> NDArray[np.float32]:
+        """What waits for the rest of its chunk."""
+        return np.concatenate(self._waiting) if self._waiting else np.zeros(0, np.float32)
 
     def cut(self, audio: SegmentAudio) -> Iterator[SegmentAudio]:
         """The pieces that ``audio`` completes; the segment's last one may have any length below a chunk's."""
@@ -120,4 +135,4 @@ class _Pieces:
         self._length -= count
         # A copy: a view would keep all of what a large block brought.
         self._waiting = [waiting[count:].copy()] if self._length else []
-        return SegmentAudio(audio.segment, position, waiting[:count], last)
+        return SegmentAudio(audio.segment, position, waiting[:count], last, audio.silence if last else 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from rtstream.errors import ConfigError
+from rtstream.events import SAMPLE_RATE
 from rtstream.features.log_mel import LogMel
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.beam_pass import BeamDecoder
@@ -36,6 +37,7 @@ class RecognizerConfig:
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
     full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
+    ``tail_ms``: how much of the silence that closes a segment its final is then made of.
     ``beam``: hypotheses among which the decoder looks for a final where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
     ``guard``: thresholds, by default those that the model wants.
@@ -48,6 +50,7 @@ class RecognizerConfig:
     ahead_ms: int = 320
     stop_ms: int = 400
     reencode: bool = True
+    tail_ms: int = 300
     beam: int = 4
     words: bool = False
     guard: GuardConfig | None = None
@@ -65,7 +68,8 @@ class Recognizer:
         if not (config.chunk_ms or config.reencode):
             msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
             raise ConfigError(msg)
-        for name, value in (("ahead_ms", config.ahead_ms), ("stop_ms", config.stop_ms)):
+        for name in ("ahead_ms", "stop_ms", "tail_ms"):
+            value = getattr(config, name)
             if value < 0 or value % FRAME_MS:
                 msg = f"{name}: {value} is not allowed; give a multiple of {FRAME_MS} from 0 on"
                 raise ConfigError(msg)
@@ -92,3 +96,4 @@ class Recognizer:
         self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or not config.reencode)
         self.ahead_frames = config.ahead_ms // FRAME_MS if config.partials == "decoder" else 0
         self.stop_frames = config.stop_ms // FRAME_MS
+        self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000

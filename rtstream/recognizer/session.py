@@ -7,13 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
+from rtstream.features.log_mel import HOP
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
@@ -27,6 +28,8 @@ from rtstream.recognizer.words import time_words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Opening
@@ -52,8 +55,32 @@ class StageTimes:
         self.seconds[stage] += time.thread_time() - start
 
 
+def _final_until(end: int, silence: int, tail: int) -> int:
+    """The position up to which a final is made of a segment that ends at ``end`` after ``silence`` samples of it."""
+    return min(end, end - silence + tail)
+
+
+def _mel_frames(samples: int) -> int:
+    return -(-samples // HOP)
+
+
 ToldStates = Callable[[int, "Tensor"], None]
 """Told a segment's number and its states (n, d_model) with full context, before its final is given."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the search for a final has found in a segment's audio up to the position ``until``.
+
+    ``text`` is the decoder's, None where it is not to be trusted. ``states`` (n, d_model) only where somebody wants
+    them.
+    """
+
+    until: int
+    heard: Heard
+    opening: Opening
+    text: str | None
+    states: Tensor | None
 
 
 class _OpenSegment:
@@ -67,7 +94,7 @@ class _OpenSegment:
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
         self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state(room))
         self.features: list[Tensor] = []
-        self.states: Tensor | None = None  # of the whole, where somebody wants them
+        self.found: _Found | None = None
         self.committed: list[int] = []
         self.draft: list[int] = []  # what the decoder wrote after it
         self.text = ""
@@ -87,6 +114,26 @@ class RecognizerSession:
         self._tell_states = tell_states
         self._next = recognizer
         self._open: _OpenSegment | None = None
+
+    @torch.inference_mode()
+    def prepare(self, rest: NDArray[np.float32], silence: int) -> None:
+        """Find the open segment's final already, should the silence that it is in close it.
+
+        ``rest``: its audio (n,) that :meth:`accept` was not given yet; ``silence``: the samples at the end of it that
+        hold no speech. It takes as long as a final does, and changes no event: it is for when there is nothing else to
+        do. Does nothing where the silence is too short yet, or has been looked at.
+        """
+        segment, r = self._open, self.recognizer
+        if segment is None or not r.config.reencode or (r.by_chunks and not segment.has_letters()):
+            return
+        until = _final_until(segment.end + len(rest), silence, r.tail_samples)
+        if segment.found is not None and segment.found.until != until:
+            segment.found = None  # speech went on
+        if segment.found is None and silence >= r.tail_samples:
+            with self.times.measure("features"):
+                mel = torch.cat([*segment.features, r.features.step(torch.from_numpy(rest), segment.mel)[0]])
+            if len(mel) >= _mel_frames(until - segment.start):  # else a frame's last samples are still to come
+                segment.found = self._find(segment, mel, until)
 
     def change(self, recognizer: Recognizer) -> None:
         """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""
@@ -125,9 +172,7 @@ class RecognizerSession:
             self._open = None
             if r.by_chunks and not segment.has_letters():  # noise: not worth encoding again
                 return []
-            final = self._final(audio.segment, segment)
-            if final is not None and segment.states is not None and self._tell_states is not None:
-                self._tell_states(audio.segment, segment.states)
+            final = self._final(audio, segment)
             return [final] if final is not None else []
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
         return [partial] if partial is not None else []
@@ -142,25 +187,16 @@ class RecognizerSession:
             decoder = self.recognizer.bundle.model.decoder.extend(states, before.decoder)
         return Heard(decoder, (*before.posteriors, posteriors))
 
-    def _encode_whole(self, segment: _OpenSegment) -> None:
-        """Put the states of the whole segment, with full context, in the place of those of its chunks."""
+    def _encode_whole(self, mel: Tensor) -> tuple[Tensor, int]:
+        """The states of a whole segment, with full context, and of what follows it; how many are its own."""
         r = self.recognizer
         most = r.bundle.config.encoder.max_frames
-        # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
-        segment.settled = segment.heard = Heard(r.bundle.model.decoder.initial_state())
-        segment.encoder = r.encoder.initial_state()
-        with self.times.measure("memory"):
-            return_freed_memory()
         with self.times.measure("second encoding"):
-            mel = torch.cat(segment.features)
             frames = -(-len(mel) // 2)
             # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
             whole = min(-(-context_frames(frames, most) // SHAPE_STEP) * SHAPE_STEP, most)
             padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
-            states = r.encoder(padded[None], wanted=frames + SEEN_FRAMES)[0]
-        segment.heard = self._hear(states, segment.heard, spoken=frames)
-        if self._tell_states is not None:
-            segment.states = states[:frames].clone()  # a view would keep its padding's too
+            return r.encoder(padded[None], wanted=frames + SEEN_FRAMES)[0], frames
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
@@ -222,20 +258,44 @@ class RecognizerSession:
             opening = opening or r.decoder.opening(heard.decoder)
             return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
 
-    def _final(self, number: int, segment: _OpenSegment) -> Final | None:
-        r = self.recognizer
-        if r.config.reencode and any(map(len, segment.features)):
-            self._encode_whole(segment)
-        heard = segment.heard
-        if not heard.posteriors:
-            return None
-        decoded, text = self._transcribed(r.decoder, segment)
+    def _find(self, segment: _OpenSegment, mel: Tensor | None, until: int) -> _Found:
+        """Look for the final of a segment up to ``until``; ``mel``: its features, where they are to be encoded."""
+        r, heard, states = self.recognizer, segment.heard, None
+        if mel is not None:
+            encoded, frames = self._encode_whole(mel[: _mel_frames(until - segment.start)])
+            heard = self._hear(encoded, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
+            if self._tell_states is not None:
+                states = encoded[:frames].clone()  # a view would keep its padding's too
+        draft = [*segment.committed, *segment.draft]
+        decoded, text = self._transcribed(r.decoder, heard, draft)
         if text is None and addressed(decoded.opening, r.guard):
-            text = self._transcribed(r.second, segment)[1] or None  # nothing is no answer where something was heard
-        trusted = text is not None
+            text = self._transcribed(r.second, heard, draft)[1] or None  # nothing is no answer to what was heard
+        return _Found(until, heard, decoded.opening, text, states)
+
+    def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
+        """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
+        r = self.recognizer
+        if not (r.config.reencode and any(map(len, segment.features))):
+            return self._find(segment, None, segment.end) if segment.heard.posteriors else None
+        until = _final_until(segment.end, audio.silence, r.tail_samples)
+        if segment.found is not None and segment.found.until == until:
+            return segment.found
+        # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
+        segment.settled = segment.heard = Heard(r.bundle.model.decoder.initial_state())
+        segment.encoder, segment.found = r.encoder.initial_state(), None
+        with self.times.measure("memory"):
+            return_freed_memory()
+        return self._find(segment, torch.cat(segment.features), until)
+
+    def _final(self, audio: SegmentAudio, segment: _OpenSegment) -> Final | None:
+        r, found = self.recognizer, self._found(audio, segment)
+        if found is None:
+            return None
+        segment.heard = heard = found.heard
+        trusted = found.text is not None
         with self.times.measure("guard"):
-            text = written_alone(heard.log_probs, r.letters, r.guard) if text is None else text
-            if not segment.text and not spoken(text, decoded.opening, heard.log_probs, r.letters, r.guard):
+            text = written_alone(heard.log_probs, r.letters, r.guard) if found.text is None else found.text
+            if not segment.text and not spoken(text, found.opening, heard.log_probs, r.letters, r.guard):
                 return None
         text = text or segment.text  # what has been shown gets a final
         if not text:
@@ -245,17 +305,19 @@ class RecognizerSession:
                 asked = (r.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked)
         words = self._words(text, segment)
-        return Final(number, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
+        if found.states is not None and self._tell_states is not None:
+            self._tell_states(audio.segment, found.states)
+        return Final(audio.segment, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
 
-    def _transcribed(self, decoder: GreedyDecoder, segment: _OpenSegment) -> tuple[Decoded, str | None]:
+    def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
 
         A text that is said several times, as Whisper's decoder does behind short segments, counts once if CTC hears it
         once.
         """
-        r, heard = self.recognizer, segment.heard
+        r = self.recognizer
         with self.times.measure("finals"):
-            decoded = decoder.transcribe(heard.decoder, [*segment.committed, *segment.draft])
+            decoded = decoder.transcribe(heard.decoder, draft)
         with self.times.measure("guard"):
             text = self._written(decoded.tokens)
             if decoded.ended and borne_out(text, heard.log_probs, r.letters, r.guard):

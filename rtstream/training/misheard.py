@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rtstream.training.numbers import say_numbers
+from rtstream.recognizer.numbers import say_numbers
 from rtstream.training.text import normalize
 
 if TYPE_CHECKING:

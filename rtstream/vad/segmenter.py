@@ -203,7 +203,8 @@ class Segmenter:
     def _give(self, given: list[SegmentAudio], *, last: bool) -> None:
         samples = np.concatenate(self._ready)
         self._ready = []
-        given.append(SegmentAudio(self._segment, (self._position or 0) - len(samples), samples, last))
+        silence = self._silence * self._frame
+        given.append(SegmentAudio(self._segment, (self._position or 0) - len(samples), samples, last, silence))
 
     def _frames(self, milliseconds: int) -> int:
         return -(-milliseconds * SAMPLE_RATE // (1000 * self._frame))

@@ -5,6 +5,7 @@ import tarfile
 
 import pytest
 
+from rtstream.bundle import default
 from rtstream.cli.main import main
 from rtstream.recognizer.recognizer import RecognizerConfig
 from tests.recognizer.tiny_bundle import DATA
@@ -47,6 +48,17 @@ def measure(evaluate, tmp_path):
         return code, [json.loads(line) for line in out.splitlines()], err
 
     return run
+
+
+@pytest.mark.usefixtures("evaluate")
+def test_a_model_that_ships_is_known_by_its_name(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "little").symlink_to(tiny_bundle)
+    monkeypatch.setattr(default, "CHECKOUT", tmp_path / "shipped")
+    options = ("dev-one:en", "--data", str(tmp_path), "--engine", "float", "--partials", "none")
+    assert main(["eval", "little", *options]) == 0
+    assert main(["eval", "nothing", *options]) == 1
 
 
 def test_phrases_are_measured_without_and_with_them(measure):

@@ -68,6 +68,9 @@ class Slow:
         self.taken.append(block)
         return []
 
+    def prepare(self):
+        pass
+
     def finish(self):
         return []
 
@@ -115,6 +118,59 @@ def test_streams_get_their_turn_one_chunk_at_a_time(engine):
         pipeline.go.release(100)
     until(lambda: len(order) == 9, "all done")
     assert order == list("abcabcabc")
+
+
+class Preparing(Slow):
+    """One that notes how many blocks it had when it was asked to prepare."""
+
+    def __init__(self):
+        super().__init__()
+        self.prepared = []
+
+    def prepare(self):
+        self.prepared.append(len(self.taken))
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_finals_are_prepared_only_when_nothing_else_waits(prepares):
+    engine = Engine(prepares=prepares)
+    pipelines = [Preparing(), Preparing()]
+    try:
+        channels = [
+            Channel(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
+            for pipeline in pipelines
+        ]
+        for count, channel in zip((4, 3), channels, strict=True):
+            for number in range(count):
+                channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+        for pipeline in pipelines:
+            pipeline.go.release(10)
+        assert all(channel.wait(30.0) for channel in channels)
+        assert [len(pipeline.taken) for pipeline in pipelines] == [4, 3]
+        # The last to be done is the longer stream's last block; until then something waited.
+        assert pipelines[0].prepared == [4] * prepares
+        assert pipelines[1].prepared == []
+        channels[1].put(AudioBlock(np.zeros(BLOCK, np.float32), 3 * BLOCK))
+        assert channels[1].wait(30.0)
+        assert pipelines[1].prepared == [4] * prepares
+    finally:
+        engine.close()
+
+
+def test_preparing_that_fails_is_a_fault(engine):
+    class Failing(Slow):
+        def prepare(self):
+            raise ZeroDivisionError("bad luck")
+
+    given, pipelines = [], [Failing(), Slow()]
+    for pipeline in pipelines:
+        pipeline.go.release(10)
+    channel = Channel(engine, iter(pipelines).__next__, given.append, seconds=1.0, chunk_samples=BLOCK)
+    for number in range(2):
+        channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+        assert channel.wait(30.0)
+    assert [event.code for event in given] == ["RECOGNITION_FAILED"]
+    assert [len(pipeline.taken) for pipeline in pipelines] == [1, 1]
 
 
 def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):

@@ -44,6 +44,9 @@ class Talkative:
         self.blocks += 1
         return [Partial(0, 0, block.position, f"{self.blocks}")]
 
+    def prepare(self):
+        pass
+
     def finish(self):
         return [Final(0, 0, 1, "end")]
 

@@ -86,6 +86,22 @@ def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
     assert (spoken(*given), spoken(*given, partial=True)) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "said", "borne"),
+    [
+        ("2", "two", True),
+        ("2.", "two", True),
+        ("46", "forty six", True),
+        ("46", "four six", True),
+        ("2", "tss", False),
+        ("46", "shh", False),
+        ("1946", "shh", True),  # said in more ways than are tried
+    ],
+)
+def test_a_small_number_alone_is_looked_for_in_words(text, said, borne):
+    assert spoken(text, Opening(0.5, 1.0), say(said), LETTERS, CONFIG) is borne
+
+
 def test_what_ctc_cannot_spell_is_left_to_the_decoder():
     assert spoken("46", Opening(0.5, 1.0), say("forty six"), LETTERS, CONFIG)
     assert not spoken("46", Opening(0.7, 1.0), say("forty six"), LETTERS, CONFIG)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtstream.training.numbers import cardinal, ordinal, say_numbers, year
+from rtstream.recognizer.numbers import cardinal, ordinal, say_numbers, year
 
 
 @pytest.mark.parametrize(
