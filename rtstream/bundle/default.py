@@ -16,6 +16,14 @@ INSTALLED = Path("/usr/share/rtstream/models")
 """Folders of the models that ship, each under its name."""
 
 
+def shipped_model(name: str | Path) -> Path | None:
+    """Directory of the model that ships under this name, if one does and no folder here has it."""
+    wanted = Path(name)
+    if len(wanted.parts) != 1 or wanted.is_dir():
+        return None
+    return next((path for path in (CHECKOUT / wanted, INSTALLED / wanted) if path.is_dir()), None)
+
+
 def model_path(explicit: Path | None = None) -> Path:
     """Directory of the bundle to load: ``explicit``, else $RTSTREAM_MODEL, else the shipped model.
 
@@ -24,14 +32,11 @@ def model_path(explicit: Path | None = None) -> Path:
     where nothing was named and there is no shipped model.
     """
     named = os.environ.get(VARIABLE) if explicit is None else explicit
-    wanted = Path(named) if named else Path(NAME)
-    if named and (len(wanted.parts) != 1 or wanted.is_dir()):
-        return wanted
-    for shipped in (CHECKOUT / wanted, INSTALLED / wanted):
+    if named:
+        return shipped_model(named) or Path(named)
+    for shipped in (CHECKOUT / NAME, INSTALLED / NAME):
         if shipped.is_dir():
             return shipped
-    if named:
-        return wanted
     raise BundleError(
         f"no model: neither {CHECKOUT / NAME} nor {INSTALLED / NAME} exists and {VARIABLE} is not set; "
         "name the directory of a bundle with --model"

@@ -32,19 +32,19 @@ def command() -> None:
 @command.command(
     epilog="""\b
 Examples:
-  rtstream model info models/base
+  rtstream model info tiny
   rtstream model info ~/.cache/rtstream/runs/base
-  rtstream model info --json base
-  rtstream model info en-x-small
+  rtstream model info --json recipe.toml
 """
 )
-@click.argument("target", metavar="BUNDLE|RUN|RECIPE")
+@click.argument("target", metavar="MODEL|RUN|RECIPE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def info(target: str, *, as_json: bool) -> None:
     """Parameters and bytes by part: unshared, shared, and shared in int8 as a bundle holds it.
 
-    The model, of speech or of translation, is a bundle's directory, a training run's directory or checkpoint, or what a
-    recipe (a TOML file, or the name of a shipped one) would make: one for speech, of Whisper base.
+    The model, of speech or of translation, is a bundle's directory, the name of one that ships, a training run's
+    directory or checkpoint, or what a recipe (a TOML file, or the name of one of rtstream's that no model has) would
+    make: one for speech, of Whisper base.
     """
     from rtstream.cli.model_report import make_report  # noqa: PLC0415 - torch, which --help does without
 
@@ -138,8 +138,10 @@ def export_command(
 ) -> None:
     """Write a model as a bundle in DIRECTORY, replacing one there.
 
-    It is that of a training RUN (its directory or checkpoint; averaged weights) or of another BUNDLE.
+    It is that of a training RUN (its directory or checkpoint; averaged weights) or of another BUNDLE (its directory, or
+    the name of one that ships).
     """
+    from rtstream.bundle.default import shipped_model  # noqa: PLC0415
     from rtstream.bundle.deflate import BITS  # noqa: PLC0415 - torch, which --help does without
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
@@ -151,7 +153,7 @@ def export_command(
         raise click.UsageError(msg)
     chosen = None if float16 else BITS if bits is None else bits
     export(
-        source.expanduser(),
+        shipped_model(source) or source.expanduser(),
         directory,
         name or directory.resolve().name,
         card,

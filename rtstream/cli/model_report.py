@@ -11,6 +11,7 @@ import torch
 
 from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.config import from_dict
+from rtstream.bundle.default import shipped_model
 from rtstream.bundle.files import WEIGHTS, tensor_bytes
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, holds_text_model, read_text_manifest
@@ -166,7 +167,7 @@ def _summed(parts: list[dict[str, int]]) -> dict[str, int]:
 
 def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any]]:
     """Name, sizes, bytes on disk by part, and what else is known of a bundle, a run or a recipe."""
-    path = Path(target).expanduser()
+    path = shipped_model(target) or Path(target).expanduser()
     known: dict[str, Any] = {}
     if translates := holds_text_model(path):
         pieces = (path if path.is_dir() else path.parent) / PIECES

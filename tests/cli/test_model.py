@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from rtstream.bundle.deflate import BITS
 from rtstream.bundle.text_bundle import load_text_bundle, save_text_bundle
 from rtstream.cli.main import main
 from rtstream.nn.encoder import EncoderConfig
+from rtstream.training.recipe import SHIPPED as RECIPES
 from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
 from tests.training.tiny_pairs import make_recipe as make_pairs_recipe
 from tests.training.tiny_pairs import write_pairs
@@ -67,8 +69,13 @@ def test_ratio_is_to_the_unshared_encoder_of_the_same_depth(bundle, capsys):
     assert encoder["parts"]["full-rank"]["unshared_fp32"] == 2 * encoder["parts"]["full-rank"]["shared_fp32"]
 
 
+@pytest.mark.parametrize("name", ["tiny", "en-x-small"])
+def test_a_model_that_ships_is_known_by_its_name(capsys, name):
+    assert info(name, capsys) == info(Path("models", name).resolve(), capsys)
+
+
 def test_recipe_is_reported_as_of_whisper_base(capsys):
-    encoder = info("base", capsys)["encoder"]
+    encoder = info(RECIPES / "base.toml", capsys)["encoder"]
     assert (encoder["config"]["layers"], encoder["config"]["d_model"]) == (6, 512)
     assert encoder["parts"]["full-rank"]["parameters"] == 6 * (4 * 512 * 512 + 2 * 512 * 2048)
 
@@ -198,7 +205,8 @@ def test_translation_run_is_reported_with_its_step_and_sizes(translating, capsys
 
 
 def test_translation_recipe_is_reported(capsys):
-    data = info("en-x-small", capsys)
+    data = info(RECIPES / "en-x-small.toml", capsys)
+    assert "weights" not in data
     assert data["encoder"]["parts"]["full-rank"]["parameters"] == 3 * (4 * 320 * 320 + 2 * 320 * 1280)
     assert data["total"]["parameters"] > data["encoder"]["total"]["parameters"] + 8000 * 320
     assert data["languages"] == ["es", "fr", "de", "pt"]
