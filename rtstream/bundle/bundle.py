@@ -66,17 +66,20 @@ def save_bundle(
     card: str,
     *,
     bits: float | None = BITS,
+    encoder_bits: float | None = None,
     table_bits: float | None = None,
     guard: Mapping[str, float] | None = None,
     grams: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
 
-    ``table_bits``: those of the table of tokens, where they differ. ``guard``: thresholds that this model wants
-    otherwise than they usually are. ``grams``: as for ``quantize``, by a matrix's name. What is there is replaced.
+    ``encoder_bits`` and ``table_bits``: those of the encoder and of the table of tokens, where they differ. ``guard``:
+    thresholds that this model wants otherwise than they usually are. ``grams``: as for ``quantize``, by a matrix's
+    name. What is there is replaced.
     """
     path.mkdir(parents=True, exist_ok=True)
-    weights = write_weights(path / WEIGHTS, model, model.config, bits, grams, table_bits=table_bits)
+    more = {"encoder_bits": encoder_bits, "table_bits": table_bits}
+    weights = write_weights(path / WEIGHTS, model, model.config, bits, grams, **more)
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     data = {

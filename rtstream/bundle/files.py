@@ -52,20 +52,23 @@ def write_weights(
     bits: float | None,
     grams: Mapping[str, Tensor] | None = None,
     *,
+    encoder_bits: float | None = None,
     table_bits: float | None = None,
 ) -> Weights:
     """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
 
-    ``table_bits``: of the decoder's table of tokens, where they differ. Convolutions and private low-rank parts, which
-    are small, have all of int8, deflated. ``grams``: of the rows that matrices multiply, by their names; these are then
-    rounded for the least error of what they give.
+    ``encoder_bits`` and ``table_bits``: of the encoder's matrices and of the decoder's table of tokens, where they
+    differ. Convolutions and private low-rank parts, which are small, have all of int8, deflated. ``grams``: of the rows
+    that matrices multiply, by their names; these are then rounded for the least error of what they give.
 
     All as float16 where ``bits`` is None. Returns which it is.
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if bits is not None:
-        steps = {TABLE: step_of(table_bits or bits)} | dict.fromkeys(low_rank_names(model), 0.0)
-        state = quantize_state(state, config, lambda name: steps.get(name, step_of(bits)), grams)
+        steps = dict.fromkeys(state, step_of(bits))
+        steps |= {name: step_of(encoder_bits or bits) for name in state if name.startswith("encoder.")}
+        steps |= {TABLE: step_of(table_bits or bits)} | dict.fromkeys(low_rank_names(model), 0.0)
+        state = quantize_state(state, config, steps.__getitem__, grams)
         for name in convolutions(model):  # which hear first, hence in all of int8's steps
             numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
             state[name] = numbers.view(state[name].shape)

@@ -95,9 +95,14 @@ Examples:
     help="About how many bits a weight of the matrices takes in the file; 8 keeps all of int8.  [default: 5.5]",
 )
 @click.option(
+    "--encoder-bits",
+    type=click.FloatRange(3, 8),
+    help="The same of the encoder alone, whose rounding costs more than the decoder's.  [default: as --bits]",
+)
+@click.option(
     "--table-bits",
     type=click.FloatRange(3, 8),
-    help="The same of the decoder's table of tokens, which hears of rounding first.  [default: as --bits]",
+    help="The same of the decoder's table of tokens.  [default: as --bits]",
 )
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
@@ -130,6 +135,7 @@ def export_command(
     card: Path | None,
     name: str | None,
     bits: float | None,
+    encoder_bits: float | None,
     table_bits: float | None,
     float16: bool,
     thresholds: Mapping[str, float],
@@ -146,7 +152,7 @@ def export_command(
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
 
-    rounding = {"--bits": bits, "--table-bits": table_bits, "--calibrate": sets or None}
+    rounding = {"--bits": bits, "--encoder-bits": encoder_bits, "--table-bits": table_bits, "--calibrate": sets or None}
     wrong = next((option for option, value in rounding.items() if value is not None), None)
     if float16 and wrong:
         msg = f"--float16 and {wrong} exclude each other: give one of them"
@@ -158,6 +164,7 @@ def export_command(
         name or directory.resolve().name,
         card,
         bits=chosen,
+        encoder_bits=encoder_bits,
         table_bits=table_bits,
         guard=thresholds,
         clips=_calibrating(sets, data),

@@ -28,21 +28,22 @@ def export(
     card: Path | None,
     *,
     bits: float | None,
+    encoder_bits: float | None,
     table_bits: float | None,
     guard: Mapping[str, float],
     clips: Sequence[Clip] = (),
 ) -> None:
     """Write the model of ``source`` as the bundle ``target``: matrices in about ``bits`` a weight, or float16 (None).
 
-    ``table_bits``: those of the table of tokens, where they differ. ``card``: the model card, by default that of the
-    source. ``guard``: thresholds that the model wants otherwise than usual, besides those that a bundle has already.
-    ``clips`` are recognised first, and the matrices rounded for the least error on them. Raises BundleError or
-    TrainingError where the source is neither a run nor a bundle, or has no card.
+    ``encoder_bits`` and ``table_bits``: those of the encoder and of the table of tokens, where they differ. ``card``:
+    the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than usual,
+    besides those that a bundle has already. ``clips`` are recognised first, and the matrices rounded for the least
+    error on them. Raises BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard or clips or table_bits:
-            msg = f"{source} translates: --guard, --calibrate and --table-bits are not for it: leave them out"
+        if guard or clips or encoder_bits or table_bits:
+            msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard"
             raise BundleError(msg)
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, bits=bits)
@@ -57,7 +58,16 @@ def export(
             whole = Bundle(name, source, model.config, tokenizer, model.eval(), "float", thresholds)
             grams = input_grams(whole, clips)
         save_bundle(
-            target, name, model, tokenizer, text, bits=bits, table_bits=table_bits, guard=thresholds, grams=grams
+            target,
+            name,
+            model,
+            tokenizer,
+            text,
+            bits=bits,
+            encoder_bits=encoder_bits,
+            table_bits=table_bits,
+            guard=thresholds,
+            grams=grams,
         )
 
 

@@ -69,14 +69,18 @@ def steps_of(loaded, original):
     return float((errors / original.abs().flatten(end_dim=-2).amax(dim=-1).clamp(min=1e-8)).max())
 
 
-@pytest.mark.parametrize(("bits", "table_bits"), [(4, None), (4, 8), (8, 4)])
-def test_the_table_has_bits_of_its_own_and_the_small_private_matrices_have_all(tokenizer, tmp_path, bits, table_bits):
+@pytest.mark.parametrize(
+    ("bits", "encoder_bits", "table_bits"), [(4, None, None), (4, 8, None), (4, None, 8), (8, 4, None), (8, None, 4)]
+)
+def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices_have_all(
+    tokenizer, tmp_path, bits, encoder_bits, table_bits
+):
     torch.manual_seed(3)
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
     for name, tensor in model.named_parameters():
         if name.endswith(".b"):  # which start at nothing
             tensor.normal_()
-    save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits, table_bits=table_bits)
+    save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits, encoder_bits=encoder_bits, table_bits=table_bits)
     loaded = load_bundle(tmp_path, "float").model.state_dict()
     fine = 0.51 / 127
     for name, tensor in model.state_dict().items():
@@ -85,6 +89,8 @@ def test_the_table_has_bits_of_its_own_and_the_small_private_matrices_have_all(t
         elif name == "decoder.embedding.weight":
             assert (steps_of(loaded[name], tensor) <= fine) is ((table_bits or bits) == 8)
         elif name.startswith("encoder.groups."):
+            assert (steps_of(loaded[name], tensor) <= fine) is ((encoder_bits or bits) == 8)
+        elif name == "decoder.layers.0.ff1.weight":
             assert (steps_of(loaded[name], tensor) <= fine) is (bits == 8)
 
 
