@@ -78,8 +78,9 @@ def save_bundle(
     name. What is there is replaced.
     """
     path.mkdir(parents=True, exist_ok=True)
-    more = {"encoder_bits": encoder_bits, "table_bits": table_bits}
-    weights = write_weights(path / WEIGHTS, model, model.config, bits, grams, **more)
+    weights = write_weights(
+        path / WEIGHTS, model, model.config, bits, grams, encoder_bits=encoder_bits, table_bits=table_bits
+    )
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     data = {

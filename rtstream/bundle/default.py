@@ -21,7 +21,7 @@ def shipped_model(name: str | Path) -> Path | None:
     wanted = Path(name)
     if len(wanted.parts) != 1 or wanted.is_dir():
         return None
-    return next((path for path in (CHECKOUT / wanted, INSTALLED / wanted) if path.is_dir()), None)
+    return _among_shipped(name)
 
 
 def model_path(explicit: Path | None = None) -> Path:
@@ -34,10 +34,13 @@ def model_path(explicit: Path | None = None) -> Path:
     named = os.environ.get(VARIABLE) if explicit is None else explicit
     if named:
         return shipped_model(named) or Path(named)
-    for shipped in (CHECKOUT / NAME, INSTALLED / NAME):
-        if shipped.is_dir():
-            return shipped
-    raise BundleError(
-        f"no model: neither {CHECKOUT / NAME} nor {INSTALLED / NAME} exists and {VARIABLE} is not set; "
-        "name the directory of a bundle with --model"
-    )
+    if (shipped := _among_shipped(NAME)) is None:
+        raise BundleError(
+            f"no model: neither {CHECKOUT / NAME} nor {INSTALLED / NAME} exists and {VARIABLE} is not set; "
+            "name the directory of a bundle with --model"
+        )
+    return shipped
+
+
+def _among_shipped(name: str | Path) -> Path | None:
+    return next((path for path in (CHECKOUT / name, INSTALLED / name) if path.is_dir()), None)

@@ -85,13 +85,13 @@ def spoken(
     return not sure or max(sure) >= least * opening.no_speech
 
 
-def _readings(text: str) -> list[str]:
+def _readings(text: str) -> set[str]:
     """A text as CTC may hear it: a small number alone as a count and digit by digit, all else as it is written.
 
     Larger numbers are said in more ways than can be tried.
     """
     number = SMALL_NUMBER.fullmatch(text)
-    return [text] if number is None else [say_numbers(number[1]), " ".join(map(say_numbers, number[1]))]
+    return {text} if number is None else {say_numbers(number[1]), " ".join(map(say_numbers, number[1]))}
 
 
 def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -> bool:

@@ -130,7 +130,7 @@ class _Pieces:
             self._wanted = self._chunk + LOOK_AHEAD
 
     def _give(self, audio: SegmentAudio, count: int, *, last: bool) -> SegmentAudio:
-        waiting = np.concatenate(self._waiting)
+        waiting = self.rest
         position = audio.position + len(audio.samples) - self._length
         self._length -= count
         # A copy: a view would keep all of what a large block brought.

@@ -124,16 +124,18 @@ class RecognizerSession:
         do. Does nothing where the silence is too short yet, or has been looked at.
         """
         segment, r = self._open, self.recognizer
-        if segment is None or not r.config.reencode or (r.by_chunks and not segment.has_letters()):
+        if segment is None or not r.config.reencode:
             return
         until = _final_until(segment.end + len(rest), silence, r.tail_samples)
         if segment.found is not None and segment.found.until != until:
             segment.found = None  # speech went on
-        if segment.found is None and silence >= r.tail_samples:
-            with self.times.measure("features"):
-                mel = torch.cat([*segment.features, r.features.step(torch.from_numpy(rest), segment.mel)[0]])
-            if len(mel) >= _mel_frames(until - segment.start):  # else a frame's last samples are still to come
-                segment.found = self._find(segment, mel, until)
+        # Asked with every block: what costs least to know comes first.
+        if segment.found is not None or silence < r.tail_samples or (r.by_chunks and not segment.has_letters()):
+            return
+        with self.times.measure("features"):
+            mel = torch.cat([*segment.features, r.features.step(torch.from_numpy(rest), segment.mel)[0]])
+        if len(mel) >= _mel_frames(until - segment.start):  # else a frame's last samples are still to come
+            segment.found = self._find(segment, mel, until)
 
     def change(self, recognizer: Recognizer) -> None:
         """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""

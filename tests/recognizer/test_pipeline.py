@@ -353,7 +353,7 @@ def tensor_bytes():
 
 @pytest.mark.parametrize(("chunk_ms", "partials"), [(0, "none"), (320, "ctc"), (640, "decoder")])
 def test_events_are_the_same_where_finals_are_prepared(bundle, speech, chunk_ms, partials):
-    """Whenever that is done; and what a segment's end then still takes is hardly anything."""
+    """Whenever that is done."""
     model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=GuardConfig(0, 1e9, 1e9))
     wanted_states = []
     pipeline = Pipeline(model, tell_states=lambda *told: wanted_states.append(told))
