@@ -6,7 +6,7 @@ READY := .venv/ready
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check teacher protos clean
+.PHONY: help setup demo test check teacher music protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: setup ## lint, formatting, types, import order
 teacher: setup ## get Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
 	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-base"
 	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-tiny.en"
+
+music: setup ## get music without words, in which a model should find none, into ~/.cache/rtstream/music
+	deploy/get-music.sh $(BIN)/python "$(HOME)/.cache/rtstream/music"
 
 protos: setup ## generate rtstream/rpc/v1 from protos/
 	deploy/make-protos.sh $(BIN)/python

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtstream.bundle.config import from_dict, to_dict
-from rtstream.bundle.deflate import BITS
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
@@ -20,14 +19,13 @@ from rtstream.bundle.files import (
     write_manifest,
     write_weights,
 )
+from rtstream.bundle.rounding import USUAL, Rounding
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from torch import Tensor
 
     from rtstream.bundle.files import Weights
     from rtstream.nn.model import ModelConfig, SpeechModel
@@ -65,22 +63,15 @@ def save_bundle(
     tokenizer: Tokenizer,
     card: str,
     *,
-    bits: float | None = BITS,
-    encoder_bits: float | None = None,
-    table_bits: float | None = None,
+    rounding: Rounding = USUAL,
     guard: Mapping[str, float] | None = None,
-    grams: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
+    """Write a bundle, its matrices rounded as ``rounding`` says; what is there is replaced.
 
-    ``encoder_bits`` and ``table_bits``: those of the encoder and of the table of tokens, where they differ. ``guard``:
-    thresholds that this model wants otherwise than they usually are. ``grams``: as for ``quantize``, by a matrix's
-    name. What is there is replaced.
+    ``guard``: thresholds that this model wants otherwise than they usually are.
     """
     path.mkdir(parents=True, exist_ok=True)
-    weights = write_weights(
-        path / WEIGHTS, model, model.config, bits, grams, encoder_bits=encoder_bits, table_bits=table_bits
-    )
+    weights = write_weights(path / WEIGHTS, model, rounding)
     tokenizer.save(path / TOKENIZER)
     (path / CARD).write_text(card)
     data = {

@@ -13,18 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rtstream.bundle.deflate import deflate, inflate, step_of
+from rtstream.bundle.deflate import deflate, inflate
+from rtstream.bundle.rounding import rounded_state
 from rtstream.errors import BundleError
 from rtstream.nn.quantized import (
     SCALE,
-    TABLE,
     State,
     choose_engine,
     convolutions,
     float_model,
-    low_rank_names,
     packed_model,
-    quantize,
     quantize_state,
     quantized_names,
     skeleton,
@@ -34,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from torch import nn
-
+    from rtstream.bundle.rounding import Rounding
     from rtstream.nn.model import ModelConfig, SpeechModel
     from rtstream.nn.text_model import TextModel, TextModelConfig
 
@@ -45,36 +42,12 @@ Weights = Literal["float16", "int8", "int8-deflate"]
 """How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
 
 
-def write_weights(
-    path: Path,
-    model: nn.Module,
-    config: ModelConfig | TextModelConfig,
-    bits: float | None,
-    grams: Mapping[str, Tensor] | None = None,
-    *,
-    encoder_bits: float | None = None,
-    table_bits: float | None = None,
-) -> Weights:
-    """Write a model's tensors: matrices as int8, deflated to ``bits`` a weight, and the small ones as float16.
-
-    ``encoder_bits`` and ``table_bits``: of the encoder's matrices and of the decoder's table of tokens, where they
-    differ. Convolutions and private low-rank parts, which are small, have all of int8, deflated. ``grams``: of the rows
-    that matrices multiply, by their names; these are then rounded for the least error of what they give.
-
-    All as float16 where ``bits`` is None. Returns which it is.
-    """
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    if bits is not None:
-        steps = dict.fromkeys(state, step_of(bits))
-        steps |= {name: step_of(encoder_bits or bits) for name in state if name.startswith("encoder.")}
-        steps |= {TABLE: step_of(table_bits or bits)} | dict.fromkeys(low_rank_names(model), 0.0)
-        state = quantize_state(state, config, steps.__getitem__, grams)
-        for name in convolutions(model):  # which hear first, hence in all of int8's steps
-            numbers, state[name + SCALE] = quantize(state[name].flatten(start_dim=1))
-            state[name] = numbers.view(state[name].shape)
+def write_weights(path: Path, model: SpeechModel | TextModel, rounding: Rounding) -> Weights:
+    """Write a model's tensors: int8 deflated, all others as float16. Returns how the matrices are held."""
+    state = rounded_state(model, rounding)
     save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
     path.chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
-    return "float16" if bits is None else "int8-deflate"
+    return "float16" if rounding.bits is None else "int8-deflate"
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
@@ -132,7 +105,7 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
         state = load_file(path)
     model = skeleton(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    packed = quantized_names(config) if weights != "float16" else set()
+    packed = quantized_names(model) if weights != "float16" else set()
     first = convolutions(model)
     if weights == "int8-deflate":  # files of version 2 have them as float16
         packed |= {name for name in first if name + SCALE in state}

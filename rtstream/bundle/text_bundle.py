@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.deflate import BITS
 from rtstream.bundle.files import (
     CARD,
     WEIGHTS,
@@ -16,6 +15,7 @@ from rtstream.bundle.files import (
     write_weights,
 )
 from rtstream.bundle.pieces import PieceTokenizer
+from rtstream.bundle.rounding import USUAL, Rounding
 from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
 from rtstream.errors import BundleError
 
@@ -46,14 +46,17 @@ class TextBundle:
 
 
 def save_text_bundle(
-    path: Path, name: str, model: TextModel, tokenizer: PieceTokenizer, card: str, *, bits: float | None = BITS
+    path: Path,
+    name: str,
+    model: TextModel,
+    tokenizer: PieceTokenizer,
+    card: str,
+    *,
+    rounding: Rounding = USUAL,
 ) -> None:
-    """Write a bundle: matrices as int8 in about ``bits`` a weight, 8 losslessly, None as float16 like all the rest.
-
-    An old one there is replaced.
-    """
+    """Write a bundle, its matrices rounded as ``rounding`` says; what is there is replaced."""
     path.mkdir(parents=True, exist_ok=True)
-    weights = write_weights(path / WEIGHTS, model, model.config, bits)
+    weights = write_weights(path / WEIGHTS, model, rounding)
     tokenizer.save(path / PIECES)
     (path / CARD).write_text(card, encoding="utf-8")
     data = {

@@ -104,6 +104,12 @@ Examples:
     type=click.FloatRange(3, 8),
     help="The same of the decoder's table of tokens.  [default: as --bits]",
 )
+@click.option(
+    "--rounded-as",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Matrices stay as this bundle has rounded them: for a run of a recipe with rounded = true that began there.",
+)
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
     "--guard",
@@ -137,6 +143,7 @@ def export_command(
     bits: float | None,
     encoder_bits: float | None,
     table_bits: float | None,
+    rounded_as: Path | None,
     float16: bool,
     thresholds: Mapping[str, float],
     sets: Sequence[str],
@@ -150,9 +157,16 @@ def export_command(
     from rtstream.bundle.default import shipped_model  # noqa: PLC0415
     from rtstream.bundle.deflate import BITS  # noqa: PLC0415 - torch, which --help does without
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
+    from rtstream.bundle.rounding import Rounding  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
 
-    rounding = {"--bits": bits, "--encoder-bits": encoder_bits, "--table-bits": table_bits, "--calibrate": sets or None}
+    rounding = {
+        "--bits": bits,
+        "--encoder-bits": encoder_bits,
+        "--table-bits": table_bits,
+        "--calibrate": sets or None,
+        "--rounded-as": rounded_as,
+    }
     wrong = next((option for option, value in rounding.items() if value is not None), None)
     if float16 and wrong:
         msg = f"--float16 and {wrong} exclude each other: give one of them"
@@ -163,11 +177,10 @@ def export_command(
         directory,
         name or directory.resolve().name,
         card,
-        bits=chosen,
-        encoder_bits=encoder_bits,
-        table_bits=table_bits,
+        rounding=Rounding(chosen, encoder_bits, table_bits),
         guard=thresholds,
         clips=_calibrating(sets, data),
+        rounded_as=None if rounded_as is None else shipped_model(rounded_as) or rounded_as.expanduser(),
     )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 

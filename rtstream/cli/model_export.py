@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.bundle import Bundle, load_bundle, save_bundle
-from rtstream.bundle.files import CARD, MANIFEST
+from rtstream.bundle.bundle import Bundle, load_bundle, read_manifest, save_bundle
+from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors
+from rtstream.bundle.rounding import Rounding, unchanged
 from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
 from rtstream.errors import BundleError
+from rtstream.nn.quantized import rounded_names
 from rtstream.recognizer.guard import guard_of
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rtstream.bundle.pieces import PieceTokenizer
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.model import SpeechModel
+    from rtstream.nn.quantized import State
     from rtstream.nn.text_model import TextModel
     from rtstream.training.data import Clip
 
@@ -27,48 +31,48 @@ def export(
     name: str,
     card: Path | None,
     *,
-    bits: float | None,
-    encoder_bits: float | None,
-    table_bits: float | None,
-    guard: Mapping[str, float],
+    rounding: Rounding,
+    guard: Mapping[str, float] | None = None,
     clips: Sequence[Clip] = (),
+    rounded_as: Path | None = None,
 ) -> None:
-    """Write the model of ``source`` as the bundle ``target``: matrices in about ``bits`` a weight, or float16 (None).
+    """Write the model of ``source`` as the bundle ``target``, its matrices rounded as ``rounding`` says.
 
-    ``encoder_bits`` and ``table_bits``: those of the encoder and of the table of tokens, where they differ. ``card``:
-    the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than usual,
-    besides those that a bundle has already. ``clips`` are recognised first, and the matrices rounded for the least
-    error on them. Raises BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
+    ``card``: the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than
+    usual, besides those that a bundle has already. ``clips`` are recognised first, and the matrices rounded for the
+    least error on them. ``rounded_as``: a bundle whose matrices the source has, and keeps as they are there. Raises
+    BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard or clips or encoder_bits or table_bits:
+        if guard or clips or rounded_as or rounding != Rounding(rounding.bits):
             msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard"
             raise BundleError(msg)
         translation, pieces = _translation(source)
-        save_text_bundle(target, name, translation, pieces, text, bits=bits)
+        save_text_bundle(target, name, translation, pieces, text, rounding=rounding)
     else:
         model, tokenizer, own = _speech(source)
-        thresholds = {**own, **guard}
+        thresholds = {**own, **(guard or {})}
         guard_of(thresholds, target)
-        grams = None
         if clips:
             from rtstream.training.calibrate import input_grams  # noqa: PLC0415 - as below
 
             whole = Bundle(name, source, model.config, tokenizer, model.eval(), "float", thresholds)
-            grams = input_grams(whole, clips)
-        save_bundle(
-            target,
-            name,
-            model,
-            tokenizer,
-            text,
-            bits=bits,
-            encoder_bits=encoder_bits,
-            table_bits=table_bits,
-            guard=thresholds,
-            grams=grams,
-        )
+            rounding = replace(rounding, grams=input_grams(whole, clips))
+        if rounded_as is not None:
+            kept = unchanged(model.state_dict(), _rounded(rounded_as))
+            others = sorted(rounded_names(model) - kept.keys())
+            if others:
+                msg = f"{rounded_as}: its {others[0]} is not that of {source}: name the bundle where the run began"
+                raise BundleError(msg)
+            rounding = replace(rounding, kept=kept)
+        save_bundle(target, name, model, tokenizer, text, rounding=rounding, guard=thresholds)
+
+
+def _rounded(path: Path) -> State:
+    """The tensors of a bundle, its matrices in int8."""
+    _, config, weights, _ = read_manifest(path)
+    return read_tensors(path / WEIGHTS, config, weights)
 
 
 def _card(path: Path) -> str:

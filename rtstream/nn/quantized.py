@@ -233,9 +233,8 @@ def skeleton(config: ModelConfig | TextModelConfig) -> SpeechModel | TextModel:
         return SpeechModel(config) if isinstance(config, ModelConfig) else TextModel(config)
 
 
-def quantized_names(config: ModelConfig | TextModelConfig) -> set[str]:
+def quantized_names(model: nn.Module) -> set[str]:
     """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
-    model = skeleton(config)
     full = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (SharedLinear, nn.Linear))}
     return {TABLE} | full | low_rank_names(model)
 
@@ -244,6 +243,12 @@ def low_rank_names(model: nn.Module) -> set[str]:
     """Names of the private low-rank matrices, A and B of each layer and position."""
     private = [name for name, module in model.named_modules() if isinstance(module, ResidualLinear) and module.rank]
     return {f"{name}.{part}" for name in private for part in "ab"}
+
+
+def rounded_names(model: nn.Module) -> set[str]:
+    """Names of the weights that a file may hold in fewer steps than int8 has: all of int8 but what is small."""
+    small = low_rank_names(model) | {name for name, _ in model.named_parameters() if name.startswith("ctc.")}
+    return quantized_names(model) - small
 
 
 def quantize_state(
@@ -257,7 +262,7 @@ def quantize_state(
     ``step`` and ``grams``, both by a matrix's name, as for ``quantize``.
     """
     out: State = {}
-    names = quantized_names(config)
+    names = quantized_names(skeleton(config))
     for name, tensor in state.items():
         if name in names:
             # A is (parts, outputs, rank): its channels are the outputs of every part.
@@ -300,7 +305,7 @@ def packed_model(config: ModelConfig, state: State, engine: Engine) -> SpeechMod
 def packed_model(config: TextModelConfig, state: State, engine: Engine) -> TextModel: ...
 def packed_model(config: ModelConfig | TextModelConfig, state: State, engine: Engine) -> SpeechModel | TextModel:
     """An int8 model of a quantized state dict; no matrix is ever made float."""
-    names = quantized_names(config)
+    names = quantized_names(skeleton(config))
     small = dequantize_state({name: t for name, t in state.items() if name.removesuffix(SCALE) not in names})
     small |= {name: _low(state, name) for name in names if name.endswith(".a")}
     model = _load(config, small)

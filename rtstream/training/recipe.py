@@ -102,6 +102,11 @@ class Recipe(Strict):
         (0, 16, 32, 32, 64), min_length=1, description="encoder frames a chunk, drawn a batch; 0: full context"
     )
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
+    rounded: bool = Field(
+        default=False,
+        description="the start's matrices stay as its bundle holds them, and what it holds in more bits, biases, "
+        "norms, chunks' own parts and CTC, learns to make up for their rounding",
+    )
     taught: float = Field(0.0, ge=0, description="hours of audio that the teacher is given; 0: no teacher, all clips")
     mix: float = Field(
         0.0, ge=0, le=1, description="the teacher's share in the encoder that a start brings; its decoder then is whole"

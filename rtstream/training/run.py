@@ -131,8 +131,10 @@ def make_trainer(
     and ``world`` are what ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does
     not fit.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     resumed = (directory / CHECKPOINT).exists()
+    if recipe.rounded and start is None and not resumed:
+        raise TrainingError("--from: a recipe that is rounded needs the bundle whose rounding it makes up for")
+    directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
     teacher = load_whisper(teacher_directory) if needs_teacher else None
     if resumed:
@@ -140,10 +142,7 @@ def make_trainer(
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
         if start is not None and _goes_on(recipe, start[0]):
-            if teacher is not None:
-                start = with_languages(*start, teacher)
-                if start[0].config.encoder.whole:
-                    as_taught(start[0], teacher)
+            start = _given(recipe, start, teacher)
             if rank == 0:
                 start[1].save(directory / TOKENIZER)
         elif rank == 0 and teacher is not None:
@@ -242,6 +241,19 @@ def _begin(
     if recipe.encoder.whole:
         return two_passes(model, whole, target_encoder(model.config.encoder, recipe.encoder))
     return mixed(model, whole, recipe.mix)
+
+
+def _given(
+    recipe: Recipe, start: tuple[SpeechModel, Tokenizer], teacher: WhisperCheckpoint | None
+) -> tuple[SpeechModel, Tokenizer]:
+    """A start that is gone on with; where the teacher is there, with what a bundle lacks or has rounded of it."""
+    if recipe.rounded:
+        check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)
+    elif teacher is not None:
+        start = with_languages(*start, teacher)
+        if start[0].config.encoder.whole:
+            as_taught(start[0], teacher)
+    return start
 
 
 def _goes_on(recipe: Recipe, start: SpeechModel) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rtstream.events import SAMPLE_RATE
+from rtstream.nn.quantized import convolutions, rounded_names
 from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.recognizer.context import context_samples
 from rtstream.training.augment import spec_augment
@@ -42,13 +43,17 @@ class Trainer(SpeechLoop):
         save_seconds: float = 600.0,
     ) -> None:
         o = recipe.optimizer
-        if model.encoder.whole is not None:  # full context is kept as it is: chunks learn beside it
+        if recipe.rounded:
+            kept = rounded_names(model) | convolutions(model)
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad = name not in kept
+        elif model.encoder.whole is not None:  # full context is kept as it is: chunks learn beside it
             for part in (model.encoder.whole, *model.encoder.groups, model.encoder.conv1, model.encoder.conv2):
                 part.requires_grad_(requires_grad=False)
         groups = (
             ([p for p in model.encoder.parameters() if p.requires_grad], o.encoder_lr),
             (model.ctc.parameters(), o.ctc_lr),
-            (model.decoder.parameters(), o.decoder_lr),
+            ([p for p in model.decoder.parameters() if p.requires_grad], o.decoder_lr),
         )
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
@@ -99,7 +104,7 @@ class Trainer(SpeechLoop):
             total = w.distance * parts.distance + w.ctc * parts.ctc
             total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
             whole = (parts.ctc, parts.decoder, parts.imitation)
-            if self.model.encoder.whole is not None:
+            if self.model.encoder.whole is not None and not r.rounded:
                 whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
                 total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
         return total, {

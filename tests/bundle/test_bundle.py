@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from rtstream.bundle.bundle import TOKENIZER, load_bundle, save_bundle
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
+from rtstream.bundle.rounding import Rounding
 from rtstream.errors import BundleError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
@@ -53,7 +54,7 @@ def test_a_saved_bundle_is_read_back_with_its_sizes_and_tokens(original, tokeniz
 @pytest.mark.parametrize("bits", [4, 8])
 def test_convolutions_are_kept_in_all_of_int8(tokenizer, tmp_path, bits):
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
-    save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits)
+    save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
     for engine in ("float", "auto"):
         encoder = load_bundle(tmp_path, engine).model.encoder
         for name in ("conv1", "conv2"):
@@ -80,7 +81,7 @@ def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices
     for name, tensor in model.named_parameters():
         if name.endswith(".b"):  # which start at nothing
             tensor.normal_()
-    save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits, encoder_bits=encoder_bits, table_bits=table_bits)
+    save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits, encoder_bits, table_bits))
     loaded = load_bundle(tmp_path, "float").model.state_dict()
     fine = 0.51 / 127
     for name, tensor in model.state_dict().items():
@@ -128,14 +129,14 @@ def test_thresholds_that_are_none_are_one_error(copy, guard):
 
 def test_float16_bundles_keep_the_weights_to_half_precision(tokenizer, tmp_path):
     model = make_model(len(tokenizer))
-    save_bundle(tmp_path, "half", model, tokenizer, "", bits=None)
+    save_bundle(tmp_path, "half", model, tokenizer, "", rounding=Rounding(None))
     loaded = load_bundle(tmp_path, "float").model.state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-6)
 
 
 def test_float16_bundles_also_run_in_int8(tokenizer, tmp_path):
-    save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", bits=None)
+    save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", rounding=Rounding(None))
     assert load_bundle(tmp_path, "auto").engine != "float"
 
 
@@ -158,7 +159,7 @@ def test_bundles_of_the_first_version_are_read(first_version, tokenizer, engine)
 
 def test_a_bundle_of_the_first_version_is_saved_in_eight_bits_without_loss(first_version, tokenizer, tmp_path):
     model = load_bundle(first_version, "float").model
-    save_bundle(tmp_path / "again", "again", model, tokenizer, "", bits=8)
+    save_bundle(tmp_path / "again", "again", model, tokenizer, "", rounding=Rounding(8))
     again = load_bundle(tmp_path / "again", "float").model.state_dict()
     for name, tensor in model.state_dict().items():
         if not name.startswith("encoder.conv"):  # which were float16
@@ -169,7 +170,7 @@ def test_fewer_bits_make_the_file_smaller_and_the_error_larger(tokenizer, tmp_pa
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
     sizes, errors = [], []
     for bits in (4, 6, 8):
-        save_bundle(tmp_path, "some", model, tokenizer, "", bits=bits)
+        save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
         loaded = load_bundle(tmp_path, "float").model.state_dict()
         sizes.append((tmp_path / WEIGHTS).stat().st_size)
         errors.append(float((loaded["decoder.embedding.weight"] - model.decoder.embedding.weight).norm()))

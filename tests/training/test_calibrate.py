@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.bundle.rounding import Rounding
 from rtstream.nn.quantized import quantized_names
 from rtstream.training.calibrate import input_grams
 from rtstream.training.data import load_shard
@@ -24,7 +25,7 @@ def clips(tmp_path):
 
 def multiplied(bundle):
     """Names of the matrices that are called with rows."""
-    return {name for name in quantized_names(bundle.config) if name.endswith(".weight") and "embedding" not in name}
+    return {name for name in quantized_names(bundle.model) if name.endswith(".weight") and "embedding" not in name}
 
 
 def test_every_matrix_that_multiplies_is_counted(bundle, clips):
@@ -56,7 +57,7 @@ def test_what_is_known_to_be_multiplied_is_stored_with_less_error(bundle, clips,
     state = bundle.model.state_dict()
     errors = {}
     for kind, given in (("plain", None), ("calibrated", grams)):
-        save_bundle(tmp_path / kind, "some", bundle.model, bundle.tokenizer, "", bits=4, grams=given)
+        save_bundle(tmp_path / kind, "some", bundle.model, bundle.tokenizer, "", rounding=Rounding(4, grams=given))
         stored = load_bundle(tmp_path / kind, "float").model.state_dict()
         off = {name: (stored[name] - state[name]).double() for name in grams}
         errors[kind] = {name: float((off[name] @ grams[name] * off[name]).sum()) for name in grams}

@@ -5,10 +5,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from rtstream.bundle.bundle import save_bundle
-from rtstream.errors import TrainingError
+from rtstream.bundle.files import WEIGHTS
+from rtstream.bundle.rounding import Rounding
+from rtstream.cli.model_export import export
+from rtstream.errors import BundleError, TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
@@ -31,6 +35,7 @@ from tests.training.tiny_whisper import (
 )
 
 SHARED = replace(ENCODER, layers=4, share=2, rank=2, diagonal=True, layer_scale=True)
+HALF = {"rtol": 0.01, "atol": 0.01}
 SAME = {"share": 2, "rank": 2, "diagonal": True}
 
 
@@ -257,8 +262,71 @@ def test_without_a_start_there_is_nothing_to_mix(paths, tmp_path):
 @pytest.mark.parametrize("bits", [8, 5.5, None])
 def test_bundle_as_a_start_can_be_trained(tmp_path, bits):
     model = make_model(SHARED)
-    save_bundle(tmp_path / "bundle", "small", model, full_tokenizer(), "card", bits=bits)
+    save_bundle(tmp_path / "bundle", "small", model, full_tokenizer(), "card", rounding=Rounding(bits))
     loaded, tokenizer = load_start(tmp_path / "bundle")
     assert tokenizer == full_tokenizer()
     assert all(p.requires_grad for p in loaded.parameters())
     assert_close(encoded(loaded), encoded(model), rtol=0.1, atol=0.2)
+
+
+TWO_PASSES = replace(ENCODER, rank=2, diagonal=True, whole=True)
+
+
+@pytest.fixture
+def rounded(tmp_path):
+    """A bundle of two passes whose matrices are rounded coarsely."""
+    model = make_model(TWO_PASSES)
+    torch.nn.init.normal_(model.decoder.positions, std=0.1)
+    save_bundle(tmp_path / "rounded", "some", model, full_tokenizer(), "card", rounding=Rounding(4))
+    return tmp_path / "rounded"
+
+
+def rounded_run(rounded, data, directory, **changes):
+    encoder = {"rank": 2, "diagonal": True, "whole": True}
+    return start_run(load_start(rounded)[0], data, directory, encoder, rounded=True, **changes)
+
+
+def test_a_rounded_run_learns_everything_but_what_is_rounded(rounded, data, tmp_path):
+    before = load_start(rounded)[0].state_dict()
+    trainer = rounded_run(rounded, data, tmp_path / "run", chunks=(0, 2))
+    assert trainer.run(lambda _: None, workers=0)
+    after = load_start(tmp_path / "run")[0].state_dict()
+    same = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
+    small = {name for name in after if name.startswith("ctc.") or name.endswith((".a", ".b", ".d", "positions"))}
+    assert same == {name for name, tensor in after.items() if tensor.dim() > 1} - small
+
+
+def test_what_a_rounded_run_leaves_is_exported_as_it_was_rounded(rounded, data, tmp_path):
+    trainer = rounded_run(rounded, data, tmp_path / "run", optimizer={"steps": 2, "seconds": 1.0, "warmup": 0})
+    trainer.run(lambda _: None, workers=0)
+    export(tmp_path / "run", tmp_path / "again", "some", rounded / "CARD.md", rounding=Rounding(8), rounded_as=rounded)
+    first, second = (load_file(path / WEIGHTS) for path in (rounded, tmp_path / "again"))
+    numbers = {name for name, tensor in first.items() if tensor.dtype == torch.uint8}
+    moved = {name for name in numbers if not torch.equal(first[name], second[name])}
+    assert {name for name in moved if not name.endswith((".a", ".b"))} == {"ctc.hidden.weight", "ctc.output.weight"}
+    assert_close(load_start(tmp_path / "again")[0].state_dict(), load_start(tmp_path / "run")[0].state_dict(), **HALF)
+
+
+def test_a_rounded_run_needs_a_start_of_its_own_structure(rounded, data, tmp_path):
+    recipe = make_recipe(rounded=True)
+    paths = {"audio": (data,), "texts": tmp_path, "teacher_directory": tmp_path, "taught": tmp_path}
+    with pytest.raises(TrainingError, match="--from: a recipe that is rounded needs the bundle"):
+        make_trainer(recipe, directory=tmp_path / "run", **paths)
+    with pytest.raises(TrainingError, match="--from: its encoder has rank 2, the recipe 0"):
+        make_trainer(recipe, directory=tmp_path / "run", **paths, start=load_start(rounded))
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_bundle_that_a_run_did_not_begin_at_has_no_rounding_to_keep(rounded, data, tmp_path):
+    rounded_run(rounded, data, tmp_path / "run").save()
+    save_bundle(tmp_path / "other", "some", make_model(TWO_PASSES, seed=8), full_tokenizer(), "card")
+    with pytest.raises(BundleError, match=r"other: its decoder.embedding.weight is not that of .*: name the bundle"):
+        export(
+            tmp_path / "run",
+            tmp_path / "made",
+            "some",
+            rounded / "CARD.md",
+            rounding=Rounding(8),
+            rounded_as=tmp_path / "other",
+        )
+    assert not (tmp_path / "made").exists()

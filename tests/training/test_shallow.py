@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from rtstream.bundle.bundle import save_bundle
+from rtstream.bundle.rounding import Rounding
 from rtstream.errors import TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
@@ -112,7 +113,7 @@ def test_tokens_that_do_not_count_change_nothing(batch):
 def start_run(data, tmp_path):
     """Makes a run that starts from a bundle of a deep model, as the command does."""
     write_hugging_face(tmp_path / "teacher", make_weights())
-    save_bundle(tmp_path / "start", "start", make_deep(D), full_tokenizer(), "", bits=None)
+    save_bundle(tmp_path / "start", "start", make_deep(D), full_tokenizer(), "", rounding=Rounding(None))
 
     def start(**changes):
         recipe = make_recipe(

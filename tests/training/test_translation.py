@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from rtstream.bundle.pieces import PieceTokenizer
+from rtstream.bundle.rounding import Rounding
 from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
 from rtstream.errors import TrainingError
 from rtstream.nn.text_model import SpeechInputConfig, TextModel, with_speech
@@ -108,7 +109,7 @@ def test_run_that_starts_from_a_bundle_begins_with_its_loss(texts, tmp_path, bit
     first = make(make_recipe(noise=EXACT), texts, tmp_path / "first")
     run(first)
     model, tokenizer = load_translation_checkpoint(first.checkpoint)
-    save_text_bundle(tmp_path / "bundle", "tiny", model, tokenizer, "card", bits=bits)
+    save_text_bundle(tmp_path / "bundle", "tiny", model, tokenizer, "card", rounding=Rounding(bits))
     recipe = make_recipe(name="further", noise=EXACT, seed=5)
     second = make(recipe, texts, tmp_path / "second", load_translation_start(tmp_path / "bundle"))
     batch = next(iter(second.batches))

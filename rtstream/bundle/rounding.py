@@ -1,0 +1,76 @@
+"""How the matrices of a model are rounded for a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from rtstream.bundle.deflate import BITS, step_of
+from rtstream.nn.quantized import (
+    SCALE,
+    TABLE,
+    State,
+    convolutions,
+    dequantize_state,
+    quantize,
+    quantize_state,
+    rounded_names,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from rtstream.nn.model import SpeechModel
+    from rtstream.nn.text_model import TextModel
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What a file's matrices are rounded to.
+
+    ``bits``: about how many a weight takes, 8 for all of int8, None for float16. ``encoder_bits`` and ``table_bits``:
+    those of the encoder and of the decoder's table of tokens, where they differ. ``grams``: of the rows that matrices
+    multiply, by the names of their weights; these are then rounded for the least error of what they give. ``kept``:
+    what is rounded already, see ``unchanged``.
+    """
+
+    bits: float | None = BITS
+    encoder_bits: float | None = None
+    table_bits: float | None = None
+    grams: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: State = field(default_factory=dict)
+
+
+USUAL = Rounding()
+
+
+def rounded_state(model: SpeechModel | TextModel, rounding: Rounding) -> State:
+    """The model's tensors, its matrices as int8 and their scales beside them unless ``bits`` is None.
+
+    Convolutions, private low-rank parts and the CTC head, which are small, have all of int8.
+    """
+    exact = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    bits = rounding.bits
+    if bits is None:
+        return exact
+    steps = dict.fromkeys(exact, 0.0)
+    for name in rounded_names(model):
+        own = rounding.table_bits if name == TABLE else rounding.encoder_bits if name.startswith("encoder.") else None
+        steps[name] = step_of(own or bits)
+    state = quantize_state(exact, model.config, steps.__getitem__, rounding.grams)
+    for name in convolutions(model):  # which hear first
+        numbers, state[name + SCALE] = quantize(exact[name].flatten(start_dim=1))
+        state[name] = numbers.view(exact[name].shape)
+    return state | rounding.kept
+
+
+def unchanged(exact: State, rounded: State) -> State:
+    """Of the int8 tensors of ``rounded``, and their scales, those that are exactly the tensors of ``exact``."""
+    numbers = {name for name, tensor in rounded.items() if tensor.dtype == torch.int8}
+    floats = dequantize_state({name: rounded[name] for name in numbers | {name + SCALE for name in numbers}})
+    same = {name for name in numbers if name in exact and torch.equal(floats[name], exact[name])}
+    return {name: rounded[name] for name in same | {name + SCALE for name in same}}
