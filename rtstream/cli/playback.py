@@ -133,12 +133,12 @@ class Replay:
         position = 0
         for block in paced(good) if self._realtime else good:
             for event in pipeline.push(block):
-                found |= isinstance(event, Final)
+                found |= isinstance(event, Final) and bool(event.text)
                 yield event
             position = block.position + len(block.samples)
             self._line.advance(position)
         for event in pipeline.finish():
-            found |= isinstance(event, Final)
+            found |= isinstance(event, Final) and bool(event.text)
             yield event
         if good.fault is not None:
             raise good.fault

@@ -132,7 +132,7 @@ class _Sender:
                 reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
                 click.echo(f"rtstream: {reason}", err=True)
                 continue
-            found |= isinstance(event, Final)
+            found |= isinstance(event, Final) and bool(event.text)
             _write(writer.add(event))
         if not found:
             raise AudioError(f"{file}: no speech was found in it; check that the recording is not silent")

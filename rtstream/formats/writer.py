@@ -22,9 +22,9 @@ class EventWriter:
     """Writes the events of one stream.
 
     ``words``: with the times of words, where the format has them. ``file``: the recording to name, in every line of
-    ``jsonl``, above the first one of ``text``. Partials are in ``jsonl`` alone. ``srt`` and ``vtt`` place their
-    captions by ``Final.words`` if present. With ``languages`` their captions stand on one line, below it those of the
-    translations, for which a final waits; :meth:`end` gives what waits in vain.
+    ``jsonl``, above the first one of ``text``. Partials and empty finals are in ``jsonl`` alone. ``srt`` and ``vtt``
+    place their captions by ``Final.words`` if present. With ``languages`` their captions stand on one line, below it
+    those of the translations, for which a final waits; :meth:`end` gives what waits in vain.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class EventWriter:
         return "" if self._format in {"jsonl", "text"} else self._cues(self._waiting.rest())
 
     def _text(self, event: Event | Translation) -> str:
+        if not event.text:  # what partials showed is taken back
+            return ""
         if isinstance(event, Translation):
             return f"{translation_line(event)}\n" if event.final else ""
         if not isinstance(event, Final):

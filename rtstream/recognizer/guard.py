@@ -35,7 +35,8 @@ class GuardConfig:
     threshold, arXiv 2212.04356). ``min_confidence``: CTC's mean confidence in the letters of a text, for each unit of
     that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
     ``min_language``: the decoder's probability that the model's language is spoken and no other, below which nothing is
-    published; ``min_language_shown``: the same of a segment's first partial.
+    published; ``min_language_shown``: the same of a segment's first partial; ``min_language_kept``: the same of a whole
+    segment of which something has been shown, below which that is taken back.
     ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
     """
 
@@ -47,6 +48,7 @@ class GuardConfig:
     min_confidence_shown: float = 1.0
     min_language: float = 0.1
     min_language_shown: float = 0.3
+    min_language_kept: float = 0.06
     min_alone: float = 0.7
 
 

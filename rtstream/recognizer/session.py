@@ -302,6 +302,8 @@ class RecognizerSession:
         text = text or segment.text  # what has been shown gets a final
         if not text:
             return None
+        if found.opening.language < r.guard.min_language_kept:
+            return Final(audio.segment, segment.start, segment.end, "")
         if r.biaser is not None:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()

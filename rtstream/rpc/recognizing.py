@@ -74,7 +74,7 @@ async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: f
         await _finish(stream, decoder)
 
     async def collect(stream: RecognitionStream) -> None:
-        finals.extend([event async for event in stream if isinstance(event, Final)])
+        finals.extend([event async for event in stream if isinstance(event, Final) and event.text])
 
     async with _opened(hub, settings) as stream:
         await _both(feed(stream), collect(stream))

@@ -183,7 +183,7 @@ def recognize(
     finals = [event for event in events if isinstance(event, Final)]
     newest = {event.segment: event.text for event in events if isinstance(event, Partial)}
     return Transcript(
-        text=" ".join(event.text for event in finals),
+        text=" ".join(event.text for event in finals if event.text),
         partial=" ".join(newest.values()),
         fallbacks=sum(event.source == "ctc" for event in finals),
         cpu_seconds=sum(seconds for stage, seconds in pipeline.times.seconds.items() if stage != "words"),

@@ -62,19 +62,21 @@ class Stabilizer:
         self._before: deque[tuple[str, str]] = deque(maxlen=self._config.context)
 
     def translate(self, event: Event, states: Tensor | None = None) -> Translation | None:
-        """The translation of a final; that of a partial as far as it is to be shown, None if that is no news.
+        """The translation of a final, empty if it is; that of a partial as far as it is to be shown, None if no news.
 
         ``states``: the recogniser's, of a final. Raises TranslationError.
         """
         if event.segment != self._segment:
             self._segment, self._shown = event.segment, ""
         if isinstance(event, Final):
+            self._segment = None
+            if not event.text:  # what was shown is taken back, its translation too
+                return Translation(event.segment, event.start, event.end, "", self.language, final=True)
             if self._speech is not None and states is not None:
                 text = self._speech.translate_speech(states, self.language)
             else:
                 text = self._run(self._translator, event.text, self._shown if self._config.keep == "all" else "")
             self._before.append((event.text, text))
-            self._segment = None
             return Translation(event.segment, event.start, event.end, text, self.language, final=True)
         kept = "" if self._config.keep == "nothing" else self._shown
         text = self._run(self._partials, event.text, kept)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rtstream.events import Final, Partial
+from rtstream.events import Final, Partial, Translation
 from rtstream.formats.writer import FORMATS, EventWriter
 
 EVENTS = (
@@ -44,6 +44,15 @@ def test_vtt_has_its_header_even_without_a_caption():
         "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\none two\n\n00:00:03.000 --> 00:00:05.000\nthree four\n\n"
     )
     assert EventWriter("vtt").begin() == "WEBVTT\n\n"
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_an_empty_final_takes_back_is_in_jsonl_alone(format_):
+    writer = EventWriter(format_, languages=("es",))
+    first = [Partial(0, 0, 16_000, "one"), Final(0, 0, 32_000, ""), Translation(0, 0, 32_000, "", "es", final=True)]
+    added = [writer.add(event) for event in first]
+    assert all(added) if format_ == "jsonl" else not any(added)
+    assert "one two" in writer.add(EVENTS[1]) + writer.end()
 
 
 @pytest.mark.parametrize("format_", FORMATS)

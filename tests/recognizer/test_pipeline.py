@@ -233,6 +233,9 @@ class Says:
         self.asked += 1
         return self.decoded
 
+    def opening(self, _state):
+        return Opening(no_speech=0.0, language=1.0)
+
 
 ONE_SEGMENT = 3 * SAMPLE_RATE
 OTHER = "please subscribe to my channel and to all the others that there are"
@@ -271,6 +274,18 @@ def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle,
     asked.second = Says(bundle.tokenizer, "the end")
     assert events(Pipeline(asked), speech[:ONE_SEGMENT]) == []
     assert (asked.decoder.asked, asked.second.asked) == (1, 0)
+
+
+@pytest.mark.parametrize(("language", "kept"), [(0.05, False), (0.08, True)])
+def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(bundle, speech, language, kept):
+    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0))
+    *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    asked.decoder = Says(bundle.tokenizer, plain.text)
+    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
+    *partials, final = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    assert partials == shown != []
+    assert (final.segment, final.start, final.end) == (plain.segment, plain.start, plain.end)
+    assert (final.text, final.words) == ((plain.text, plain.words) if kept else ("", ()))
 
 
 def test_a_word_shorter_than_a_chunk_has_a_final(bundle, speech):

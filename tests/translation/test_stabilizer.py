@@ -161,5 +161,17 @@ def test_final_is_translated_from_speech_where_there_is_any(shouter):
     assert stabilizer.translate(said).text == "SO IT GOES"
 
 
-def test_final_without_words_is_answered_too(shouter):
-    assert Stabilizer(shouter, "es").translate(Final(0, 0, 10, "")).text == ""
+@pytest.mark.parametrize("states", [None, "states"])
+def test_what_an_empty_final_takes_back_has_an_empty_translation_and_is_no_context(states):
+    asked = []
+
+    class Asked:
+        def translate(self, text, _language, prefix):
+            asked.append(text)
+            return prefix
+
+    stabilizer = Stabilizer(Asked(), "es", StabilizerConfig(mask=0, context=2), speech=Hearing())
+    assert stabilizer.translate(Final(0, 0, 10, ""), states) == Translation(0, 0, 10, "", "es", final=True)
+    assert asked == []
+    stabilizer.translate(Final(1, 10, 20, "so it goes"))
+    assert asked == ["so it goes"]
