@@ -145,7 +145,7 @@ class Replay:
         if not found:
             length = hms(position / SAMPLE_RATE)
             raise AudioError(
-                f"{audio.name}: no speech was found in its {length}; check that the recording is not silent"
+                f"{audio.name}: no speech was found in its {length}; check that it is not silent or in another language"
             )
 
     def _write(self, text: str) -> None:

@@ -135,7 +135,7 @@ class _Sender:
             found |= isinstance(event, Final) and bool(event.text)
             _write(writer.add(event))
         if not found:
-            raise AudioError(f"{file}: no speech was found in it; check that the recording is not silent")
+            raise AudioError(f"{file}: no speech was found in it; check that it is not silent or in another language")
 
 
 def _write(text: str) -> None:
