@@ -74,6 +74,12 @@ def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig)
     return excess(log_probs, symbols) <= config.max_excess * (len(symbols) + digits)
 
 
+def rather_heard(text: str, other: str, log_probs: LogProbs, letters: str) -> bool:
+    """Whether CTC hears a text rather than another one, the numbers of both in words; never one without a letter."""
+    symbols, others = (join(spell(say_numbers(each), letters), letters) for each in (text, other))
+    return bool(symbols) and excess(log_probs, symbols) < excess(log_probs, others)
+
+
 def spoken(
     text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
 ) -> bool:

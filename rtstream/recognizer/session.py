@@ -20,7 +20,7 @@ from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown, said_once
-from rtstream.recognizer.guard import addressed, borne_out, spoken, written_alone
+from rtstream.recognizer.guard import addressed, borne_out, rather_heard, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.words import time_words
@@ -316,20 +316,19 @@ class RecognizerSession:
     def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
 
-        A text that is said several times, as Whisper's decoder does behind short segments, counts once if CTC hears it
-        once.
+        A text that is said several times, as Whisper's decoder does behind short segments, counts once if CTC rather
+        hears it once.
         """
         r = self.recognizer
         with self.times.measure("finals"):
             decoded = decoder.transcribe(heard.decoder, draft)
         with self.times.measure("guard"):
-            text = self._written(decoded.tokens)
-            if decoded.ended and borne_out(text, heard.log_probs, r.letters, r.guard):
-                return decoded, text
+            text, ended = self._written(decoded.tokens), decoded.ended
             once = self._written(said_once(decoded.tokens))
-            # CTC cannot say of digits alone how often it hears them.
-            if once != text and any(map(str.isalpha, once)) and borne_out(once, heard.log_probs, r.letters, r.guard):
-                return decoded, once
+            if once != text and rather_heard(once, text, heard.log_probs, r.letters):
+                text, ended = once, True
+            if ended and borne_out(text, heard.log_probs, r.letters, r.guard):
+                return decoded, text
         return decoded, None
 
     def _written(self, tokens: list[int]) -> str:

@@ -7,18 +7,9 @@ from rtstream.nn.model import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import Opening
 from rtstream.recognizer.guard import GuardConfig, borne_out, spoken, written_alone
+from tests.recognizer.posteriors import say
 
 CONFIG = GuardConfig()
-
-
-def say(text, sure=0.9, stretch=4):
-    """Posteriors that say a text, each letter followed by blanks."""
-    table = np.full((max(1, len(text) * stretch), len(LETTERS) + 1), (1 - sure) / len(LETTERS), np.float32)
-    table[:, 0] = sure
-    for index, letter in enumerate(text):
-        table[index * stretch] = (1 - sure) / len(LETTERS)
-        table[index * stretch, LETTERS.index(letter) + 1] = sure
-    return np.log(table / table.sum(axis=1, keepdims=True))
 
 
 @given(st.text(alphabet="abcdefgh ", max_size=30))

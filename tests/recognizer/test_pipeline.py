@@ -25,6 +25,7 @@ from rtstream.recognizer.pipeline import LOOK_AHEAD, Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
+from tests.recognizer.posteriors import say
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
 
@@ -265,6 +266,25 @@ def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ct
     (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert (final.text, final.source) == (plain.text, source)
     assert (asked.decoder.asked, asked.second.asked) == (1, int(first == OTHER))
+
+
+@pytest.mark.parametrize(
+    ("heard", "written", "published"),
+    [
+        ("six", "6 6 6 6 6", "6"),
+        ("six six six", "6 6 6", "6 6 6"),
+        ("twenty one", "21 21", "21"),
+        ("twenty one", "21", "21"),
+        ("no", "no no no no", "no"),
+        ("no no no no", "no no no no", "no no no no"),
+    ],
+)
+def test_what_the_decoder_repeats_is_published_as_often_as_ctc_hears_it(bundle, speech, heard, written, published):
+    asked = recognizer(bundle, partials="none")
+    asked.decoder = asked.second = Says(bundle.tokenizer, f" {written}")
+    asked.ctc = lambda states: torch.from_numpy(np.pad(say(heard), ((0, len(states)), (0, 0)), mode="edge"))
+    (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    assert (final.text, final.source) == (published, "decoder")
 
 
 def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle, speech):
