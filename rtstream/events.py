@@ -70,8 +70,8 @@ class Partial:
 class Final:
     """The text of a closed segment. It replaces the segment's partials, once, and never changes.
 
-    It is empty where, all of it heard, the segment is in another language than the model's: that takes back what
-    partials took for words. A segment without partials then has no final at all.
+    It is empty where, all of it heard, the segment is found to be in another language than the model's: that takes back
+    what partials took for words. A segment without partials then has no final at all.
 
     ``source`` says which pass wrote it: the attention decoder, or CTC when the decoder's text was rejected.
     """

@@ -36,7 +36,8 @@ class GuardConfig:
     that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
     ``min_language``: the decoder's probability that the model's language is spoken and no other, below which nothing is
     published; ``min_language_shown``: the same of a segment's first partial; ``min_language_kept``: the same of a whole
-    segment of which something has been shown, below which that is taken back.
+    segment of which something has been shown, below which that is taken back unless CTC's mean confidence in the
+    letters of the decoder's text is ``min_confidence_kept``.
     ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
     """
 
@@ -49,6 +50,7 @@ class GuardConfig:
     min_language: float = 0.1
     min_language_shown: float = 0.3
     min_language_kept: float = 0.06
+    min_confidence_kept: float = 0.4
     min_alone: float = 0.7
 
 
@@ -87,10 +89,24 @@ def spoken(
     if not addressed(opening, config, partial=partial):
         return False
     least = config.min_confidence_shown if partial else config.min_confidence
+    sure = _confidence(text, log_probs, letters)
+    return sure is None or sure >= least * opening.no_speech
+
+
+def foreign(text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
+    """Whether a whole segment of which something has been shown is in another language all the same.
+
+    ``text``: the decoder's, empty where it is not to be trusted.
+    """
+    sure = _confidence(text, log_probs, letters) or 0.0
+    return opening.language < config.min_language_kept and sure < config.min_confidence_kept
+
+
+def _confidence(text: str, log_probs: LogProbs, letters: str) -> float | None:
+    """CTC's mean confidence in a text's letters; None where it has none, or more than the frames hold."""
     symbols = [join(spell(reading, letters), letters) for reading in _readings(text)]
     aligned = [align(log_probs, each) for each in symbols if each]
-    sure = [float(np.exp(each.scores.mean())) for each in aligned if each is not None]
-    return not sure or max(sure) >= least * opening.no_speech
+    return max((float(np.exp(each.scores.mean())) for each in aligned if each is not None), default=None)
 
 
 def _readings(text: str) -> set[str]:

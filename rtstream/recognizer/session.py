@@ -20,7 +20,7 @@ from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown, said_once
-from rtstream.recognizer.guard import addressed, borne_out, rather_heard, spoken, written_alone
+from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.words import time_words
@@ -302,7 +302,7 @@ class RecognizerSession:
         text = text or segment.text  # what has been shown gets a final
         if not text:
             return None
-        if found.opening.language < r.guard.min_language_kept:
+        if segment.text and foreign(found.text or "", found.opening, heard.log_probs, r.letters, r.guard):
             return Final(audio.segment, segment.start, segment.end, "")
         if r.biaser is not None:
             with self.times.measure("phrases"):

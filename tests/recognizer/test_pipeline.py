@@ -298,7 +298,7 @@ def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle,
 
 @pytest.mark.parametrize(("language", "kept"), [(0.05, False), (0.08, True)])
 def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(bundle, speech, language, kept):
-    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0))
+    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=1.1))
     *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
     asked.decoder = Says(bundle.tokenizer, plain.text)
     asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
