@@ -98,8 +98,9 @@ def foreign(text: str, opening: Opening, log_probs: LogProbs, letters: str, conf
 
     ``text``: the decoder's, empty where it is not to be trusted.
     """
-    sure = _confidence(text, log_probs, letters) or 0.0
-    return opening.language < config.min_language_kept and sure < config.min_confidence_kept
+    if opening.language >= config.min_language_kept:
+        return False
+    return (_confidence(text, log_probs, letters) or 0.0) < config.min_confidence_kept
 
 
 def _confidence(text: str, log_probs: LogProbs, letters: str) -> float | None:

@@ -299,11 +299,11 @@ class RecognizerSession:
             text = written_alone(heard.log_probs, r.letters, r.guard) if found.text is None else found.text
             if not segment.text and not spoken(text, found.opening, heard.log_probs, r.letters, r.guard):
                 return None
+            if segment.text and foreign(found.text or "", found.opening, heard.log_probs, r.letters, r.guard):
+                return Final(audio.segment, segment.start, segment.end, "")
         text = text or segment.text  # what has been shown gets a final
         if not text:
             return None
-        if segment.text and foreign(found.text or "", found.opening, heard.log_probs, r.letters, r.guard):
-            return Final(audio.segment, segment.start, segment.end, "")
         if r.biaser is not None:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()

@@ -132,8 +132,8 @@ def make_trainer(
     not fit.
     """
     resumed = (directory / CHECKPOINT).exists()
-    if recipe.rounded and start is None and not resumed:
-        raise TrainingError("--from: a recipe that is rounded needs the bundle whose rounding it makes up for")
+    if recipe.rounded and not resumed:
+        _check_rounded(recipe, start)
     directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
     teacher = load_whisper(teacher_directory) if needs_teacher else None
@@ -142,7 +142,8 @@ def make_trainer(
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
         if start is not None and _goes_on(recipe, start[0]):
-            start = _given(recipe, start, teacher)
+            if teacher is not None and not recipe.rounded:
+                start = _given(*start, teacher)
             if rank == 0:
                 start[1].save(directory / TOKENIZER)
         elif rank == 0 and teacher is not None:
@@ -243,17 +244,19 @@ def _begin(
     return mixed(model, whole, recipe.mix)
 
 
-def _given(
-    recipe: Recipe, start: tuple[SpeechModel, Tokenizer], teacher: WhisperCheckpoint | None
-) -> tuple[SpeechModel, Tokenizer]:
-    """A start that is gone on with; where the teacher is there, with what a bundle lacks or has rounded of it."""
-    if recipe.rounded:
-        check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)
-    elif teacher is not None:
-        start = with_languages(*start, teacher)
-        if start[0].config.encoder.whole:
-            as_taught(start[0], teacher)
-    return start
+def _check_rounded(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) -> None:
+    """Raise TrainingError where a recipe that is rounded has no start, or one of another structure."""
+    if start is None:
+        raise TrainingError("--from: a recipe that is rounded needs the bundle whose rounding it makes up for")
+    check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)
+
+
+def _given(model: SpeechModel, tokenizer: Tokenizer, teacher: WhisperCheckpoint) -> tuple[SpeechModel, Tokenizer]:
+    """A start that is gone on with, with what a bundle lacks or has rounded of the teacher."""
+    model, tokenizer = with_languages(model, tokenizer, teacher)
+    if model.config.encoder.whole:
+        as_taught(model, teacher)
+    return model, tokenizer
 
 
 def _goes_on(recipe: Recipe, start: SpeechModel) -> bool:

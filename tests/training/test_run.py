@@ -314,6 +314,9 @@ def test_a_rounded_run_needs_a_start_of_its_own_structure(rounded, data, tmp_pat
         make_trainer(recipe, directory=tmp_path / "run", **paths)
     with pytest.raises(TrainingError, match="--from: its encoder has rank 2, the recipe 0"):
         make_trainer(recipe, directory=tmp_path / "run", **paths, start=load_start(rounded))
+    recipe = make_recipe(rounded=True, encoder={"whole": True})
+    with pytest.raises(TrainingError, match="--from: its encoder has whole False, the recipe True"):
+        make_trainer(recipe, directory=tmp_path / "run", **paths, start=(make_model(), full_tokenizer()))
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
