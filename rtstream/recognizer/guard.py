@@ -36,8 +36,9 @@ class GuardConfig:
     that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
     ``min_language``: the decoder's probability that the model's language is spoken and no other, below which nothing is
     published; ``min_language_shown``: the same of a segment's first partial; ``min_language_kept``: the same of a whole
-    segment of which something has been shown, below which that is taken back unless CTC's mean confidence in the
-    letters of the decoder's text is ``min_confidence_kept``.
+    segment of which something has been shown, below which that is taken back.
+    ``min_confidence_kept``: CTC's mean confidence in the letters of the decoder's text of a whole segment, from which
+    on it is published whatever the decoder finds of silence and other languages.
     ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
     """
 
@@ -93,14 +94,17 @@ def spoken(
     return sure is None or sure >= least * opening.no_speech
 
 
-def foreign(text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
-    """Whether a whole segment of which something has been shown is in another language all the same.
+def foreign(opening: Opening, config: GuardConfig) -> bool:
+    """Whether the decoder finds that a whole segment of which something has been shown is in another language."""
+    return opening.language < config.min_language_kept
 
-    ``text``: the decoder's, empty where it is not to be trusted.
+
+def spelt(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
+    """Whether CTC hears the letters of the decoder's text, which then counts whoever the decoder finds speaking.
+
+    Only for a text of the decoder: CTC is sure of its own.
     """
-    if opening.language >= config.min_language_kept:
-        return False
-    return (_confidence(text, log_probs, letters) or 0.0) < config.min_confidence_kept
+    return (_confidence(text, log_probs, letters) or 0.0) >= config.min_confidence_kept
 
 
 def _confidence(text: str, log_probs: LogProbs, letters: str) -> float | None:

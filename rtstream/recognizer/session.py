@@ -20,7 +20,7 @@ from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown, said_once
-from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spoken, written_alone
+from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spelt, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.words import time_words
@@ -297,10 +297,12 @@ class RecognizerSession:
         trusted = found.text is not None
         with self.times.measure("guard"):
             text = written_alone(heard.log_probs, r.letters, r.guard) if found.text is None else found.text
-            if not segment.text and not spoken(text, found.opening, heard.log_probs, r.letters, r.guard):
-                return None
-            if segment.text and foreign(found.text or "", found.opening, heard.log_probs, r.letters, r.guard):
-                return Final(audio.segment, segment.start, segment.end, "")
+            if segment.text:
+                speech = not foreign(found.opening, r.guard)
+            else:
+                speech = spoken(text, found.opening, heard.log_probs, r.letters, r.guard)
+            if not speech and not spelt(found.text or "", heard.log_probs, r.letters, r.guard):
+                return Final(audio.segment, segment.start, segment.end, "") if segment.text else None
         text = text or segment.text  # what has been shown gets a final
         if not text:
             return None

@@ -296,6 +296,19 @@ def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle,
     assert (asked.decoder.asked, asked.second.asked) == (1, 0)
 
 
+@pytest.mark.parametrize("opening", [Opening(no_speech=0.0, language=0.01), Opening(no_speech=0.9, language=1.0)])
+@pytest.mark.parametrize(("sure", "published"), [(0.9, True), (0.2, False)])
+def test_silence_and_other_languages_do_not_count_where_ctc_hears_every_letter(
+    bundle, speech, opening, sure, published
+):
+    asked = recognizer(bundle, partials="none")
+    asked.decoder = asked.second = Says(bundle.tokenizer, "knit seven")
+    asked.decoder.decoded = replace(asked.decoder.decoded, opening=opening)
+    table = say("knit seven", sure)
+    asked.ctc = lambda states: torch.from_numpy(np.pad(table, ((0, len(states)), (0, 0)), mode="edge"))
+    assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == ["knit seven"] * published
+
+
 @pytest.mark.parametrize(("language", "kept"), [(0.05, False), (0.08, True)])
 def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(bundle, speech, language, kept):
     asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=1.1))
