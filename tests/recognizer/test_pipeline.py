@@ -309,9 +309,15 @@ def test_silence_and_other_languages_do_not_count_where_ctc_hears_every_letter(
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == ["knit seven"] * published
 
 
-@pytest.mark.parametrize(("language", "kept"), [(0.05, False), (0.08, True)])
-def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(bundle, speech, language, kept):
-    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=1.1))
+@pytest.mark.parametrize(
+    ("language", "confidence", "kept"),
+    [(0.05, 1.1, False), (0.08, 1.1, True), (0.05, 0.0, True)],
+    ids=["foreign", "likely not foreign", "foreign, but CTC is sure enough"],
+)
+def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(
+    bundle, speech, language, confidence, kept
+):
+    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=confidence))
     *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
     asked.decoder = Says(bundle.tokenizer, plain.text)
     asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
