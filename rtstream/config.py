@@ -86,7 +86,7 @@ class Recognition(Section):
     chunk_ms: Literal[320, 640, 1280] = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     beam: int = Field(
-        4, ge=1, le=5, description="hypotheses among which the decoder looks for a final where it is unsure"
+        4, ge=1, le=5, description="hypotheses among which the decoder looks for a text where it is unsure"
     )
     prepare: bool = Field(
         default=True,

@@ -100,7 +100,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     multiple=True,
     default=(BEAM,),
     show_default=True,
-    help="Hypotheses among which the decoder looks for a final where it is unsure; may be given more than once.",
+    help="Hypotheses among which the decoder looks for a text where it is unsure; may be given more than once.",
 )
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="PNG of partials: their errors against their lag."
@@ -116,7 +116,14 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     "--teacher",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Also measure Whisper on the same clips, and compare with what it writes: directory of a model that "
-    "CTranslate2 converted. It runs in int8 with a beam of 5.",
+    "CTranslate2 converted. It runs in int8.",
+)
+@click.option(
+    "--teacher-beam",
+    type=click.IntRange(*BEAMS),
+    default=5,
+    show_default=True,
+    help="Hypotheses among which Whisper looks for a text; 1 is greedy search.",
 )
 @click.option("--clips", "most", type=click.IntRange(min=1), help="Only N clips of each set, evenly spread.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
@@ -135,6 +142,7 @@ def command(  # noqa: PLR0917  # click passes by name
     listed: Path | None,
     vad: GateName,
     teacher: Path | None,
+    teacher_beam: int,
     most: int | None,
     threads: int,
     *,
@@ -171,7 +179,7 @@ def command(  # noqa: PLR0917  # click passes by name
     bound_kernel_cache()
     configs = _configs(chunks, stops, beams, partials, phrases)
     clips = {name: spread(load_set(data, name), most) for name in sets}
-    whisper = WhisperReference.open(teacher, threads=threads) if teacher else None
+    whisper = WhisperReference.open(teacher, threads=threads, beam=teacher_beam) if teacher else None
     theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)

@@ -110,6 +110,15 @@ Examples:
     type=click.Path(path_type=Path),
     help="Matrices stay as this bundle has rounded them: for a run of a recipe with rounded = true that began there.",
 )
+@click.option(
+    "--mean-with",
+    "others",
+    multiple=True,
+    metavar="RUN|BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Take the mean of the model's weights and of this one's, such as a run that went on from it; may be given "
+    "more than once.",
+)
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
     "--guard",
@@ -144,6 +153,7 @@ def export_command(
     encoder_bits: float | None,
     table_bits: float | None,
     rounded_as: Path | None,
+    others: Sequence[Path],
     float16: bool,
     thresholds: Mapping[str, float],
     sets: Sequence[str],
@@ -181,6 +191,7 @@ def export_command(
         guard=thresholds,
         clips=_calibrating(sets, data),
         rounded_as=None if rounded_as is None else shipped_model(rounded_as) or rounded_as.expanduser(),
+        others=[shipped_model(other) or other.expanduser() for other in others],
     )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 

@@ -10,6 +10,7 @@ from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors
 from rtstream.bundle.rounding import Rounding, unchanged
 from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
 from rtstream.errors import BundleError
+from rtstream.nn.averaging import mean_weights
 from rtstream.nn.quantized import rounded_names
 from rtstream.recognizer.guard import guard_of
 
@@ -35,23 +36,27 @@ def export(
     guard: Mapping[str, float] | None = None,
     clips: Sequence[Clip] = (),
     rounded_as: Path | None = None,
+    others: Sequence[Path] = (),
 ) -> None:
     """Write the model of ``source`` as the bundle ``target``, its matrices rounded as ``rounding`` says.
 
-    ``card``: the model card, by default that of the source. ``guard``: thresholds that the model wants otherwise than
-    usual, besides those that a bundle has already. ``clips`` are recognised first, and the matrices rounded for the
-    least error on them. ``rounded_as``: a bundle whose matrices the source has, and keeps as they are there. Raises
-    BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
+    ``others``: runs or bundles of the same structure, with whose weights the mean is taken. ``card``: the model card,
+    by default that of the source. ``guard``: thresholds that the model wants otherwise than usual, besides those that a
+    bundle has already. ``clips`` are recognised first, and the matrices rounded for the least error on them.
+    ``rounded_as``: a bundle whose matrices the source has, and keeps as they are there. Raises BundleError or
+    TrainingError where the source is neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard or clips or rounded_as or rounding != Rounding(rounding.bits):
+        if guard or clips or rounded_as or others or rounding != Rounding(rounding.bits):
             msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard"
             raise BundleError(msg)
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, rounding=rounding)
     else:
         model, tokenizer, own = _speech(source)
+        if others:
+            model = mean_weights([model, *(_alike(path, model, tokenizer) for path in others)])
         thresholds = {**own, **(guard or {})}
         guard_of(thresholds, target)
         if clips:
@@ -61,12 +66,22 @@ def export(
             rounding = replace(rounding, grams=input_grams(whole, clips))
         if rounded_as is not None:
             kept = unchanged(model.state_dict(), _rounded(rounded_as))
-            others = sorted(rounded_names(model) - kept.keys())
-            if others:
-                msg = f"{rounded_as}: its {others[0]} is not that of {source}: name the bundle where the run began"
+            changed = sorted(rounded_names(model) - kept.keys())
+            if changed:
+                msg = f"{rounded_as}: its {changed[0]} is not that of {source}: name the bundle where the run began"
                 raise BundleError(msg)
             rounding = replace(rounding, kept=kept)
         save_bundle(target, name, model, tokenizer, text, rounding=rounding, guard=thresholds)
+
+
+def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
+    """The model at ``path``. Raises BundleError where it is not of the structure and the tokens of the other."""
+    other, tokens, _ = _speech(path)
+    for what, got, wanted in (("sizes", other.config, model.config), ("tokens", tokens, tokenizer)):
+        if got != wanted:
+            msg = f"{path}: it has other {what} than the model that is exported: name a run that went on from it"
+            raise BundleError(msg)
+    return other
 
 
 def _rounded(path: Path) -> State:

@@ -136,7 +136,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(*BEAMS),
         default=BEAM,
         show_default=True,
-        help="Hypotheses among which the decoder looks for a final where it is unsure; more take longer.",
+        help="Hypotheses among which the decoder looks for a text where it is unsure; more take longer.",
     )
     @vad_option
     @wraps(command)

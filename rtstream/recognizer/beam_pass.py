@@ -1,16 +1,18 @@
-"""Beam search for finals."""
+"""Beam search for finals, and for what partials grow by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from rtstream.nn.beam_search import Beam
-from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, repeats
+from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Written, repeats, token_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from rtstream.bundle.tokenizer import Tokenizer
@@ -27,8 +29,8 @@ the first unsure token it corrects hardly anything.
 
 
 @dataclass(frozen=True, slots=True)
-class _Final:
-    """A final as the search sees it: the limits of greedy search."""
+class _Text:
+    """A text, or what follows a part of it, as the search sees it: the limits of greedy search."""
 
     most: int
 
@@ -41,7 +43,7 @@ class _Final:
 
 
 class BeamDecoder(GreedyDecoder):
-    """Whole texts by beam search of ``width`` hypotheses where greedy search is unsure; growing prefixes stay greedy.
+    """Texts by beam search of ``width`` hypotheses where greedy search is unsure.
 
     ``sure``: the least log-probability that each of greedy search's tokens must have for its text to do; infinity asks
     for the beam always. Texts compete by the mean log-probability of their tokens and end: Whisper's ``avg_logprob``,
@@ -60,8 +62,33 @@ class BeamDecoder(GreedyDecoder):
         greedy = super().transcribe(state, draft)
         if not state.frames or (greedy.ended and min(greedy.log_probs) >= self.sure):
             return greedy
-        begun = self.decoder.step(torch.tensor(self.prompt[:-1]), state.rewound(0), scored=1)[2]
-        last, limits = torch.tensor([self.prompt[-1:]]), _Final(self.limit(state))
-        (found,) = self.beam.search(self.decoder, last, begun.batch(), [limits])
-        best = next((hypothesis for hypothesis in found if hypothesis.ended), None)
-        return greedy if best is None else Decoded(best.tokens, ended=True, opening=greedy.opening)
+        best = self._likeliest(state, [], self.limit(state))
+        return greedy if best is None else Decoded(best, ended=True, opening=greedy.opening)
+
+    def extend(self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]) -> Grown:
+        """What a committed text grows by: greedy search's where it is sure, and where no hypothesis ends.
+
+        What a beam of its own says of all frames so far is cut where greedy search would stop.
+        """
+        greedy, least = self.extend_greedily(state, committed, stop_frames, draft)
+        if least >= self.sure:
+            return greedy
+        most = len(greedy.tokens) + len(greedy.draft) + token_limit(stop_frames)
+        best = self._likeliest(state, committed, min(most, self.limit(state) - len(committed)))
+        if best is None:
+            return greedy
+        grown, _ = self.grow(self._written(state, committed, best), state, committed, stop_frames)
+        return replace(grown, opening=greedy.opening)
+
+    def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> list[int] | None:
+        """The tokens, at most so many, that the beam has after a committed text to its end; None where none ends."""
+        given = [*self.prompt, *committed]
+        begun = self.decoder.step(torch.tensor(given[:-1]), state.rewound(0), scored=1)[2]
+        (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [_Text(most)])
+        return next((hypothesis.tokens for hypothesis in found if hypothesis.ended), None)
+
+    def _written(self, state: DecoderState, committed: list[int], tokens: list[int]) -> Iterator[Written]:
+        """Tokens after a committed text as if a search had just written them."""
+        given = [*self.prompt, *committed]
+        _, attention, _ = self.decoder.step(torch.tensor([*given, *tokens]), state.rewound(0), scored=1)
+        return (Written(token, 0.0, len(given) + index, attention) for index, token in enumerate(tokens))

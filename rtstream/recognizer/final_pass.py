@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.decoder import Decoder, DecoderState
@@ -116,8 +116,8 @@ class Reading:
     state: DecoderState
 
 
-class _Written(NamedTuple):
-    """A token that greedy search writes, its log-probability, the number of tokens before, and what they attended to.
+class Written(NamedTuple):
+    """A token that a search writes, its log-probability, the number of tokens before, and what they attended to.
 
     That is (n, frames), of which as many steps count as there are tokens before; the others are of guesses.
     """
@@ -140,7 +140,7 @@ class GreedyDecoder:
         self.languages = list(tokenizer.languages.values())
         self.language = self.languages.index(self.prompt[1]) if self.languages else None
 
-    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[_Written]:
+    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[Written]:
         """What greedy search writes, token by token.
 
         ``read``: what the decoder's ``step`` gave for the text so far with a ``draft`` of what follows. A step takes
@@ -159,7 +159,7 @@ class GreedyDecoder:
                 right += 1
             before = state.tokens - len(draft)
             for index, token in enumerate(best[: right + 1]):
-                yield _Written(token, log_probs[index], before + index, attention)
+                yield Written(token, log_probs[index], before + index, attention)
             state = state.rewound(before + right)
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)
@@ -212,16 +212,34 @@ class GreedyDecoder:
         newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end. It also ends where
         the attention falls back, which is how a text begins to be said twice.
         """
+        return self.extend_greedily(state, committed, stop_frames, draft)[0]
+
+    def extend_greedily(
+        self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]
+    ) -> tuple[Grown, float]:
+        """What ``extend`` gives, by greedy search, and the least log-probability of a token of that; 0 without any."""
         state = state.rewound(0)
-        left = self.limit(state) - len(committed)
-        draft = draft[: max(left, 0)]
+        draft = draft[: max(self.limit(state) - len(committed), 0)]
         scored = len(draft) + 1 if committed else None
         read = self.decoder.step(torch.tensor([*self.prompt, *committed, *draft]), state, scored=scored)
-        opening = None if committed else self._opening(read[0])
+        grown, log_probs = self.grow(self._write(read, draft), state, committed, stop_frames)
+        if not committed:
+            grown = replace(grown, opening=self._opening(read[0]))
+        return grown, min(log_probs[: len(grown.tokens)], default=0.0)
+
+    def grow(
+        self, writing: Iterable[Written], state: DecoderState, committed: list[int], stop_frames: int
+    ) -> tuple[Grown, list[float]]:
+        """The part of what is being written after a committed text that it grows by, as ``extend`` says.
+
+        Also the log-probabilities of the tokens written up to there. No more is written than that takes.
+        """
+        left = self.limit(state) - len(committed)
         added: list[int] = []
+        log_probs: list[float] = []
         seen: Tensor | None = None
         heard_at: list[int] = []
-        for token, _, steps, attention in self._write(read, draft):
+        for token, log_prob, steps, attention in writing:
             if token == self.tokenizer.end:
                 break
             if attention is not seen:
@@ -231,11 +249,12 @@ class GreedyDecoder:
             newest = place >= state.frames - stop_frames
             if newest or place < max(before, default=0) - REWIND_FRAMES or len(added) >= left:
                 whole = self._whole_words(added, token)
-                return Grown(whole, [*added, token][len(whole) :], opening)
+                return Grown(whole, [*added, token][len(whole) :], None), log_probs
             added.append(token)
+            log_probs.append(log_prob)
             if repeats([*committed, *added]):
-                return Grown([], [], opening)
-        return Grown(added, [], opening)
+                return Grown([], [], None), []
+        return Grown(added, [], None), log_probs
 
     def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:
         """What the decoder thinks of a text over all frames of ``state``; the part it shares with ``like`` is free."""

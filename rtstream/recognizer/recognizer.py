@@ -38,7 +38,7 @@ class RecognizerConfig:
     newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
     full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
     ``tail_ms``: how much of the silence that closes a segment its final is then made of.
-    ``beam``: hypotheses among which the decoder looks for a final where greedy search, 1, is unsure. Whatever it is, a
+    ``beam``: hypotheses among which the decoder looks for a text where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
     ``guard``: thresholds, by default those that the model wants.
     ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;

@@ -92,9 +92,13 @@ def test_gate_is_one_of_two(measure):
 
 def test_teacher_is_measured_on_the_same_clips(evaluate, tmp_path):
     teacher = save_dictating_whisper(tmp_path / "teacher", " Romanians, Germans and Russians.")
-    code, out, err = evaluate("dev-one:en", "--teacher", teacher, "--json")
-    assert (code, err) == (0, "")
-    row = json.loads(out)
+    outs = [
+        evaluate("dev-one:en", "--teacher", teacher, "--teacher-beam", beam, "--json", "--chunk-ms", "full")
+        for beam in (1, 5)
+    ]
+    assert [(code, err) for code, _, err in outs] == [(0, "")] * 2
+    greedy, row = (json.loads(out) for _, out, _ in outs)
+    assert greedy["teacher"]["wer"] == row["teacher"]["wer"]
     assert row["teacher"]["wer"] == pytest.approx(100 * 5 / 9, abs=0.01)
     assert (row["teacher"]["punctuation"], row["teacher"]["case"]) == (None, None)
     assert row["against_teacher"]["punctuation"]["all"]["wanted"] == 2

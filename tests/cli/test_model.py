@@ -9,9 +9,11 @@ import torch
 
 from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.bundle.deflate import BITS
+from rtstream.bundle.rounding import Rounding
 from rtstream.bundle.text_bundle import load_text_bundle, save_text_bundle
 from rtstream.cli.main import main
 from rtstream.nn.encoder import EncoderConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.training.recipe import SHIPPED as RECIPES
 from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
 from tests.training.tiny_pairs import make_recipe as make_pairs_recipe
@@ -124,6 +126,34 @@ def test_a_bundle_is_exported_onto_itself(bundle):
     before = load_bundle(bundle, "float").model.state_dict()
     for name, tensor in exported(bundle, bundle).items():
         torch.testing.assert_close(tensor, before[name], rtol=0.05, atol=1e-4)
+
+
+def test_export_takes_the_mean_of_several_models(bundle, tmp_path):
+    other, apart = tmp_path / "other", tmp_path / "apart"
+    loaded = load_bundle(bundle, "float")
+    config, state = loaded.model.config, loaded.model.state_dict()
+    for path, change in ((other, 0.5), (apart, 1.0)):
+        model = SpeechModel(config)
+        model.load_state_dict(state | {"encoder.norm.bias": state["encoder.norm.bias"] + change})
+        save_bundle(path, path.name, model, full_tokenizer(), "card", rounding=Rounding(None))
+    made = exported(bundle, tmp_path / "mean", "--mean-with", other, "--mean-with", apart, "--float16")
+    for name, tensor in exported(bundle, tmp_path / "same", "--float16").items():
+        moved = 0.5 if name == "encoder.norm.bias" else 0.0
+        torch.testing.assert_close(made[name], tensor + moved, rtol=0, atol=2e-3 if moved else 0)
+
+
+@pytest.mark.parametrize("what", ["sizes", "tokens"])
+def test_the_mean_of_models_that_differ_in_more_than_weights_is_refused(bundle, tmp_path, capsys, what):
+    model = load_bundle(bundle, "float").model
+    if what == "sizes":
+        save_bundle(tmp_path / "other", "other", make_model(), full_tokenizer(), "card")
+    else:
+        save_bundle(tmp_path / "other", "other", model, full_tokenizer().select_special(["<|endoftext|>"]), "card")
+    options = ["--mean-with", str(tmp_path / "other")]
+    assert main(["model", "export", str(bundle), str(tmp_path / "mean"), *options]) == 1
+    shown = capsys.readouterr().err
+    assert f"other: it has other {what} than the model that is exported" in shown
+    assert shown.count("\n") == 1
 
 
 def test_thresholds_of_the_guard_are_exported_and_kept(bundle, tmp_path):

@@ -316,11 +316,13 @@ class TestOptions:
         assert word.upper() in spelt["text"].split()
         assert spelt["text"].lower() == final["text"]
 
-    def test_a_beam_is_for_finals_alone(self, replay):
-        outs = [replay("--format", "jsonl", "--beam", beam, CLIP)[1].splitlines() for beam in (1, 3)]
-        greedy, wider = ([line for line in out if '"partial"' in line] for out in outs)
-        assert greedy == wider
-        assert len(outs[0]) == len(outs[1]) > len(greedy)
+    @pytest.mark.parametrize("beam", [1, 3])
+    def test_partials_grow_whatever_the_beam(self, replay, beam):
+        events = [json.loads(line) for line in replay("--format", "jsonl", "--beam", beam, CLIP)[1].splitlines()]
+        texts = [event["text"] for event in events if event["type"] == "partial"]
+        assert len(texts) > 1
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+        assert RecognizerOptions(beam=beam).load().config.beam == beam
 
     def test_engine_and_threads_reach_torch(self):
         import torch

@@ -96,18 +96,38 @@ def test_where_nothing_ends_it_is_as_greedy_search_has_it():
 
 
 @pytest.mark.parametrize(("sure", "words"), [(-2.0, "the in"), (-1.0, "a er"), (np.inf, "a er")])
-def test_the_beam_is_for_texts_in_which_greedy_search_is_unsure(sure, words):
+@pytest.mark.parametrize("shown", [[], TOKENIZER.encode(" one")], ids=["from the beginning", "after what was shown"])
+def test_the_beam_is_for_texts_in_which_greedy_search_is_unsure(sure, words, shown):
     the, a, inside, later = (TOKENIZER.encode(word)[0] for word in (" the", " a", "in", "er"))
     likely = {
-        PROMPT_END: {the: 0.5, a: 0.49},
+        shown[-1] if shown else PROMPT_END: {the: 0.5, a: 0.49},
         the: {inside: 0.3},
         inside: {TOKENIZER.end: 0.2},
         a: {later: 0.98},
         later: {TOKENIZER.end: 0.98},
     }
+    decoder = Markov(SIZE, likely)
+    search = BeamDecoder(decoder, TOKENIZER, 4, sure=sure)
+    expected = {"the in": [the, inside], "a er": [a, later]}[words]
     with torch.no_grad():
-        found = BeamDecoder(Markov(SIZE, likely), TOKENIZER, 4, sure=sure).transcribe(at(Markov(SIZE, likely), 200), [])
-    assert found.tokens == {"the in": [the, inside], "a er": [a, later]}[words]
+        assert search.extend(at(decoder, 200), shown, 5, []).tokens == expected
+        if not shown:
+            assert search.transcribe(at(decoder, 200), []).tokens == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_partial_grows_within_the_limits_of_a_final(seed):
+    decoder, frames = random_decoder(seed), 60
+    search = BeamDecoder(decoder, TOKENIZER, 3)
+    shown: list[int] = []
+    with torch.no_grad():
+        for seen in (20, 40, frames):
+            grown = search.extend(at(decoder, seen), shown, 5, [])
+            assert (grown.opening is None) == bool(shown)
+            shown = shown + grown.tokens
+    assert len(shown) <= token_limit(frames)
+    assert not set(shown) & {*TOKENIZER.unwritten, TOKENIZER.end}
+    assert not repeats(shown)
 
 
 def test_log_probabilities_are_those_of_the_tokens_and_the_end_whatever_the_draft():

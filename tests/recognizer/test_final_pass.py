@@ -1,6 +1,8 @@
 """The search, over a decoder whose next token is written down: what it says is a function of the tokens so far."""
 
+import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -9,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, said_once, token_limit
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
 TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
+SEARCHES = {"greedy": GreedyDecoder, "beam": partial(BeamDecoder, width=3, sure=math.inf)}
+by_each_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 
 
 class Scripted(Decoder):
@@ -47,6 +52,12 @@ class Scripted(Decoder):
         grown = state.tokens + len(tokens)
         keys = tuple(torch.zeros(1, grown, 8) for _ in state.keys)
         return logits[-(scored or len(tokens)) :], attention, replace(state, keys=keys, values=keys)
+
+    def read(self, tokens, state):
+        place = state.tokens + tokens.shape[1] - len(TOKENIZER.prompt())
+        logits = torch.zeros(len(tokens), len(TOKENIZER))
+        logits[:, self.says[place] if place < len(self.says) else TOKENIZER.end] = 1.0
+        return logits, super().read(tokens, state)[1]
 
     def at(self, frames):
         return self.extend(torch.zeros(frames, 8), self.initial_state())
@@ -145,11 +156,12 @@ def test_no_frames_give_no_text():
     assert GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.initial_state(), []).tokens == []
 
 
-def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words():
+@by_each_search
+def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words(search):
     says = words("one two three")
     frames = [10 * place for place in range(len(says))]
     decoder = Scripted(says, frames)
-    search = GreedyDecoder(decoder, TOKENIZER)
+    search = search(decoder, TOKENIZER)
     committed: list[int] = []
     texts = []
     for seen in range(10, 10 * len(says) + 40, 10):
@@ -160,15 +172,16 @@ def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words():
     assert all(text in {"", " one", " one two", " one two three"} for text in texts)
 
 
+@by_each_search
 @pytest.mark.parametrize("sink", [0, 7, 200, 399])
-def test_a_frame_that_every_step_attends_to_most_neither_stops_a_partial_nor_lets_it_go_on(sink):
+def test_a_frame_that_every_step_attends_to_most_neither_stops_a_partial_nor_lets_it_go_on(search, sink):
     says = words("one two three")
     frames = [100 + 20 * place for place in range(len(says))]
     decoder = Scripted(says, frames, sink)
-    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 20, []).tokens
+    added = search(decoder, TOKENIZER).extend(decoder.at(400), [], 20, []).tokens
     assert TOKENIZER.decode(added) == " one two three"
     if sink < 100:
-        added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(110), [], 20, []).tokens
+        added = search(decoder, TOKENIZER).extend(decoder.at(110), [], 20, []).tokens
         assert added == []
 
 
@@ -180,19 +193,21 @@ def test_places_are_where_a_step_attends_to_more_than_those_before_it():
     assert places(attention)[1:] == [30, 25, 40]
 
 
-def test_a_partial_does_not_begin_the_text_again():
+@by_each_search
+def test_a_partial_does_not_begin_the_text_again(search):
     says = words("one two")
     decoder = Scripted(says * 2, [100 + n for n in range(len(says))] + [0] * len(says))
-    added = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
+    added = search(decoder, TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
     assert TOKENIZER.decode(added) == " one two"
 
 
+@by_each_search
 @pytest.mark.parametrize("committed", ["", "one"])
 @pytest.mark.parametrize("draft", ["", " two", " two three four", " six two three", " seven", " two two three"])
-def test_a_draft_changes_nothing_of_what_a_partial_grows_by(committed, draft):
+def test_a_draft_changes_nothing_of_what_a_partial_grows_by(search, committed, draft):
     says = words("one two three four")
     decoder = Scripted(says, [10 * place for place in range(len(says))])
-    search = GreedyDecoder(decoder, TOKENIZER)
+    search = search(decoder, TOKENIZER)
     shown = words(committed) if committed else []
     for seen in (60, 120, 400):
         plain = search.extend(decoder.at(seen), shown, 5, [])
@@ -207,10 +222,11 @@ def test_what_was_written_after_the_whole_words_is_the_next_draft():
     assert grown.draft
 
 
-def test_the_first_partial_knows_what_comes_before_the_text_and_later_ones_do_not_ask():
+@by_each_search
+def test_the_first_partial_knows_what_comes_before_the_text_and_later_ones_do_not_ask(search):
     decoder = Scripted(words("one two"))
     decoder.opens = {"<|en|>": 3.0}
-    search = GreedyDecoder(decoder, TOKENIZER)
+    search = search(decoder, TOKENIZER)
     assert search.extend(decoder.at(200), [], 5, []).opening == search.opening(decoder.at(200))
     assert search.extend(decoder.at(200), words("one"), 5, []).opening is None
 
