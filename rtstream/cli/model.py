@@ -164,7 +164,7 @@ def export_command(
     It is that of a training RUN (its directory or checkpoint; averaged weights) or of another BUNDLE (its directory, or
     the name of one that ships).
     """
-    from rtstream.bundle.default import shipped_model  # noqa: PLC0415
+    from rtstream.bundle.default import model_path  # noqa: PLC0415
     from rtstream.bundle.deflate import BITS  # noqa: PLC0415 - torch, which --help does without
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
     from rtstream.bundle.rounding import Rounding  # noqa: PLC0415
@@ -183,15 +183,15 @@ def export_command(
         raise click.UsageError(msg)
     chosen = None if float16 else BITS if bits is None else bits
     export(
-        shipped_model(source) or source.expanduser(),
+        model_path(source).expanduser(),
         directory,
         name or directory.resolve().name,
         card,
         rounding=Rounding(chosen, encoder_bits, table_bits),
         guard=thresholds,
         clips=_calibrating(sets, data),
-        rounded_as=None if rounded_as is None else shipped_model(rounded_as) or rounded_as.expanduser(),
-        others=[shipped_model(other) or other.expanduser() for other in others],
+        rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
+        others=[model_path(other).expanduser() for other in others],
     )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 

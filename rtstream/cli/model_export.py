@@ -49,7 +49,7 @@ def export(
     text = _card(card or source / CARD)
     if holds_text_model(source):
         if guard or clips or rounded_as or others or rounding != Rounding(rounding.bits):
-            msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard"
+            msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard or --mean-with"
             raise BundleError(msg)
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, rounding=rounding)

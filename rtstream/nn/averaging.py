@@ -20,12 +20,11 @@ def mean_weights(models: Sequence[SpeechModel]) -> SpeechModel:
     """
     first, *others = (model.state_dict() for model in models)
     mean = deepcopy(models[0])
-    with torch.no_grad():
-        mean.load_state_dict(
-            {
-                # Summed up as differences, which are exactly zero where nothing differs.
-                name: tensor + sum((other[name] - tensor for other in others), torch.zeros_like(tensor)) / len(models)
-                for name, tensor in first.items()
-            }
-        )
+    mean.load_state_dict(
+        {
+            # Summed up as differences, which are exactly zero where nothing differs.
+            name: tensor + sum((other[name] - tensor for other in others), torch.zeros_like(tensor)) / len(models)
+            for name, tensor in first.items()
+        }
+    )
     return mean

@@ -70,15 +70,15 @@ class BeamDecoder(GreedyDecoder):
 
         What a beam of its own says of all frames so far is cut where greedy search would stop.
         """
-        greedy, least = self.extend_greedily(state, committed, stop_frames, draft)
-        if least >= self.sure:
+        greedy = super().extend(state, committed, stop_frames, draft)
+        if min(greedy.log_probs, default=0.0) >= self.sure:
             return greedy
         most = len(greedy.tokens) + len(greedy.draft) + token_limit(stop_frames)
         best = self._likeliest(state, committed, min(most, self.limit(state) - len(committed)))
         if best is None:
             return greedy
-        grown, _ = self.grow(self._written(state, committed, best), state, committed, stop_frames)
-        return replace(grown, opening=greedy.opening)
+        grown = self.grow(self._written(state, committed, best), state, committed, stop_frames)
+        return replace(grown, opening=greedy.opening, log_probs=[])
 
     def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> list[int] | None:
         """The tokens, at most so many, that the beam has after a committed text to its end; None where none ends."""

@@ -99,12 +99,14 @@ class Grown:
     """What a text grows by.
 
     ``tokens``: whole words that it has for good. ``draft``: what greedy search wrote after them. ``opening``: of a text
-    that had no tokens before, None for others.
+    that had no tokens before, None for others. ``log_probs``: of each of ``tokens``, by greedy search; of none by
+    another.
     """
 
     tokens: list[int]
     draft: list[int]
     opening: Opening | None
+    log_probs: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,27 +214,17 @@ class GreedyDecoder:
         newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end. It also ends where
         the attention falls back, which is how a text begins to be said twice.
         """
-        return self.extend_greedily(state, committed, stop_frames, draft)[0]
-
-    def extend_greedily(
-        self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]
-    ) -> tuple[Grown, float]:
-        """What ``extend`` gives, by greedy search, and the least log-probability of a token of that; 0 without any."""
         state = state.rewound(0)
         draft = draft[: max(self.limit(state) - len(committed), 0)]
         scored = len(draft) + 1 if committed else None
         read = self.decoder.step(torch.tensor([*self.prompt, *committed, *draft]), state, scored=scored)
-        grown, log_probs = self.grow(self._write(read, draft), state, committed, stop_frames)
-        if not committed:
-            grown = replace(grown, opening=self._opening(read[0]))
-        return grown, min(log_probs[: len(grown.tokens)], default=0.0)
+        grown = self.grow(self._write(read, draft), state, committed, stop_frames)
+        return grown if committed else replace(grown, opening=self._opening(read[0]))
 
-    def grow(
-        self, writing: Iterable[Written], state: DecoderState, committed: list[int], stop_frames: int
-    ) -> tuple[Grown, list[float]]:
+    def grow(self, writing: Iterable[Written], state: DecoderState, committed: list[int], stop_frames: int) -> Grown:
         """The part of what is being written after a committed text that it grows by, as ``extend`` says.
 
-        Also the log-probabilities of the tokens written up to there. No more is written than that takes.
+        No more is written than that takes.
         """
         left = self.limit(state) - len(committed)
         added: list[int] = []
@@ -249,12 +241,12 @@ class GreedyDecoder:
             newest = place >= state.frames - stop_frames
             if newest or place < max(before, default=0) - REWIND_FRAMES or len(added) >= left:
                 whole = self._whole_words(added, token)
-                return Grown(whole, [*added, token][len(whole) :], None), log_probs
+                return Grown(whole, [*added, token][len(whole) :], None, log_probs[: len(whole)])
             added.append(token)
             log_probs.append(log_prob)
             if repeats([*committed, *added]):
-                return Grown([], [], None), []
-        return Grown(added, [], None), log_probs
+                return Grown([], [], None)
+        return Grown(added, [], None, log_probs)
 
     def read(self, tokens: list[int], state: DecoderState, like: Reading | None = None) -> Reading:
         """What the decoder thinks of a text over all frames of ``state``; the part it shares with ``like`` is free."""

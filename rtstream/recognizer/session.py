@@ -246,7 +246,7 @@ class RecognizerSession:
                 added = segment.biased.add_tokens(
                     grown.tokens, segment.committed, heard.log_probs, r.decoder, heard.decoder, settled=settled
                 )
-            grown = replace(grown, tokens=added)
+            grown = replace(grown, tokens=added, log_probs=[])
         return grown
 
     def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment, opening: Opening | None) -> bool:

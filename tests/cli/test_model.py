@@ -202,6 +202,14 @@ def translating(tmp_path_factory):
     return place
 
 
+def test_export_names_what_a_translation_model_does_not_take(translating, tmp_path, capsys):
+    source = str(translating / "bundle")
+    assert main(["model", "export", source, str(tmp_path / "mean"), "--mean-with", source]) == 1
+    shown = capsys.readouterr().err
+    assert "it takes --bits alone, and no --guard or --mean-with" in shown
+    assert shown.count("\n") == 1
+
+
 def test_translation_bundle_is_counted_as_one_of_speech(translating, capsys):
     data = info(translating / "bundle", capsys)
     model = load_text_bundle(translating / "bundle", "float").model
