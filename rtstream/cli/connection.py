@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtstream.errors import ConfigError
+from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtstream.rpc.client import Client
 
-DEFAULT_TARGET = "127.0.0.1:7660"
-TARGET_HELP = f"unix:PATH or HOST:PORT.  [default: $RTSTREAM_SERVER, or {DEFAULT_TARGET}]"
+TARGET_HELP = (
+    f"unix:PATH or HOST:PORT; without a port {DEFAULT_PORT}.  [default: $RTSTREAM_SERVER, or {DEFAULT_TARGET}]"
+)
 
 
 @dataclass(frozen=True, slots=True)

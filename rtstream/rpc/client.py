@@ -32,6 +32,8 @@ from rtstream.rpc.convert import (
 )
 from rtstream.rpc.failures import read_failure
 from rtstream.rpc.status import read_devices, read_status
+from rtstream.rpc.target import parse_target
+from rtstream.rpc.unreachable import unreachable
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 
@@ -92,16 +94,16 @@ class ServerError(RtstreamError):
 
 
 class Client:
-    """A connection to a daemon at ``target``: ``unix:PATH`` or ``HOST:PORT``.
+    """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; see :func:`parse_target`.
 
     ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
     the connection is lost. Use it as a context manager on one event loop, or :meth:`close` it. Every method raises
-    ServerError.
+    ServerError. Making one raises ConfigError for an impossible target, or TLS files that cannot be used.
     """
 
     def __init__(self, target: str, *, token: str | None = None, tls: ClientTls | None = None) -> None:
-        self.target = target
-        self._channel = open_channel(target, tls)
+        self.target = parse_target(target)
+        self._channel = open_channel(self.target, tls)
         self._stub = SpeechServiceStub(self._channel)
         self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
 
@@ -285,9 +287,7 @@ class Client:
             return ServerError(f"{self.target}: {failure}", error.code(), failure.reason, **failure.metadata)
         details = error.details() or error.code().name
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            details = (
-                f"no daemon can be reached there ({details}); check the address, that it runs, and TLS on both sides"
-            )
+            return ServerError(unreachable(self.target, details), error.code())
         return ServerError(f"{self.target}: {details}", error.code())
 
 

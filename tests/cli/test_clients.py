@@ -16,6 +16,7 @@ from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.server import ServerConfig
+from rtstream.rpc.unreachable import unreachable
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running
@@ -113,13 +114,44 @@ async def test_listen_ends_quietly_when_its_reader_has_gone(served):
 
 
 @pytest.mark.parametrize("command", [["listen"], ["status"], ["transcribe", "--server"]])
-async def test_daemon_that_is_not_there_is_one_line(tmp_path, recording, command):
+async def test_service_that_is_not_there_is_one_line_that_says_how_to_start_it(tmp_path, recording, command):
     target = f"unix:{tmp_path}/nothing"
     files = [recording] if "transcribe" in command else []
-    code, out, err = await run(*command, target, *files)
+    code, out, err = await run(*command, target, *files, RTSTREAM_DEBUG="")
     assert (code, out) == (1, "")
-    assert err.startswith(f"rtstream: error: {target}: no daemon can be reached there")
-    assert err.count("\n") == 1
+    advice = "start it with 'rtstream serve', or if it is installed with 'sudo systemctl start rtstream'"
+    assert err == f"rtstream: error: {target}: no service listens there; {advice}\n"
+
+
+async def test_words_of_the_channel_are_for_who_looks_for_a_fault(tmp_path):
+    _, _, err = await run("status", f"unix:{tmp_path}/nothing", RTSTREAM_DEBUG="1")
+    assert "(failed to connect to all addresses" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        (
+            "last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused",
+            "systemctl start",
+        ),
+        ("connect failed: addr: unix:/x error: Permission denied", "usermod -aG rtstream"),
+        ("address lookup failed for nohost.invalid:7: Domain name not found", "no machine of that name"),
+        (
+            "Ssl handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: WRONG_VERSION_NUMBER",
+            "check TLS and the certificates",
+        ),
+        ("Socket closed", "has closed the connection"),
+        ("Failed to connect to remote host: Network is unreachable", "check the address and the network"),
+        ("what gRPC will say one day", "systemctl start"),
+    ],
+)
+def test_why_the_service_cannot_be_reached_is_said_in_words_for_people(monkeypatch, details, told):
+    monkeypatch.delenv("RTSTREAM_DEBUG", raising=False)
+    said = unreachable("pi.local:7660", details)
+    assert said.startswith("pi.local:7660: ")
+    assert told in said
+    assert details not in said
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ async def test_slow_subscriber_is_resumed_by_the_client_without_loss():
 
 async def test_first_connection_that_fails_is_an_error_unless_asked_to_wait(tmp_path):
     async with Client(f"unix:{tmp_path}/socket") as client:
-        with pytest.raises(ServerError, match="no daemon can be reached") as told:
+        with pytest.raises(ServerError, match="no service listens there") as told:
             await anext(client.subscribe())
         assert told.value.code is grpc.StatusCode.UNAVAILABLE
         waiting = asyncio.ensure_future(anext(client.subscribe(wait=True, from_start=True)))
