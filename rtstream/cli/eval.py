@@ -32,7 +32,8 @@ Examples:
 
 A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
 file, dur (seconds), text; lang where it is not English (zxx: no words); label, such as a
-kind of noise. NAME:KIND means only the clips of one language or label. Texts are compared
+kind of noise. NAME:KIND means only the clips of one language or label, NAME:joined strings of
+its single digits, by one speaker each. Texts are compared
 after Whisper's English normalizer (arXiv 2212.04356, appendix C); each clip is followed by
 a second of silence and goes through voice activity detection, segmenter and recogniser as
 in the daemon.

@@ -24,6 +24,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
 from rtstream.training.augment import Augment, Augmenter
+from rtstream.training.joined import JOINED, join, join_digits
 from rtstream.training.text import letter_ids, normalize
 from rtstream.training.written import in_style
 
@@ -49,7 +50,8 @@ class Clip:
 
     ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
     whatever ``language``; ``label`` the index's too, such as the kind of a noise, and ``translations`` by people, of
-    each language those that there are.
+    each language those that there are. A clip that has ``parts`` is no recording of its own: those are heard one after
+    another, ``pauses`` (seconds) between them; where a teacher writes nothing of such, it should not be taught.
     """
 
     shard: Path
@@ -62,6 +64,9 @@ class Clip:
     language: str = ENGLISH
     label: str = ""
     translations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    speaker: str = ""
+    parts: tuple[Clip, ...] = ()
+    pauses: tuple[float, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -71,11 +76,15 @@ class Clip:
     @property
     def written(self) -> str | None:
         """The text as the decoder shall write it: in the teacher's style, where the teacher wrote one."""
+        if self.parts and self.text:
+            return f"{self.text.capitalize()}."
         theirs = self.taught.written if self.taught is not None else None
         return self.text if self.text is None or theirs is None else in_style(self.text, theirs)
 
     def read(self) -> NDArray[np.float32]:
         """Samples, float32 mono at 16 kHz. Raises TrainingError where the shard holds no such audio there."""
+        if self.parts:
+            return join((part.read() for part in self.parts), self.pauses, self.offset)
         try:
             with self.shard.open("rb") as file:
                 file.seek(self.offset)
@@ -93,8 +102,15 @@ class Clip:
 def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
     """The usable clips of ``path``.tar by ``path``.jsonl, all or those of a ``kind``, which is a label or a language.
 
-    Raises TrainingError where either is missing or broken, or holds none.
+    Of the kind JOINED are strings of the shard's single digits, see ``joined``. Raises TrainingError where either file
+    is missing or broken, or holds none.
     """
+    if kind == JOINED:
+        singles = load_shard(path)
+        try:
+            return join_digits(singles)
+        except TrainingError as error:
+            raise TrainingError(f"{path}: {error}") from None
     tar, index = path.with_suffix(".tar"), path.with_suffix(".jsonl")
     try:
         rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
@@ -120,6 +136,7 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
                 language=language,
                 label=row.get("label") or "",
                 translations={name: list(map(str, texts)) for name, texts in row.get("translations", {}).items()},
+                speaker=row.get("speaker") or "",
             )
             kinds.add(clip.kind)
             if kind is None or kind in {clip.language, clip.label}:
@@ -141,11 +158,12 @@ def load_set(folder: Path, name: str) -> list[Clip]:
 
 
 def find_shard(folders: Sequence[Path], name: str) -> list[Clip]:
-    """``load_shard`` of the first of the folders that holds one of this name. Raises TrainingError where none does."""
+    """``load_set`` from the first of the folders that has a shard of this name. Raises TrainingError where none has."""
+    shard = name.partition(":")[0]
     for folder in folders:
-        if (folder / name).with_suffix(".jsonl").is_file():
-            return load_shard(folder / name)
-    msg = f"{name}: no shard (needs .tar and .jsonl) in {', '.join(map(str, folders))}"
+        if (folder / shard).with_suffix(".jsonl").is_file():
+            return load_set(folder, name)
+    msg = f"{shard}: no shard (needs .tar and .jsonl) in {', '.join(map(str, folders))}"
     raise TrainingError(msg)
 
 

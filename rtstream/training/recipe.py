@@ -112,7 +112,11 @@ class Recipe(Strict):
         0.0, ge=0, le=1, description="the teacher's share in the encoder that a start brings; its decoder then is whole"
     )
     max_clip: float = Field(20.0, gt=0, description="seconds; longer clips are left out")
-    sources: dict[str, Positive] = Field(min_length=1, description="shard name to its share of the audio")
+    sources: dict[str, Positive] = Field(
+        min_length=1,
+        description="shard name to its share of the audio; SHARD:KIND: its clips of a language or label, "
+        "SHARD:joined: strings of its single digits, by one speaker each",
+    )
     noise: str = "noise"
     precision: Precision = "bfloat16"
 

@@ -315,7 +315,10 @@ def teach_sources(
         before = np.cumsum([0.0, *(clip.seconds for clip in mixed)])
         some = [clip for clip, start in zip(mixed, before, strict=False) if start < seconds]
         hear = partial(clean_clip, recipe.augment)
-        chosen[shard] = teach(some, directory / shard, whole, hear, partial(report, shard))
+        # The teacher hardly writes anything of joined digits: they are learnt from their texts alone.
+        alone = [clip for clip in some if not clip.parts]
+        given = teach(alone, directory / shard, whole, hear, partial(report, shard)) if alone else []
+        chosen[shard] = [*given, *(clip for clip in some if clip.parts)]
     return chosen
 
 

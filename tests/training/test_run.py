@@ -23,7 +23,7 @@ from rtstream.training.start import teacher_encoder
 from rtstream.training.vocabulary import SPECIAL
 from rtstream.training.whisper import load_whisper
 from tests.bundle.tiny_tokenizer import make_tokenizer
-from tests.training.tiny_training import ENCODER, make_model, make_recipe
+from tests.training.tiny_training import ENCODER, make_model, make_recipe, write_shard
 from tests.training.tiny_whisper import (
     LANGUAGES,
     LAYERS,
@@ -155,6 +155,17 @@ def test_each_source_gets_its_share_of_the_hours(paths, tmp_path, seconds):
         assert min(wanted, 1.45 if name == "foreign" else 3.55) - 1e-9 <= got < wanted + 0.8
         assert all(clip.taught is not None for clip in clips.values())
         assert all(clip.taught.written is None for clip in clips.values() if clip.text is None)
+
+
+def test_joined_digits_are_learnt_from_their_texts_without_the_teacher(paths, tmp_path):
+    write_shard(tmp_path / "digits", [(0.4, word, {"speaker": "ann"}) for word in ("one", "two", "five")])
+    recipe = taught_recipe(30.0, sources={"speech": 0.5, "digits:joined": 0.5})
+    audio = (*paths["audio"], tmp_path)
+    clips = sources(make_trainer(recipe, directory=tmp_path / "run", **(paths | {"audio": audio})))
+    assert sum(clip.seconds for clip in clips["digits:joined"].values()) >= 15
+    assert all(clip.parts and clip.taught is None for clip in clips["digits:joined"].values())
+    assert all(clip.taught is not None for clip in clips["speech"].values())
+    assert [name.partition(".")[0] for name in kept(paths)] == ["speech", "speech"]
 
 
 def test_more_hours_keep_the_clips_of_less_and_what_was_made_of_them(paths, tmp_path):
