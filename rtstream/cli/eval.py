@@ -40,6 +40,8 @@ in the daemon.
 
 Punctuation and case are scored where a set's references have them: precision, recall and
 F1 of each mark (--json), and how many words are right in case among those that are right.
+Clips of digits alone, such as telephone numbers, are right where every digit is, in words or
+in digits, whatever stands between.
 Of clips without English words, what is published is counted and listed.
 
 The lag of a word is the audio from its end, where CTC hears it, to where it stands in a

@@ -62,6 +62,11 @@ WRITTEN_CAPTION = (
     "Finals as they are written. punctuation: F1 of all marks, case: words that are right in case too, in per cent; -: "
     "the set's references have none."
 )
+DIGIT_COLUMNS = {"digit_clips": "digits", "digits_right": "right", "digit_errors": "wrong digits"}
+DIGIT_CAPTION = (
+    " digits: clips of digits alone; right: those that are right from first to last, in whatever form, and wrong "
+    "digits: of all of them, in per cent."
+)
 TEACHER_COLUMNS = {
     "teacher_wer": "teacher",
     "teacher_punctuation_f1": "punctuation",
@@ -78,7 +83,9 @@ def teacher_row(teacher: Score, score: Score) -> Row:
     """The teacher's own figures on the same clips, and how well ours writes by its texts."""
     figures = teacher.figures()
     return {
-        "teacher": {name: figures[name] for name in ("wer", "cer", "rtf", "punctuation", "case", "published")},
+        "teacher": {
+            name: figures[name] for name in ("wer", "cer", "rtf", "punctuation", "case", "digits", "published")
+        },
         "against_teacher": score_written(teacher.written, score.written).figures(),
     }
 
@@ -106,6 +113,8 @@ def speech_tables(rows: Sequence[Row]) -> list[Table]:
         tables.append(score_table(timed, run | STOP_COLUMN | LAG_COLUMNS, LEFT, LAG_CAPTION))
     if spoken := [row for row in cells if row["wer"] is not None]:
         columns, caption = run | WRITTEN_COLUMNS, WRITTEN_CAPTION
+        if any(row["digits"] for row in spoken):
+            columns, caption = columns | DIGIT_COLUMNS, caption + DIGIT_CAPTION
         if taught:
             columns, caption = columns | TEACHER_COLUMNS, caption + TEACHER_CAPTION
         tables.append(score_table(spoken, columns, LEFT, caption))
@@ -152,8 +161,8 @@ def _run_columns(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _cells(row: Row) -> Row:
-    names = ("teacher", "against_teacher", "published", "lag_ms")
-    theirs, against, published, lag = (row.get(name) or {} for name in names)
+    names = ("teacher", "against_teacher", "published", "lag_ms", "digits")
+    theirs, against, published, lag, digits = (row.get(name) or {} for name in names)
     early = lag.get("early")
     return {
         "punctuation_f1": _f1(row),
@@ -167,6 +176,9 @@ def _cells(row: Row) -> Row:
         "early_share": early and round(100 * early["words"] / lag["words"]),
         "early_mean": early and early["mean"],
         "early_p90": early and early["p90"],
+        "digit_clips": digits.get("clips"),
+        "digits_right": digits.get("accuracy"),
+        "digit_errors": digits.get("error_rate"),
         "words_per_hour": published.get("words_per_hour"),
         "partial_words_per_hour": published.get("partial_words_per_hour"),
     }

@@ -13,6 +13,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.training.data import ENGLISH
+from rtstream.training.digit_score import score_digits
 from rtstream.training.lag import Came, WordLag, lag_figures, word_lags
 from rtstream.training.written_score import score_written
 from rtstream.vad.segmenter import Segmenter
@@ -133,6 +134,7 @@ class Score:
             "by_ctc": self.fallbacks,
             "rtf": round(self.cpu_seconds / self.seconds, 4) if self.seconds else None,
             **score_written(self.written_references, self.written).figures(),
+            "digits": score_digits(self.written_references, self.written, normalizer()).figures(),
             "published": published_figures(self.published),
         }
 

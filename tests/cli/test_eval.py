@@ -108,6 +108,22 @@ def test_teacher_is_measured_on_the_same_clips(evaluate, tmp_path):
     assert {"WER", "teacher", "punctuation", "case"} <= set(out.split())
 
 
+def test_digits_are_right_or_wrong_as_a_whole(evaluate, tmp_path):
+    index = tmp_path / "dev-one.jsonl"
+    index.write_text(index.read_text().replace(TEXT, "five five oh"))
+    teacher = save_dictating_whisper(tmp_path / "teacher", " 5-50.")
+    code, out, err = evaluate("dev-one:en", "--teacher", teacher, "--json")
+    assert (code, err) == (0, "")
+    row = json.loads(out)
+    assert row["teacher"]["digits"] == {"clips": 1, "right": 1, "accuracy": 100, "error_rate": 0}
+    assert (row["digits"]["clips"], row["digits"]["right"]) == (1, 0)
+    code, out, _ = evaluate("dev-one:en")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("│ dev-one:en │ float")]
+    assert [cell.strip() for cell in line.split("│")[-4:-2]] == ["1", "0.0"]
+    assert "wrong digits: of all of them" in " ".join(out.split())
+
+
 def test_set_without_punctuation_and_case_says_that_it_has_none(evaluate):
     code, out, _ = evaluate("dev-one:en")
     assert code == 0
