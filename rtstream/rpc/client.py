@@ -11,29 +11,21 @@ What may be imported from here is all that a program needs; none of it loads tor
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Literal, Self
 
 import grpc
 import grpc.aio
 
-from rtstream.errors import RtstreamError
 from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
 from rtstream.rpc.channel import ClientTls, Ending, open_channel
-from rtstream.rpc.convert import (
-    from_seconds,
-    position_message,
-    read_event,
-    read_final,
-    read_item,
-    read_position,
-)
-from rtstream.rpc.failures import read_failure
+from rtstream.rpc.convert import read_event, read_final, read_item, read_position
+from rtstream.rpc.requests import recognition_config, subscribe_request
+from rtstream.rpc.resuming import Backoff, Progress
+from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
 from rtstream.rpc.target import parse_target
-from rtstream.rpc.unreachable import unreachable
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 
@@ -63,34 +55,10 @@ __all__ = [
 HEARTBEAT_SECONDS = 15.0
 MISSED_HEARTBEATS = 3
 """After so many a connection is taken for dead, whatever TCP says."""
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 15.0
 ANSWER_SECONDS = 10.0
 """Deadline of what is answered at once."""
-EPOCHS_KEPT = 16
 
 ConnectionState = Literal["connected", "lost"]
-
-_PASSING = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""What a later try may not meet again."""
-
-
-class ServerError(RtstreamError):
-    """A call failed. ``code`` is gRPC's, ``reason`` the daemon's own stable one, or empty: see the proto."""
-
-    def __init__(self, message: str, code: grpc.StatusCode, reason: str = "", **metadata: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.metadata = metadata
 
 
 class Client:
@@ -142,16 +110,15 @@ class Client:
         ``languages``: whose translations are wanted; None: all that the daemon makes. Without ``partials`` those of
         finals alone come. Translations are not held: what was translated while the client was away does not come later.
         """
-        request = pb.SubscribeRequest(
+        request = subscribe_request(
             from_start=from_start,
+            partials=partials,
             words=words,
-            heartbeat_interval=from_seconds(heartbeat_seconds),
-            kinds=_kinds(partials=partials, translations=languages is None or bool(languages)),
-            languages=languages or (),
-            no_partial_translations=not partials,
+            languages=languages,
+            heartbeat_seconds=heartbeat_seconds,
         )
-        seen = _Seen(resume_after)
-        pause = _Pause()
+        seen = Progress(resume_after)
+        pause = Backoff()
         met = wait
         while True:
             try:
@@ -160,18 +127,18 @@ class Client:
                         seen.begin(read_position(message.heartbeat.position))
                     if not pause.fresh or not met:
                         met = True
-                        pause = _Pause()
+                        pause = Backoff()
                         if on_connection is not None:
                             on_connection("connected", f"connected to {self.target}")
                     item = read_item(message, seen.epoch)
                     if item is not None and seen.take(item):
                         yield item
             except ServerError as error:
-                if not reconnect or not met or error.code not in _PASSING:
+                if not reconnect or not met or error.code not in PASSING:
                     raise
                 if on_connection is not None and pause.fresh:
                     on_connection("lost", str(error))
-            await pause.wait()
+            await asyncio.sleep(pause.next())
 
     async def recognize(
         self,
@@ -186,15 +153,7 @@ class Client:
 
         ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
         """
-        config = pb.RecognitionConfig(
-            encoding=pb.AUDIO_ENCODING_F32LE if floats else pb.AUDIO_ENCODING_S16LE, sample_rate=rate, channels=channels
-        )
-        if settings is not None:
-            config.no_partials, config.words = not settings.partials, settings.words
-            config.phrases.extend(settings.phrases)
-            if settings.chunk_ms is not None:
-                config.chunk.FromMilliseconds(settings.chunk_ms)
-
+        config = recognition_config(rate, channels, floats=floats, settings=settings)
         call = self._stub.Recognize(metadata=self._metadata)
         ending = Ending(call)
         sending = asyncio.ensure_future(_send(call, config, audio))
@@ -273,33 +232,15 @@ class Client:
                     break
                 yield message
         except TimeoutError:
-            text = f"{self.target}: nothing was heard for {patience:g} s; the connection is taken for dead"
-            raise ServerError(text, grpc.StatusCode.UNAVAILABLE) from None
+            raise silent(self.target, patience) from None
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
         finally:
             call.cancel()
-        raise ServerError(f"{self.target}: the daemon has ended the stream", grpc.StatusCode.UNAVAILABLE)
+        raise ended(self.target)
 
     def _told(self, error: grpc.aio.AioRpcError) -> ServerError:
-        failure = read_failure(error.trailing_metadata())
-        if failure is not None:
-            return ServerError(f"{self.target}: {failure}", error.code(), failure.reason, **failure.metadata)
-        details = error.details() or error.code().name
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return ServerError(unreachable(self.target, details), error.code())
-        return ServerError(f"{self.target}: {details}", error.code())
-
-
-def _kinds(*, partials: bool, translations: bool) -> list[str]:
-    """The kinds of events to ask for; none stands for all, also for those that a newer daemon may have."""
-    unwanted = {pb.EVENT_KIND_UNSPECIFIED}
-    if not partials:
-        unwanted.add(pb.EVENT_KIND_PARTIAL)
-    if not translations:
-        unwanted.add(pb.EVENT_KIND_TRANSLATION)
-    wanted = [pb.EventKind.Name(kind) for kind in pb.EventKind.values() if kind not in unwanted]
-    return wanted if len(unwanted) > 1 else []
+        return server_error(self.target, error.code(), error.details(), error.trailing_metadata())
 
 
 async def _send(
@@ -322,57 +263,3 @@ async def _send(
     except BaseException:
         call.cancel()
         raise
-
-
-class _Seen:
-    """Where a subscriber is, over all its connections, so that nothing comes twice."""
-
-    def __init__(self, start: Position | None) -> None:
-        self._position = start
-        self._last: dict[str, int] = {} if start is None else {start.epoch: start.sequence}
-
-    @property
-    def epoch(self) -> str:
-        return "" if self._position is None else self._position.epoch
-
-    def resumed(self, request: pb.SubscribeRequest) -> pb.SubscribeRequest:
-        """The request, to go on where this subscriber is."""
-        if self._position is None:
-            return request
-        resumed = pb.SubscribeRequest()
-        resumed.CopyFrom(request)
-        resumed.from_start = False
-        resumed.resume_after.CopyFrom(position_message(self._position))
-        return resumed
-
-    def begin(self, position: Position) -> None:
-        """Note where the server is, which counts until there has been a final."""
-        if self._position is None:
-            self._position = position
-
-    def take(self, item: Item) -> bool:
-        """Note an item; False if the subscriber has had it."""
-        position = None if isinstance(item, Gap) else item.position
-        if position is None:
-            return True
-        if self._last.get(position.epoch, 0) >= position.sequence:
-            return False
-        self._last.pop(position.epoch, None)
-        self._last[position.epoch] = position.sequence
-        while len(self._last) > EPOCHS_KEPT:
-            del self._last[next(iter(self._last))]
-        self._position = position
-        return True
-
-
-class _Pause:
-    """Ever longer pauses between tries, a little random so that many clients do not come back all at once."""
-
-    def __init__(self) -> None:
-        self.fresh = True
-        self._next = FIRST_PAUSE_SECONDS
-
-    async def wait(self) -> None:
-        self.fresh = False
-        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))
-        self._next = min(2 * self._next, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,58 @@
+"""What a client asks for, as messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtstream.rpc.convert import from_seconds
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rtstream.rpc.hub import StreamSettings
+
+
+def subscribe_request(
+    *,
+    from_start: bool,
+    partials: bool,
+    words: bool,
+    languages: Collection[str] | None,
+    heartbeat_seconds: float,
+) -> pb.SubscribeRequest:
+    """Of what is published; ``languages``: None for all translations. Without ``partials`` those of finals alone."""
+    return pb.SubscribeRequest(
+        from_start=from_start,
+        words=words,
+        heartbeat_interval=from_seconds(heartbeat_seconds),
+        kinds=_kinds(partials=partials, translations=languages is None or bool(languages)),
+        languages=languages or (),
+        no_partial_translations=not partials,
+    )
+
+
+def recognition_config(
+    rate: int, channels: int, *, floats: bool, settings: StreamSettings | None
+) -> pb.RecognitionConfig:
+    """Of a client's own stream: how its samples are encoded, and what is wanted of them."""
+    config = pb.RecognitionConfig(
+        encoding=pb.AUDIO_ENCODING_F32LE if floats else pb.AUDIO_ENCODING_S16LE, sample_rate=rate, channels=channels
+    )
+    if settings is not None:
+        config.no_partials, config.words = not settings.partials, settings.words
+        config.phrases.extend(settings.phrases)
+        if settings.chunk_ms is not None:
+            config.chunk.FromMilliseconds(settings.chunk_ms)
+    return config
+
+
+def _kinds(*, partials: bool, translations: bool) -> list[str]:
+    """The kinds of events to ask for; none stands for all, also for those that a newer service may have."""
+    unwanted = {pb.EVENT_KIND_UNSPECIFIED}
+    if not partials:
+        unwanted.add(pb.EVENT_KIND_PARTIAL)
+    if not translations:
+        unwanted.add(pb.EVENT_KIND_TRANSLATION)
+    wanted = [pb.EventKind.Name(kind) for kind in pb.EventKind.values() if kind not in unwanted]
+    return wanted if len(unwanted) > 1 else []

@@ -1,0 +1,77 @@
+"""Where a subscriber is over all its connections, and how long it waits between them."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from rtstream.publish.items import Gap
+from rtstream.rpc.convert import position_message
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+
+if TYPE_CHECKING:
+    from rtstream.publish.items import Item, Position
+
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 15.0
+EPOCHS_KEPT = 16
+
+
+class Progress:
+    """Where a subscriber is, over all its connections, so that nothing comes twice."""
+
+    def __init__(self, start: Position | None) -> None:
+        self._position = start
+        self._last: dict[str, int] = {} if start is None else {start.epoch: start.sequence}
+
+    @property
+    def epoch(self) -> str:
+        """Of the last final, or of the server before there was one."""
+        return "" if self._position is None else self._position.epoch
+
+    def resumed(self, request: pb.SubscribeRequest) -> pb.SubscribeRequest:
+        """The request, to go on where this subscriber is."""
+        if self._position is None:
+            return request
+        resumed = pb.SubscribeRequest()
+        resumed.CopyFrom(request)
+        resumed.from_start = False
+        resumed.resume_after.CopyFrom(position_message(self._position))
+        return resumed
+
+    def begin(self, position: Position) -> None:
+        """Note where the server is, which counts until there has been a final."""
+        if self._position is None:
+            self._position = position
+
+    def take(self, item: Item) -> bool:
+        """Note an item; False if the subscriber has had it."""
+        position = None if isinstance(item, Gap) else item.position
+        if position is None:
+            return True
+        if self._last.get(position.epoch, 0) >= position.sequence:
+            return False
+        self._last.pop(position.epoch, None)
+        self._last[position.epoch] = position.sequence
+        while len(self._last) > EPOCHS_KEPT:
+            del self._last[next(iter(self._last))]
+        self._position = position
+        return True
+
+
+class Backoff:
+    """Ever longer pauses between tries, a little random so that many clients do not come back all at once.
+
+    ``fresh``: there was no pause yet since the last success.
+    """
+
+    def __init__(self) -> None:
+        self.fresh = True
+        self._next = FIRST_PAUSE_SECONDS
+
+    def next(self) -> float:
+        """Seconds to wait before the next try."""
+        self.fresh = False
+        seconds = self._next * random.uniform(0.5, 1.0)
+        self._next = min(2 * self._next, LONGEST_PAUSE_SECONDS)
+        return seconds
