@@ -99,7 +99,21 @@ def _answer(ready: Coroutine[Any, Any, T]) -> T:
 
 def open_channel(target: str, tls: ClientTls | None) -> grpc.aio.Channel:
     """A channel that connects when it is first used. Raises ConfigError."""
-    options: list[tuple[str, int | str]] = [
+    if tls is None:
+        return grpc.aio.insecure_channel(target, _options(tls))
+    return grpc.aio.secure_channel(target, tls.credentials(), _options(tls))
+
+
+def open_blocking_channel(target: str, tls: ClientTls | None) -> grpc.Channel:
+    """The same for a program without an event loop. Raises ConfigError."""
+    if tls is None:
+        return grpc.insecure_channel(target, _options(tls))
+    return grpc.secure_channel(target, tls.credentials(), _options(tls))
+
+
+def _options(tls: ClientTls | None) -> list[tuple[str, int | str]]:
+    named = [] if tls is None or tls.server_name is None else [("grpc.ssl_target_name_override", tls.server_name)]
+    return [
         # Not more often than the server allows: ServerConfig.shortest_ping_seconds.
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
@@ -108,11 +122,7 @@ def open_channel(target: str, tls: ClientTls | None) -> grpc.aio.Channel:
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS[0]),
         ("grpc.min_reconnect_backoff_ms", RECONNECT_MS[0]),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MS[1]),
-        ("grpc.enable_http_proxy", 0),  # the daemon is on this machine or in its network
+        ("grpc.enable_http_proxy", 0),  # the service is on this machine or in its network
         ("grpc.use_local_subchannel_pool", 1),  # clients of one process do not share a connection, or its failure
+        *named,
     ]
-    if tls is None:
-        return grpc.aio.insecure_channel(target, options)
-    if tls.server_name is not None:
-        options.append(("grpc.ssl_target_name_override", tls.server_name))
-    return grpc.aio.secure_channel(target, tls.credentials(), options)

@@ -1,11 +1,6 @@
-"""A client of the daemon, for asyncio.
+"""A client for asyncio that gives rtstream's own types, times in samples, as its commands need them.
 
-    async with Client("unix:/run/rtstream/rtstream.sock") as client:
-        async for item in client.subscribe():
-            if isinstance(item, Published) and isinstance(item.event, Final):
-                print(item.event.text)
-
-What may be imported from here is all that a program needs; none of it loads torch.
+Programs outside import ``rtstream.client``. None of it loads numpy or torch.
 """
 
 from __future__ import annotations
@@ -31,7 +26,7 @@ from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from types import TracebackType
 
     from rtstream.events import Event
@@ -99,7 +94,7 @@ class Client:
         wait: bool = False,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         on_connection: Callable[[ConnectionState, str], None] | None = None,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item]:
         """Iterate over what the daemon publishes, for ever: every final once and in order.
 
         Begins now, after the final ``resume_after``, or with all finals that are held. When the connection is lost, or
@@ -148,7 +143,7 @@ class Client:
         channels: int = 1,
         floats: bool = False,
         settings: StreamSettings | None = None,
-    ) -> AsyncIterator[Event | AudioLost | Fault]:
+    ) -> AsyncGenerator[Event | AudioLost | Fault]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
         ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
@@ -221,7 +216,7 @@ class Client:
             raise self._told(error) from None
         return read_devices(response)
 
-    async def _messages(self, request: pb.SubscribeRequest, heartbeat: float) -> AsyncIterator[pb.SubscribeResponse]:
+    async def _messages(self, request: pb.SubscribeRequest, heartbeat: float) -> AsyncGenerator[pb.SubscribeResponse]:
         call = self._stub.Subscribe(request, metadata=self._metadata)
         patience = MISSED_HEARTBEATS * heartbeat
         try:

@@ -11,9 +11,16 @@ from rtstream.audio.wav import open_audio
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 CHUNK_SECONDS = 0.5
+
+
+def blocking_chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """What :func:`chunks` gives, for a program without an event loop. Raises AudioError."""
+    with open_audio(path, block_seconds=CHUNK_SECONDS) as audio:
+        for block in audio:
+            yield block.samples.astype(np.dtype("<f4"), copy=False).tobytes()
 
 
 async def chunks(path: str | os.PathLike[str], *, raw_rate: int | None = None) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ from rtstream.rpc.hub import StreamSettings
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running
+from tests.rpc.server_process import start_server
 
 ROOT = Path(__file__).parents[2]
 SECOND = np.zeros(16_000, "<i2").tobytes()
@@ -80,40 +81,6 @@ async def test_gap_is_given_to_the_subscriber():
         assert segments(held) == [15, 16, 17, 18, 19]
         lost, *_ = await take(client.subscribe(resume_after=Position("elsewhere", 7)), 6)
         assert lost == Gap(Position("elsewhere", 7), "unknown_epoch")
-
-
-SERVER = """
-import asyncio, sys
-from rtstream.logging import configure
-from rtstream.publish.broker import Broker
-from rtstream.publish.store import Store
-from rtstream.rpc.security import Address
-from rtstream.rpc.server import ServerConfig, serve
-from tests.publish.finals import final, partial
-from tests.rpc.hubs import ScriptedHub
-
-async def main(path, socket):
-    broker = Broker(Store(path, max_age_seconds=1e6, max_bytes=1 << 24))
-    server = await serve(ScriptedHub(broker), ServerConfig(listen=[Address(path=socket)]))
-    number = broker.last.sequence
-    print("ready", flush=True)
-    while True:
-        await asyncio.sleep(0.002)
-        number += 1
-        broker.publish(partial(number))
-        broker.publish(final(number))
-
-configure()
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-def start_server(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, folder / "finals.db", folder / "socket"], cwd=ROOT, stdout=subprocess.PIPE
-    )
-    assert process.stdout.readline() == b"ready\n"
-    return process
 
 
 async def test_finals_come_once_and_in_order_though_the_server_is_killed_again_and_again(tmp_path):

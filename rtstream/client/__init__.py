@@ -1,0 +1,56 @@
+"""What a program in Python needs to hear what a running service hears.
+
+    from rtstream.client import Client, Final
+
+    with Client() as client:
+        for event in client.subscribe():
+            if isinstance(event, Final):
+                print(event.text)
+
+:class:`Client` works anywhere, in a notebook too; :class:`AsyncClient` is for programs of asyncio. All times are in
+seconds. It loads gRPC, but neither numpy nor a model; to read recordings takes numpy and soundfile.
+"""
+
+from rtstream.client.asynchronous import AsyncClient
+from rtstream.client.events import (
+    AudioLost,
+    Event,
+    Final,
+    Partial,
+    RecognizedEvent,
+    Translation,
+    Word,
+)
+from rtstream.client.synchronous import Client
+from rtstream.errors import AudioError, ConfigError, RtstreamError
+from rtstream.events import DeviceState, Fault
+from rtstream.publish.items import Gap, Position
+from rtstream.rpc.channel import ClientTls
+from rtstream.rpc.client import ConnectionState
+from rtstream.rpc.hub import Device, Phase, Status
+from rtstream.rpc.server_error import ServerError
+
+__all__ = [
+    "AsyncClient",
+    "AudioError",
+    "AudioLost",
+    "Client",
+    "ClientTls",
+    "ConfigError",
+    "ConnectionState",
+    "Device",
+    "DeviceState",
+    "Event",
+    "Fault",
+    "Final",
+    "Gap",
+    "Partial",
+    "Phase",
+    "Position",
+    "RecognizedEvent",
+    "RtstreamError",
+    "ServerError",
+    "Status",
+    "Translation",
+    "Word",
+]

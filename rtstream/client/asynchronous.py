@@ -1,0 +1,125 @@
+"""The client for programs of asyncio."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Self
+
+from rtstream.client.events import read_event, read_final, read_item
+from rtstream.rpc.client import Client as Calls
+from rtstream.rpc.hub import StreamSettings
+from rtstream.rpc.target import DEFAULT_TARGET
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
+    from types import TracebackType
+
+    from rtstream.client.events import Event, Final, RecognizedEvent
+    from rtstream.publish.items import Position
+    from rtstream.rpc.channel import ClientTls
+    from rtstream.rpc.client import ConnectionState
+    from rtstream.rpc.hub import Device, Status
+
+
+class AsyncClient:
+    """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; without a port 7660.
+
+    ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
+    the connection is lost. Use it as a context manager on one event loop, or :meth:`close` it. Every method raises
+    ServerError. Making one raises ConfigError for an impossible target, or TLS files that cannot be used.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, token: str | None = None, tls: ClientTls | None = None) -> None:
+        self._calls = Calls(target, token=token, tls=tls)
+
+    @property
+    def target(self) -> str:
+        """Where the service is, with host and port."""
+        return self._calls.target
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, and end all calls."""
+        await self._calls.close()
+
+    async def subscribe(
+        self,
+        *,
+        resume_after: Position | None = None,
+        from_start: bool = False,
+        partials: bool = True,
+        words: bool = False,
+        languages: Collection[str] | None = None,
+        reconnect: bool = True,
+        wait: bool = False,
+        on_connection: Callable[[ConnectionState, str], None] | None = None,
+    ) -> AsyncGenerator[Event]:
+        """Iterate over what the service publishes, for ever: every final once and in order.
+
+        Begins now, after the final ``resume_after``, or with all finals that are held. When the connection is lost, or
+        was too slow, it is made again and resumed after the last final; ``on_connection`` hears of it, with a line for
+        people. ``wait``: also wait for a service that is not there at first, else that is an error. Without
+        ``reconnect`` any loss is one. A Gap says that finals are missing which the service no longer holds.
+
+        ``languages``: whose translations are wanted; None: all that the service makes. Without ``partials`` those of
+        finals alone come. Translations are not held: what was translated while the client was away does not come later.
+        """
+        items = self._calls.subscribe(
+            resume_after=resume_after,
+            from_start=from_start,
+            partials=partials,
+            words=words,
+            languages=languages,
+            reconnect=reconnect,
+            wait=wait,
+            on_connection=on_connection,
+        )
+        async with aclosing(items):
+            async for item in items:
+                yield read_item(item)
+
+    async def recognize(
+        self,
+        audio: AsyncIterable[bytes] | Iterable[bytes],
+        *,
+        rate: int = 16_000,
+        channels: int = 1,
+        floats: bool = False,
+        partials: bool = True,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        chunk_ms: int | None = None,
+    ) -> AsyncGenerator[RecognizedEvent]:
+        """Send audio as it comes and iterate over what is recognised in it, to the last final.
+
+        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
+        ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
+        320, 640 or 1280 ms are recognised at a time; None: as the service does.
+        """
+        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases))
+        events = self._calls.recognize(audio, rate=rate, channels=channels, floats=floats, settings=settings)
+        async with aclosing(events):
+            async for event in events:
+                yield read_event(event)
+
+    async def transcribe(
+        self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
+    ) -> list[Final]:
+        """The finals of a recording: any format, rate and length; ``phrases`` as above. Raises AudioError too."""
+        return [read_final(final) for final in await self._calls.transcribe(path, words=words, phrases=phrases)]
+
+    async def status(self) -> Status:
+        """How the service is."""
+        return await self._calls.status()
+
+    async def devices(self) -> list[Device]:
+        """What the service could capture from."""
+        return await self._calls.devices()

@@ -1,0 +1,245 @@
+"""The client for programs without an event loop: scripts, threads, notebooks.
+
+It uses gRPC's own threads: gRPC for asyncio wants a single event loop in a process, which may be another's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+
+from rtstream.client.events import Final, read_event, read_item
+from rtstream.rpc.channel import open_blocking_channel
+from rtstream.rpc.client import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
+from rtstream.rpc.convert import read_event as read_message
+from rtstream.rpc.convert import read_item as read_published
+from rtstream.rpc.convert import read_position
+from rtstream.rpc.hub import StreamSettings
+from rtstream.rpc.requests import recognition_config, subscribe_request
+from rtstream.rpc.resuming import Backoff, Progress
+from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
+from rtstream.rpc.status import read_devices, read_status
+from rtstream.rpc.target import DEFAULT_TARGET, parse_target
+from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any
+
+    from rtstream.client.events import Event, RecognizedEvent
+    from rtstream.publish.items import Position
+    from rtstream.rpc.channel import ClientTls
+    from rtstream.rpc.client import ConnectionState
+    from rtstream.rpc.hub import Device, Status
+
+WATCHES = 8
+"""Looks at a silent connection before it is taken for dead."""
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Client:
+    """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; without a port 7660.
+
+    ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
+    the connection is lost. Any thread may use it. Use it as a context manager, or :meth:`close` it. Every method raises
+    ServerError. Making one raises ConfigError for an impossible target, or TLS files that cannot be used.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, token: str | None = None, tls: ClientTls | None = None) -> None:
+        self.target = parse_target(target)
+        self._channel = open_blocking_channel(self.target, tls)
+        self._stub = SpeechServiceStub(self._channel)
+        self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, and end all calls."""
+        self._channel.close()
+
+    def subscribe(
+        self,
+        *,
+        resume_after: Position | None = None,
+        from_start: bool = False,
+        partials: bool = True,
+        words: bool = False,
+        languages: Collection[str] | None = None,
+        reconnect: bool = True,
+        wait: bool = False,
+        on_connection: Callable[[ConnectionState, str], None] | None = None,
+    ) -> Iterator[Event]:
+        """Iterate over what the service publishes, for ever: see :meth:`AsyncClient.subscribe`."""
+        request = subscribe_request(
+            from_start=from_start,
+            partials=partials,
+            words=words,
+            languages=languages,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+        )
+        progress = Progress(resume_after)
+        backoff = Backoff()
+        met = wait
+        while True:
+            try:
+                for message in self._messages(progress.resumed(request)):
+                    if message.WhichOneof("event") == "heartbeat":
+                        progress.begin(read_position(message.heartbeat.position))
+                    if not backoff.fresh or not met:
+                        met = True
+                        backoff = Backoff()
+                        if on_connection is not None:
+                            on_connection("connected", f"connected to {self.target}")
+                    item = read_published(message, progress.epoch)
+                    if item is not None and progress.take(item):
+                        yield read_item(item)
+            except ServerError as error:
+                if not reconnect or not met or error.code not in PASSING:
+                    raise
+                if on_connection is not None and backoff.fresh:
+                    on_connection("lost", str(error))
+            time.sleep(backoff.next())
+
+    def recognize(
+        self,
+        audio: Iterable[bytes],
+        *,
+        rate: int = 16_000,
+        channels: int = 1,
+        floats: bool = False,
+        partials: bool = True,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        chunk_ms: int | None = None,
+    ) -> Iterator[RecognizedEvent]:
+        """Send audio as it comes and iterate over what is recognised in it: see :meth:`AsyncClient.recognize`.
+
+        ``audio`` is read in a thread of its own. What it raises is raised here, after the last final.
+        """
+        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases))
+        sender = _Sender(recognition_config(rate, channels, floats=floats, settings=settings), audio)
+        call = self._stub.Recognize(iter(sender), metadata=self._metadata)
+        with self._call(call):
+            for response in call:
+                event = read_message(response)
+                if event is not None:
+                    yield read_event(event)  # type: ignore[arg-type]  # no DeviceState comes here
+        if sender.error is not None:
+            raise sender.error
+
+    def transcribe(
+        self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
+    ) -> list[Final]:
+        """The finals of a recording: see :meth:`AsyncClient.transcribe`. Raises AudioError too."""
+        from rtstream.rpc.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
+
+        events = self.recognize(blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases)
+        return [event for event in events if isinstance(event, Final)]
+
+    def status(self) -> Status:
+        """How the service is."""
+        return read_status(self._ask(self._stub.GetStatus, pb.GetStatusRequest()))
+
+    def devices(self) -> list[Device]:
+        """What the service could capture from."""
+        return read_devices(self._ask(self._stub.ListDevices, pb.ListDevicesRequest()))
+
+    def _ask(self, method: Callable[..., Response], request: Request) -> Response:
+        try:
+            return method(request, metadata=self._metadata, timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+
+    def _messages(self, request: pb.SubscribeRequest) -> Iterator[pb.SubscribeResponse]:
+        patience = MISSED_HEARTBEATS * HEARTBEAT_SECONDS
+        call = self._stub.Subscribe(request, metadata=self._metadata)
+        watch = _Watch(patience, call.cancel)
+        try:
+            with self._call(call), watch:
+                yield from watch.over(call)
+        except ServerError:
+            if watch.expired:
+                raise silent(self.target, patience) from None
+            raise
+        raise ended(self.target)
+
+    @contextmanager
+    def _call(self, call: Any) -> Iterator[None]:  # noqa: ANN401 - gRPC's stubs do not name it
+        """End the call, and raise ServerError for what goes wrong with it."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        finally:
+            call.cancel()
+
+    def _error(self, error: Any) -> ServerError:  # noqa: ANN401 - an RpcError that is a Call too: no type says so
+        return server_error(self.target, error.code(), error.details(), error.trailing_metadata())
+
+
+class _Sender:
+    """The messages of a stream; ``error``: what its audio raised, which ends it there."""
+
+    def __init__(self, config: pb.RecognitionConfig, audio: Iterable[bytes]) -> None:
+        self.error: Exception | None = None
+        self._config = config
+        self._audio = audio
+
+    def __iter__(self) -> Iterator[pb.RecognizeRequest]:
+        yield pb.RecognizeRequest(config=self._config)
+        try:
+            for chunk in self._audio:
+                yield pb.RecognizeRequest(audio=chunk)
+        except Exception as error:  # noqa: BLE001 - gRPC's thread would print it and lose what was recognised
+            self.error = error
+
+
+class _Watch:
+    """Calls ``expire``, from a thread of its own, when an answer was waited for ``seconds``."""
+
+    def __init__(self, seconds: float, expire: Callable[[], object]) -> None:
+        self.expired = False
+        self._seconds = seconds
+        self._expire = expire
+        self._since: float | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rtstream heartbeats", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def over(self, answers: Iterator[Response]) -> Iterator[Response]:
+        """The answers; what whoever reads them does meanwhile does not count."""
+        while True:
+            self._since = time.monotonic()
+            answer = next(answers, None)
+            self._since = None
+            if answer is None:
+                return
+            yield answer
+
+    def _run(self) -> None:
+        while not self._done.wait(self._seconds / WATCHES):
+            since = self._since
+            if since is not None and time.monotonic() - since >= self._seconds:
+                self.expired = True
+                self._expire()
+                return
