@@ -1,7 +1,8 @@
 """Every type that crosses a stage of the pipeline.
 
-Times are counted in samples of the 16 kHz mono stream that the source delivers, from its first sample; nothing here
-uses the wall clock, so the same audio always gives the same events.
+Times are counted in samples of the 16 kHz mono stream that the source delivers, from its first sample, so the same
+audio always gives the same events. What a service publishes has a time of day besides, ``time``, in Unix seconds: when
+it happened, for what is heard when its first sample came. It is None elsewhere, and plays no part in comparisons.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Partial:
     end: int
     text: str
     words: tuple[Word, ...] = field(default=())
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Final:
     what partials took for words. A segment without partials then has no final at all.
 
     ``source`` says which pass wrote it: the attention decoder, or CTC when the decoder's text was rejected.
+    ``confidence`` in [0, 1]: the mean of its words' by their length; None for an empty text.
     """
 
     segment: int
@@ -82,6 +85,8 @@ class Final:
     text: str
     words: tuple[Word, ...] = field(default=())
     source: Literal["decoder", "ctc"] = "decoder"
+    confidence: float | None = None
+    time: float | None = field(default=None, compare=False)
 
 
 Event = Partial | Final
@@ -102,6 +107,7 @@ class Translation:
     text: str
     language: str
     final: bool
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class AudioLost:
     position: int
     samples: int
     reason: Literal["overflow", "behind", "device"]
+    time: float | None = field(default=None, compare=False)
 
 
 CaptureState = Literal["starting", "capturing", "paused", "stalled", "lost", "ended"]
@@ -124,6 +131,7 @@ class DeviceState:
     device: str
     state: CaptureState
     detail: str = ""
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,7 @@ class Fault:
     code: str
     message: str
     recovered: bool = False
+    time: float | None = field(default=None, compare=False)
 
 
 ServiceEvent = Event | Translation | AudioLost | DeviceState | Fault

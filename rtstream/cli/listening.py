@@ -11,7 +11,7 @@ import click
 
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation
-from rtstream.formats.lines import clean, json_line, short_clock
+from rtstream.formats.lines import clean, json_line, short_clock, time_field
 from rtstream.formats.writer import EventWriter
 from rtstream.publish.items import Gap, Item, Position
 
@@ -133,13 +133,13 @@ def _fields(item: Item, *, words: bool) -> dict[str, Any]:
         case Partial() | Final() | Translation() as event:
             fields: dict[str, Any] = json.loads(json_line(event, words=words))
             return fields | _number(item)
-        case AudioLost(position, samples, reason):
-            start, end = position / SAMPLE_RATE, (position + samples) / SAMPLE_RATE
-            return {"type": "audio_lost", "start": round(start, 3), "end": round(end, 3), "reason": reason}
-        case DeviceState(device, state, detail):
-            return {"type": "device_state", "device": device, "state": state, "detail": detail}
-        case Fault(code, message, recovered):
-            return {"type": "fault", "code": code, "message": message, "recovered": recovered}
+        case AudioLost(position, samples, reason, time):
+            start, end = round(position / SAMPLE_RATE, 3), round((position + samples) / SAMPLE_RATE, 3)
+            return {"type": "audio_lost", "start": start, "end": end, "reason": reason, **time_field(time)}
+        case DeviceState(device, state, detail, time):
+            return {"type": "device_state", "device": device, "state": state, "detail": detail, **time_field(time)}
+        case Fault(code, message, recovered, time):
+            return {"type": "fault", "code": code, "message": message, "recovered": recovered, **time_field(time)}
 
 
 def _number(item: Published) -> dict[str, str | int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ class _Sender:
                 click.echo(f"rtstream: {reason}", err=True)
                 continue
             found |= isinstance(event, Final) and bool(event.text)
-            _write(writer.add(event))
+            _write(writer.add(replace(event, time=None)))  # when it came to the service says nothing about a recording
         if not found:
             raise AudioError(f"{file}: no speech was found in it; check that it is not silent or in another language")
 

@@ -37,7 +37,7 @@ class Faults:
             known = self._active.get(fault.code)
             if fault.recovered:
                 self._active.pop(fault.code, None)
-            elif fault.code not in PASSING:
+            elif fault.code not in PASSING and fault != known:  # the same again is as old as it was
                 self._active[fault.code] = fault
             news = known is not None if fault.recovered else known != fault
             self.count += news and not fault.recovered

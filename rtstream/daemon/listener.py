@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtstream.audio.source import Source
+    from rtstream.daemon.audio_clock import AudioClock
     from rtstream.daemon.channel import Channel
     from rtstream.events import ServiceEvent
 
@@ -22,9 +23,14 @@ log = structlog.get_logger()
 
 
 class Listener:
-    """Reads ``source`` to its end. ``publish`` gets the states of the device at once, whatever waits in ``channel``."""
+    """Reads ``source`` to its end, and has ``clock`` note when its audio comes.
 
-    def __init__(self, source: Source, channel: Channel, publish: Callable[[ServiceEvent], None]) -> None:
+    ``publish`` gets the states of the device at once, whatever waits in ``channel``.
+    """
+
+    def __init__(
+        self, source: Source, channel: Channel, publish: Callable[[ServiceEvent], None], clock: AudioClock
+    ) -> None:
         self.device: DeviceState | None = None
         self.samples = 0
         """Of audio that came."""
@@ -33,6 +39,7 @@ class Listener:
         self._source = source
         self._channel = channel
         self._publish = publish
+        self._clock = clock
         self._heard: float | None = None
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
@@ -60,7 +67,7 @@ class Listener:
             log.exception("the source has failed")
             self._publish(Fault("SOURCE_FAILED", f"listening has ended: {type(error).__name__}: {error}"))
             if self.device is not None:
-                self._tell(replace(self.device, state="lost", detail=str(error)))
+                self._tell(replace(self.device, state="lost", detail=str(error), time=None))
         self._channel.flush()
 
     def _pass_on(self, item: AudioBlock | AudioLost | DeviceState) -> None:
@@ -68,6 +75,7 @@ class Listener:
             case AudioBlock():
                 self._heard = time.monotonic()
                 self.samples += len(item.samples)
+                self._clock.note(item.position, len(item.samples))
                 if self._source.live:
                     self._channel.put_live(item)
                 else:
@@ -84,7 +92,7 @@ class Listener:
             self._channel.flush()  # what was said is a whole, whatever comes next
         elif state.state == "paused":
             self._channel.pause()
-        self.device = state
+        self.device = state = self._clock.timed(state)
         report = log.warning if state.state in {"stalled", "lost"} else log.info
         report("audio source", device=state.device, state=state.state, detail=state.detail)
         self._publish(state)

@@ -13,6 +13,7 @@ from rtstream import __version__
 from rtstream.audio.devices import list_devices
 from rtstream.audio.open_source import open_source
 from rtstream.audio.source import parse_source
+from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.channel import Channel
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.faults import Faults
@@ -68,6 +69,7 @@ class Service:
         self.progress: Progress | None = None
         self._model: LoadedModel | None = None
         self._began = time.monotonic()
+        self._clock = AudioClock(config.audio.backlog_seconds)
         self._channel: Channel | None = None
         self._pipeline: Pipeline | None = None
         self._translation: TranslationWorker | None = None
@@ -96,7 +98,8 @@ class Service:
         return self._channel is None or not self._channel.cut_short
 
     def publish(self, event: ServiceEvent) -> None:
-        """Publish an event of the service's own; from any thread."""
+        """Publish an event of the service's own, with its time; from any thread."""
+        event = self._clock.timed(event)
         match event:
             case Final():
                 self._counts["finals"] += 1
@@ -129,7 +132,7 @@ class Service:
             seconds=self.config.audio.backlog_seconds,
             chunk_samples=model.chunk_samples(recognizer),
         )
-        self.listener = Listener(self._source, self._channel, self.publish)
+        self.listener = Listener(self._source, self._channel, self.publish, self._clock)
         self.progress = Progress(self._source, self.engine)
         self._model = model
         self.phase = "ready"

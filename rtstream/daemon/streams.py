@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.channel import Channel
 from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState, Fault, Final, Partial, Translation
 
@@ -46,6 +47,7 @@ class ClientStream:
         self._arrived = asyncio.Event()
         self._when_closed: Callable[[], None] | None = closed
         self._position = 0
+        self._clock = AudioClock(WAITING_SECONDS)
         self._ended = False
         self._channel = Channel(
             engine,
@@ -61,6 +63,7 @@ class ClientStream:
         """Take further samples, 16 kHz mono, shape (n,); waits for room, so that a fast client is held back."""
         for begin in range(0, len(samples), PIECE):
             block = AudioBlock(samples[begin : begin + PIECE], self._position)
+            self._clock.note(block.position, len(block.samples))
             while not self._ended:
                 self._room.clear()  # before looking: what changes from here on is not missed
                 if self._channel.offer(block):
@@ -98,7 +101,7 @@ class ClientStream:
 
     def _take(self, event: ServiceEvent | None) -> None:
         """Take an event on the engine's thread."""
-        self._events.append(event)
+        self._events.append(event if event is None else self._clock.timed(event))
         self._call(self._arrived.set)
 
     def _call(self, function: Callable[[], None]) -> None:

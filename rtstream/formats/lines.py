@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rtstream.events import SAMPLE_RATE, Event, Translation
+from rtstream.events import SAMPLE_RATE, Event, Final, Translation
 
 if TYPE_CHECKING:
-    from rtstream.events import Final, Word
+    from rtstream.events import Word
 
 
 def clean(text: str) -> str:
@@ -20,8 +21,9 @@ def clean(text: str) -> str:
 def json_line(event: Event | Translation, *, words: bool = False, file: str | None = None) -> str:
     """``{"type", "segment", "start", "end", "text"}`` of an event, times in seconds of the source, rounded to ms.
 
-    Translations have ``language`` and ``final`` besides. ``words`` adds a list of ``{"word", "start", "end",
-    "confidence"}`` to others, ``file`` the recording that the event is from.
+    Finals have their ``confidence`` besides, translations ``language`` and ``final``; what a service heard has the
+    ``time`` of day at which it began. ``words`` adds a list of ``{"word", "start", "end", "confidence"}`` to partials
+    and finals, ``file`` the recording that the event is from.
     """
     line: dict[str, Any] = {"type": type(event).__name__.lower()}
     if file is not None:
@@ -29,9 +31,19 @@ def json_line(event: Event | Translation, *, words: bool = False, file: str | No
     line |= {"segment": event.segment, "start": _seconds(event.start), "end": _seconds(event.end), "text": event.text}
     if isinstance(event, Translation):
         line |= {"language": event.language, "final": event.final}
-    elif words:
+    if isinstance(event, Final) and event.confidence is not None:
+        line["confidence"] = round(event.confidence, 3)
+    line |= time_field(event.time)
+    if words and not isinstance(event, Translation):
         line["words"] = [_word(word) for word in event.words]
     return json.dumps(line, ensure_ascii=False)
+
+
+def time_field(time: float | None) -> dict[str, str]:
+    """``{"time": "2026-11-30T06:42:37.250Z"}`` of Unix seconds; nothing of None."""
+    if time is None:
+        return {}
+    return {"time": datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 def text_lines(final: Final, *, words: bool = False) -> list[str]:

@@ -292,6 +292,7 @@ class Broker:
         return True
 
     def _report(self, fault: Fault) -> None:
+        fault = replace(fault, time=round(time.time(), 3))
         if self._on_fault is not None:
             self._on_fault(fault)
         self._distribute([Published(fault, self._last.epoch)])

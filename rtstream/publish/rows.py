@@ -11,13 +11,16 @@ def final_to_json(final: Final) -> str:
     """All of a final; the words as lists."""
     words = [[word.text, word.start, word.end, round(word.confidence, 4)] for word in final.words]
     return json.dumps(
-        [final.segment, final.start, final.end, final.text, words, final.source],
+        [final.segment, final.start, final.end, final.text, words, final.source, final.confidence, final.time],
         ensure_ascii=False,
         separators=(",", ":"),
     )
 
 
 def final_from_json(text: str) -> Final:
-    """The final that was written. Raises ValueError if it was not written by :func:`final_to_json`."""
-    segment, start, end, spoken, words, source = json.loads(text)
-    return Final(segment, start, end, spoken, tuple(Word(*word) for word in words), source)
+    """The final that was written. Raises ValueError if it was not written by :func:`final_to_json`.
+
+    Rows of before have neither confidence nor time.
+    """
+    segment, start, end, spoken, words, source, *newer = json.loads(text)
+    return Final(segment, start, end, spoken, tuple(Word(*word) for word in words), source, *newer)

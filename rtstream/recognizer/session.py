@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from rtstream.recognizer.final_pass import Grown, said_once
 from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spelt, spoken, written_alone
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
-from rtstream.recognizer.words import time_words
+from rtstream.recognizer.words import mean_confidence, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +221,8 @@ class RecognizerSession:
             return None
         segment.committed, segment.draft, segment.text = [*segment.committed, *grown.tokens], grown.draft, text
         end = segment.start + heard.decoder.frames * SAMPLE_RATE // FRAMES_PER_SECOND
-        return Partial(number, segment.start, min(end, segment.end), text, self._words(text, segment))
+        words = self._words(text, segment) if r.config.words else ()
+        return Partial(number, segment.start, min(end, segment.end), text, words)
 
     def _grown_by_ctc(self, segment: _OpenSegment) -> str:
         """CTC's text of the settled frames, whole words only."""
@@ -311,9 +312,12 @@ class RecognizerSession:
                 asked = (r.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked)
         words = self._words(text, segment)
+        confidence = mean_confidence(words)
         if found.states is not None and self._tell_states is not None:
             self._tell_states(audio.segment, found.states)
-        return Final(audio.segment, segment.start, segment.end, text, words, "decoder" if trusted else "ctc")
+        source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
+        words = words if r.config.words else ()
+        return Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
 
     def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
@@ -339,7 +343,5 @@ class RecognizerSession:
         return text if any(map(str.isalnum, NOISES.sub("", text))) else ""
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
-        if not self.recognizer.config.words:
-            return ()
         with self.times.measure("words"):
             return time_words(text, segment.heard.log_probs, self.recognizer.letters, segment.start)

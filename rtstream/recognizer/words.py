@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtstream.events import SAMPLE_RATE, Word
 from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.ctc_search import LogProbs, align
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SAMPLES_A_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
 
@@ -57,3 +61,9 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int) -> tupl
         end = start + (int(aligned.last[span][-1]) + 1) * SAMPLES_A_FRAME
         words.append(Word(name, first, end, float(np.exp(aligned.scores[span].mean()))))
     return tuple(words)
+
+
+def mean_confidence(words: Sequence[Word]) -> float | None:
+    """How sure a text is, from its words: the mean of their confidence by their length; None without any."""
+    length = sum(len(word.text) for word in words)
+    return sum(word.confidence * len(word.text) for word in words) / length if length else None

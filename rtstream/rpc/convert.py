@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation, Word
 from rtstream.publish.items import Gap, Position, Published
@@ -62,6 +63,21 @@ def to_seconds(offset: Duration) -> float:
     return offset.seconds + offset.nanos / 1e9
 
 
+def timestamp(time: float | None) -> Timestamp | None:
+    """A time of day in Unix seconds, to the millisecond; None stays None."""
+    if time is None:
+        return None
+    seconds, milliseconds = divmod(round(time * 1000), 1000)
+    return Timestamp(seconds=seconds, nanos=milliseconds * 10**6)
+
+
+def read_time(
+    message: pb.Partial | pb.Final | pb.Translation | pb.AudioLost | pb.DeviceState | pb.Fault,
+) -> float | None:
+    """The time of day of an event in Unix seconds, None if it says none."""
+    return round(message.time.seconds + message.time.nanos / 1e9, 3) if message.HasField("time") else None
+
+
 def position_message(position: Position) -> pb.Position:
     """The number of a final."""
     return pb.Position(epoch=position.epoch, sequence=position.sequence)
@@ -75,6 +91,7 @@ def partial_message(partial: Partial, *, words: bool) -> pb.Partial:
         end=duration(partial.end),
         text=partial.text,
         words=_words(partial.words) if words else (),
+        time=timestamp(partial.time),
     )
 
 
@@ -88,6 +105,8 @@ def final_message(final: Final, *, words: bool, position: Position | None = None
         words=_words(final.words) if words else (),
         source=_SOURCES[final.source],
         position=None if position is None else position_message(position),
+        time=timestamp(final.time),
+        confidence=final.confidence,
     )
 
 
@@ -101,22 +120,30 @@ def translation_message(translation: Translation, *, translates: Position | None
         language=translation.language,
         final=translation.final,
         position=None if translates is None else position_message(translates),
+        time=timestamp(translation.time),
     )
 
 
 def fault_message(fault: Fault) -> pb.Fault:
     """A fault."""
-    return pb.Fault(code=fault.code, message=fault.message, recovered=fault.recovered)
+    return pb.Fault(code=fault.code, message=fault.message, recovered=fault.recovered, time=timestamp(fault.time))
 
 
 def device_state_message(device: DeviceState) -> pb.DeviceState:
     """What the source is doing."""
-    return pb.DeviceState(device=device.device, state=_STATES[device.state], detail=device.detail)
+    return pb.DeviceState(
+        device=device.device, state=_STATES[device.state], detail=device.detail, time=timestamp(device.time)
+    )
 
 
 def audio_lost_message(lost: AudioLost) -> pb.AudioLost:
     """Audio that was lost."""
-    return pb.AudioLost(start=duration(lost.position), duration=duration(lost.samples), reason=_REASONS[lost.reason])
+    return pb.AudioLost(
+        start=duration(lost.position),
+        duration=duration(lost.samples),
+        reason=_REASONS[lost.reason],
+        time=timestamp(lost.time),
+    )
 
 
 def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeResponse:  # noqa: PLR0911 - a table
@@ -160,7 +187,12 @@ def read_event(  # noqa: PLR0911 - a table
         case "partial":
             partial = message.partial
             return Partial(
-                partial.segment, samples(partial.start), samples(partial.end), partial.text, read_words(partial.words)
+                partial.segment,
+                samples(partial.start),
+                samples(partial.end),
+                partial.text,
+                read_words(partial.words),
+                read_time(partial),
             )
         case "final":
             return read_final(message.final)
@@ -169,7 +201,8 @@ def read_event(  # noqa: PLR0911 - a table
         case "audio_lost":
             lost = message.audio_lost
             reason = _REASON_NAMES.get(lost.reason, "behind")
-            return AudioLost(samples(lost.start), samples(lost.duration), reason)  # type: ignore[arg-type]  # a table
+            start, length = samples(lost.start), samples(lost.duration)
+            return AudioLost(start, length, reason, read_time(lost))  # type: ignore[arg-type]  # a table
         case "device_state" if isinstance(message, pb.SubscribeResponse):
             return read_device_state(message.device_state)
         case "fault":
@@ -198,8 +231,16 @@ def read_item(message: pb.SubscribeResponse, epoch: str) -> Item | None:
 def read_final(final: pb.Final) -> Final:
     """A final."""
     source = _SOURCE_NAMES.get(final.source, "decoder")
-    words = read_words(final.words)
-    return Final(final.segment, samples(final.start), samples(final.end), final.text, words, source)  # type: ignore[arg-type]  # a table
+    return Final(
+        final.segment,
+        samples(final.start),
+        samples(final.end),
+        final.text,
+        read_words(final.words),
+        source,  # type: ignore[arg-type]  # a table
+        final.confidence if final.HasField("confidence") else None,
+        read_time(final),
+    )
 
 
 def read_translation(translation: pb.Translation) -> Translation:
@@ -211,18 +252,19 @@ def read_translation(translation: pb.Translation) -> Translation:
         translation.text,
         translation.language,
         translation.final,
+        read_time(translation),
     )
 
 
 def read_fault(fault: pb.Fault) -> Fault:
     """A fault."""
-    return Fault(fault.code, fault.message, fault.recovered)
+    return Fault(fault.code, fault.message, fault.recovered, read_time(fault))
 
 
 def read_device_state(device: pb.DeviceState) -> DeviceState:
     """What the source is doing."""
     state = _STATE_NAMES.get(device.state, "starting")
-    return DeviceState(device.device, state, device.detail)  # type: ignore[arg-type]  # a table
+    return DeviceState(device.device, state, device.detail, read_time(device))  # type: ignore[arg-type]  # a table
 
 
 def read_position(position: pb.Position) -> Position:

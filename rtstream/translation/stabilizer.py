@@ -71,20 +71,26 @@ class Stabilizer:
         if isinstance(event, Final):
             self._segment = None
             if not event.text:  # what was shown is taken back, its translation too
-                return Translation(event.segment, event.start, event.end, "", self.language, final=True)
+                return Translation(
+                    event.segment, event.start, event.end, "", self.language, final=True, time=event.time
+                )
             if self._speech is not None and states is not None:
                 text = self._speech.translate_speech(states, self.language)
             else:
                 text = self._run(self._translator, event.text, self._shown if self._config.keep == "all" else "")
             self._before.append((event.text, text))
-            return Translation(event.segment, event.start, event.end, text, self.language, final=True)
+            return self._translation(event, text)
         kept = "" if self._config.keep == "nothing" else self._shown
         text = self._run(self._partials, event.text, kept)
         text = self._visible(text, kept, ended=event.text.rstrip().endswith(ENDS))
         if text == self._shown:
             return None
         self._shown = text
-        return Translation(event.segment, event.start, event.end, text, self.language, final=False)
+        return self._translation(event, text)
+
+    def _translation(self, event: Event, text: str) -> Translation:
+        final = isinstance(event, Final)
+        return Translation(event.segment, event.start, event.end, text, self.language, final, event.time)
 
     def _visible(self, text: str, kept: str, *, ended: bool) -> str:
         """What is shown of a partial's translation; ``ended``: the partial is a whole sentence."""

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.faults import Faults
 from rtstream.daemon.listener import Listener
 from rtstream.daemon.load import Load
@@ -45,7 +46,7 @@ class Noted:
 
 def listen(*items, **options):
     channel, published = Noted(), []
-    listener = Listener(Given(*items, **options), channel, published.append)
+    listener = Listener(Given(*items, **options), channel, published.append, AudioClock(0))
     listener.start()
     listener._thread.join()
     return listener, channel.calls, published
@@ -101,7 +102,7 @@ def test_source_that_cannot_be_ended_does_not_hold_up_the_end():
             yield BLOCK
 
     channel = Noted()
-    listener = Listener(Hanging(), channel, lambda _: None)
+    listener = Listener(Hanging(), channel, lambda _: None, AudioClock(0))
     listener.start()
     listener.close(0.1)
     until(lambda: ("flush",) in channel.calls, "flushed")

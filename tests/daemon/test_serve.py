@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -440,3 +441,44 @@ def test_time_of_day_that_jumps_in_the_middle_of_a_sentence_changes_nothing(serv
     assert daemon.status().uptime.seconds < 3600
     assert daemon.stop() == 0
     assert len({entry["timestamp"][:4] for entry in daemon.log if "timestamp" in entry}) > 1  # it did jump
+
+
+@pytest.mark.skipif(not FAKETIME, reason="needs a clock that can be set: apt-get install libfaketime")
+def test_clock_that_is_set_after_the_start_moves_only_what_is_said_later_and_a_restart_moves_nothing(
+    serve, speech, replayed, tmp_path
+):
+    clock = tmp_path / "clock"
+    clock.write_text("-50y")
+    environment = {
+        "LD_PRELOAD": str(FAKETIME[0]),
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+    }
+    settings = f'{CTC}[publish]\nstore = "{tmp_path / "finals.db"}"\n'
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    began, second = time.time(), replayed[1][1]
+    daemon = serve("--source", f"fifo:{fifo}", environment=environment, settings=settings).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(speech[1][:second].tobytes())
+        until(lambda: finals(subscriber), "the first sentence")
+        clock.write_text("+0")
+        writer.write(speech[1][second:].tobytes())
+        until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+    assert daemon.stop() == 0
+    first, *_, last = times = [final.time.ToMilliseconds() / 1000 for final in subscriber.of("final")]
+    assert first < began - 40 * 365 * 86_400
+    assert began < last < time.time()
+    for partial in subscriber.of("partial"):
+        assert partial.time in [final.time for final in subscriber.of("final") if final.segment == partial.segment]
+
+    daemon = serve("--source", f"wav:{speech[0]}", settings=settings).ready()
+    again = daemon.subscribe(from_start=True)
+    until(lambda: len(finals(again)) >= len(replayed), "what is stored")
+    held = again.of("final")[: len(replayed)]
+    assert [final.time.ToMilliseconds() / 1000 for final in held] == times
+    assert [final.confidence for final in held] == [final.confidence for final in subscriber.of("final")]
+    assert all(0 < final.confidence <= 1 for final in held)
+    assert daemon.stop() == 0

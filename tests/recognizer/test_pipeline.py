@@ -142,6 +142,19 @@ def test_a_partial_comes_with_the_block_that_completes_its_chunk(bundle, speech)
     assert seen > 4
 
 
+def test_finals_say_how_sure_they_are_with_and_without_words(bundle, speech):
+    def heard(*, words):
+        given = events(Pipeline(recognizer(bundle, partials="none", words=words)), speech)
+        return [event for event in given if event.text]
+
+    timed, plain = heard(words=True), heard(words=False)
+    assert [final.confidence for final in plain] == [final.confidence for final in timed]
+    assert not any(final.words for final in plain)
+    for final in timed:
+        confidences = [word.confidence for word in final.words]
+        assert 0 < min(confidences) <= final.confidence <= max(confidences) <= 1
+
+
 def test_positions_are_those_of_the_source(bundle, speech):
     early = events(Pipeline(recognizer(bundle)), speech)
     late = events(Pipeline(recognizer(bundle)), speech, position=1_000_000)

@@ -12,14 +12,19 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 offset = st.integers(0, 2**45)  # seventy years of audio
 confidence = st.floats(0, 1, width=32)
 words = st.lists(st.builds(Word, text, offset, offset, confidence), max_size=3).map(tuple)
-partials = st.builds(Partial, st.integers(0, 2**40), offset, offset, text, words)
-finals = st.builds(Final, st.integers(0, 2**40), offset, offset, text, words, st.sampled_from(["decoder", "ctc"]))
-losses = st.builds(AudioLost, offset, offset, st.sampled_from(["overflow", "behind", "device"]))
+times = st.none() | st.integers(-(10**11), 10**13).map(lambda milliseconds: milliseconds / 1000)
+partials = st.builds(Partial, st.integers(0, 2**40), offset, offset, text, words, times)
+finals = st.builds(
+    Final,
+    *(st.integers(0, 2**40), offset, offset, text, words, st.sampled_from(["decoder", "ctc"])),
+    *(st.none() | confidence, times),
+)
+losses = st.builds(AudioLost, offset, offset, st.sampled_from(["overflow", "behind", "device"]), times)
 states = st.sampled_from(["starting", "capturing", "stalled", "lost", "ended"])
-devices = st.builds(DeviceState, text, states, text)
-faults = st.builds(Fault, text, text, st.booleans())
+devices = st.builds(DeviceState, text, states, text, times)
+faults = st.builds(Fault, text, text, st.booleans(), times)
 positions = st.builds(Position, text, st.integers(0, 2**63 - 1))
-translations = st.builds(Translation, st.integers(0, 2**40), offset, offset, text, text, st.booleans())
+translations = st.builds(Translation, st.integers(0, 2**40), offset, offset, text, text, st.booleans(), times)
 gaps = st.builds(Gap, positions, st.sampled_from(["expired", "unknown_epoch"]), st.none() | st.integers(1, 2**40))
 
 
@@ -35,13 +40,17 @@ def test_offsets_are_exact(count):
 @given(st.one_of(partials, translations, losses, devices, faults), text)
 def test_events_without_number(event, epoch):
     item = Published(event, epoch)
-    assert read_item(carried(subscribe_response(item, words=True)), epoch) == item
+    read = read_item(carried(subscribe_response(item, words=True)), epoch)
+    assert read == item
+    assert read.event.time == event.time
 
 
 @given(finals, text, st.integers(0, 2**63 - 1))
 def test_finals_with_their_number(event, epoch, sequence):
     item = Published(event, epoch, sequence)
-    assert read_item(carried(subscribe_response(item, words=True)), "another") == item
+    read = read_item(carried(subscribe_response(item, words=True)), "another")
+    assert read == item
+    assert read.event.time == event.time
 
 
 @given(translations, text, positions)
@@ -57,7 +66,8 @@ def test_gaps(gap):
 
 @given(st.one_of(partials, finals, losses, faults))
 def test_events_of_a_clients_own_stream(event):
-    assert read_event(carried(recognize_response(event, words=True))) == event
+    read = read_event(carried(recognize_response(event, words=True)))
+    assert (read, read.time) == (event, event.time)
 
 
 def test_words_are_left_out_unless_asked_for():

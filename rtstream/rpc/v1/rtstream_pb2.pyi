@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -146,21 +147,23 @@ class SubscribeResponse(_message.Message):
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., translation: _Optional[_Union[Translation, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., device_state: _Optional[_Union[DeviceState, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
 
 class Partial(_message.Message):
-    __slots__ = ("segment", "start", "end", "text", "words")
+    __slots__ = ("segment", "start", "end", "text", "words", "time")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     segment: int
     start: _duration_pb2.Duration
     end: _duration_pb2.Duration
     text: str
     words: _containers.RepeatedCompositeFieldContainer[Word]
-    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Final(_message.Message):
-    __slots__ = ("segment", "start", "end", "text", "words", "source", "position")
+    __slots__ = ("segment", "start", "end", "text", "words", "source", "position", "time", "confidence")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +171,8 @@ class Final(_message.Message):
     WORDS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     segment: int
     start: _duration_pb2.Duration
     end: _duration_pb2.Duration
@@ -175,7 +180,9 @@ class Final(_message.Message):
     words: _containers.RepeatedCompositeFieldContainer[Word]
     source: FinalSource
     position: Position
-    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., source: _Optional[_Union[FinalSource, str]] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    confidence: float
+    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., source: _Optional[_Union[FinalSource, str]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class Word(_message.Message):
     __slots__ = ("text", "start", "end", "confidence")
@@ -190,7 +197,7 @@ class Word(_message.Message):
     def __init__(self, text: _Optional[str] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class Translation(_message.Message):
-    __slots__ = ("segment", "start", "end", "text", "language", "final", "position")
+    __slots__ = ("segment", "start", "end", "text", "language", "final", "position", "time")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +205,7 @@ class Translation(_message.Message):
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     segment: int
     start: _duration_pb2.Duration
     end: _duration_pb2.Duration
@@ -205,37 +213,44 @@ class Translation(_message.Message):
     language: str
     final: bool
     position: Position
-    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., language: _Optional[str] = ..., final: _Optional[bool] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, segment: _Optional[int] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., language: _Optional[str] = ..., final: _Optional[bool] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AudioLost(_message.Message):
-    __slots__ = ("start", "duration", "reason")
+    __slots__ = ("start", "duration", "reason", "time")
     START_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     start: _duration_pb2.Duration
     duration: _duration_pb2.Duration
     reason: AudioLossReason
-    def __init__(self, start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[AudioLossReason, str]] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[AudioLossReason, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DeviceState(_message.Message):
-    __slots__ = ("device", "state", "detail")
+    __slots__ = ("device", "state", "detail", "time")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     device: str
     state: CaptureState
     detail: str
-    def __init__(self, device: _Optional[str] = ..., state: _Optional[_Union[CaptureState, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, device: _Optional[str] = ..., state: _Optional[_Union[CaptureState, str]] = ..., detail: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ("code", "message", "recovered")
+    __slots__ = ("code", "message", "recovered", "time")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     code: str
     message: str
     recovered: bool
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., recovered: _Optional[bool] = ...) -> None: ...
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., recovered: _Optional[bool] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("position",)

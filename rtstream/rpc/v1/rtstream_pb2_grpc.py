@@ -34,6 +34,11 @@ class SpeechServiceStub:
     All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
 
+    Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
+    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
+    their offset is behind its start.
+
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
@@ -93,6 +98,11 @@ class SpeechServiceServicer:
 
     All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
+
+    Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
+    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
+    their offset is behind its start.
 
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
@@ -194,6 +204,11 @@ class SpeechService:
 
     All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
+
+    Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
+    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
+    their offset is behind its start.
 
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
