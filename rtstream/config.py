@@ -143,6 +143,10 @@ class Server(Section):
     idle_seconds: Seconds = Field(
         30.0, description="a client that sends no audio, or reads no event, for so long is sent away"
     )
+    pause_seconds: Seconds = Field(
+        10.0,
+        description="a client that holds its stream open without audio: what was said gets its final after so long",
+    )
 
 
 class Publish(Section):

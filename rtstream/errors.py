@@ -1,5 +1,12 @@
 """Errors that a user can act on: each message is one line, names what is wrong and says what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class RtstreamError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
@@ -9,7 +16,12 @@ class RtstreamError(Exception):
 
 
 class AudioError(RtstreamError):
-    """An audio source cannot be read: missing, not audio, empty, truncated, or holding no finite samples."""
+    """An audio source cannot be read: missing, not audio, empty, truncated, or holding no finite samples.
+
+    ``finals``: what was recognised before, where a whole recording was asked for at once, in that call's own type.
+    """
+
+    finals: Sequence[Any] = ()
 
 
 class BundleError(RtstreamError):

@@ -111,12 +111,14 @@ class Replay:
         live = LiveText()
         self._line.begin(audio.duration)
         self._write(writer.begin())
-        for event in self._events(pipeline, audio):
-            for item in (event, *self._translations(event, stabilizers)):
-                self._write(writer.add(item))
-                if self._live:
-                    self._line.show(live.add(item))
-        self._write(writer.end())
+        try:
+            for event in self._events(pipeline, audio):
+                for item in (event, *self._translations(event, stabilizers)):
+                    self._write(writer.add(item))
+                    if self._live:
+                        self._line.show(live.add(item))
+        finally:
+            self._write(writer.end())
 
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
         """The translations of an event; those of partials only where somebody sees them."""

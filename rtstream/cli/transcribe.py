@@ -126,15 +126,19 @@ class _Sender:
         )
         found = False
         _write(writer.begin())
-        async for event in self._client.recognize(
-            chunks(file, raw_rate=self._raw_rate), floats=True, settings=settings
-        ):
-            if isinstance(event, AudioLost | Fault):
-                reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
-                click.echo(f"rtstream: {reason}", err=True)
-                continue
-            found |= isinstance(event, Final) and bool(event.text)
-            _write(writer.add(replace(event, time=None)))  # when it came to the service says nothing about a recording
+        try:
+            async for event in self._client.recognize(
+                chunks(file, raw_rate=self._raw_rate), floats=True, settings=settings
+            ):
+                if isinstance(event, AudioLost | Fault):
+                    reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
+                    click.echo(f"rtstream: {reason}", err=True)
+                    continue
+                found |= isinstance(event, Final) and bool(event.text)
+                # When it came to the service says nothing about a recording.
+                _write(writer.add(replace(event, time=None)))
+        finally:
+            _write(writer.end())
         if not found:
             raise AudioError(f"{file}: no speech was found in it; check that it is not silent or in another language")
 

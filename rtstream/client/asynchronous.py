@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
 from rtstream.client.events import read_event, read_final, read_item
+from rtstream.errors import AudioError
 from rtstream.rpc.client import Client as Calls
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.target import DEFAULT_TARGET
@@ -113,8 +114,16 @@ class AsyncClient:
     async def transcribe(
         self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
     ) -> list[Final]:
-        """The finals of a recording: any format, rate and length; ``phrases`` as above. Raises AudioError too."""
-        return [read_final(final) for final in await self._calls.transcribe(path, words=words, phrases=phrases)]
+        """The finals of a recording: any format, rate and length; ``phrases`` as above.
+
+        Raises AudioError too, whose ``finals`` are those of all audio before what is wrong with it.
+        """
+        try:
+            finals = await self._calls.transcribe(path, words=words, phrases=phrases)
+        except AudioError as error:
+            error.finals = [read_final(final) for final in error.finals]
+            raise
+        return [read_final(final) for final in finals]
 
     async def status(self) -> Status:
         """How the service is."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import grpc
 
 from rtstream.client.events import Final, read_event, read_item
+from rtstream.errors import AudioError
 from rtstream.rpc.channel import open_blocking_channel
 from rtstream.rpc.client import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from rtstream.rpc.convert import read_event as read_message
@@ -149,7 +150,13 @@ class Client:
         from rtstream.rpc.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
 
         events = self.recognize(blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases)
-        return [event for event in events if isinstance(event, Final)]
+        finals: list[Final] = []
+        try:
+            finals.extend(event for event in events if isinstance(event, Final))
+        except AudioError as error:
+            error.finals = finals
+            raise
+        return finals
 
     def status(self) -> Status:
         """How the service is."""

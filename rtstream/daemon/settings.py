@@ -51,6 +51,7 @@ def server_config(server: Server) -> ServerConfig:
         streams=server.max_calls,
         streams_per_client=server.max_calls_per_client,
         idle_seconds=server.idle_seconds,
+        pause_seconds=server.pause_seconds,
     )
 
 

@@ -71,6 +71,10 @@ class ClientStream:
                 await self._room.wait()
             self._position += len(block.samples)
 
+    async def pause(self) -> None:
+        """Close the open segment: more may be long in coming, and follows without a gap."""
+        self._channel.pause()
+
     async def finish(self) -> None:
         """Say that no more audio comes: the iteration ends after the last final."""
         self._channel.end()

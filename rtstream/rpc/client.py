@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import grpc
 import grpc.aio
 
+from rtstream.errors import AudioError
 from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
 from rtstream.rpc.channel import ClientTls, Ending, open_channel
@@ -147,24 +148,22 @@ class Client:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
         ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
+        An error that ``audio`` raises is raised here, after all that is recognised before it.
         """
         config = recognition_config(rate, channels, floats=floats, settings=settings)
         call = self._stub.Recognize(metadata=self._metadata)
         ending = Ending(call)
-        sending = asyncio.ensure_future(_send(call, config, audio))
+        failures: list[Exception] = []
+        sending = asyncio.ensure_future(_send(call, config, audio, failures))
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
                 event = read_event(response)
                 if event is not None:
                     yield event  # type: ignore[misc]  # no DeviceState comes here
+            for failure in failures:
+                raise failure
         except grpc.aio.AioRpcError as error:
             raise self._told(await ending.error(error)) from None
-        except asyncio.CancelledError:
-            # Also what gRPC raises when the audio failed and _send has cancelled the call.
-            failed = sending.exception() if sending.done() and not sending.cancelled() else None
-            if failed is None:
-                raise
-            raise failed from None
         finally:
             sending.cancel()
             call.cancel()
@@ -172,7 +171,9 @@ class Client:
     async def transcribe(
         self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
     ) -> list[Final]:
-        """The finals of a recording: any format, rate and length. Raises AudioError too.
+        """The finals of a recording: any format, rate and length.
+
+        Raises AudioError too, whose ``finals`` are those of all audio before what is wrong with it.
 
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``.
         """
@@ -180,8 +181,15 @@ class Client:
         from rtstream.rpc.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
 
         settings = StreamSettings(partials=False, words=words, phrases=tuple(phrases))
-        events = self.recognize(chunks(path), floats=True, settings=settings)
-        return [event async for event in events if isinstance(event, Final)]
+        finals: list[Final] = []
+        try:
+            async for event in self.recognize(chunks(path), floats=True, settings=settings):
+                if isinstance(event, Final):
+                    finals.append(event)  # noqa: PERF401 - what came before an error is kept
+        except AudioError as error:
+            error.finals = finals
+            raise
+        return finals
 
     async def transcribe_short(
         self, audio: bytes, *, rate: int = 16_000, words: bool = False, phrases: Iterable[str] = ()
@@ -242,19 +250,25 @@ async def _send(
     call: grpc.aio.StreamStreamCall[pb.RecognizeRequest, pb.RecognizeResponse],
     config: pb.RecognitionConfig,
     audio: AsyncIterable[bytes] | Iterable[bytes],
+    failures: list[Exception],
 ) -> None:
-    """Send all of a stream. What goes wrong with the call is for its reader; what is wrong with the audio ends it."""
+    """Send all of a stream. What goes wrong with the call is for its reader; what is wrong with the audio ends it.
+
+    That is added to ``failures``: what was said before it is still to be recognised.
+    """
     try:
         await call.write(pb.RecognizeRequest(config=config))
-        if isinstance(audio, AsyncIterable):
-            async for chunk in audio:
-                await call.write(pb.RecognizeRequest(audio=chunk))
-        else:
-            for chunk in audio:
-                await call.write(pb.RecognizeRequest(audio=chunk))
+        try:
+            if isinstance(audio, AsyncIterable):
+                async for chunk in audio:
+                    await call.write(pb.RecognizeRequest(audio=chunk))
+            else:
+                for chunk in audio:
+                    await call.write(pb.RecognizeRequest(audio=chunk))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller's own, to whom it is raised
+            failures.append(error)
         await call.done_writing()
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended meanwhile
         return
-    except BaseException:
-        call.cancel()
-        raise

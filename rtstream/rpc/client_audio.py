@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.audio import riff
+from rtstream.audio.full_scale import FullScale
 from rtstream.audio.pcm import PcmReader
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
-from rtstream.audio.wav import LOUDEST, MAX_CHANNELS
+from rtstream.audio.wav import MAX_CHANNELS
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases
@@ -67,12 +68,16 @@ def read_format(config: pb.RecognitionConfig) -> AudioFormat:
 
 
 class Decoder:
-    """Chunks of bytes, cut anywhere, to samples. Raises RequestFailedError for what is no audio."""
+    """Chunks of bytes, cut anywhere, to samples. Raises RequestFailedError for what is no audio.
+
+    What came before that is given: by :meth:`push` until it raises, and by :meth:`rest`.
+    """
 
     def __init__(self, form: AudioFormat) -> None:
         self.frames = 0
         self._form = form
         self._resampler = Resampler(form.rate)
+        self._full_scale = FullScale(form.rate, form.channels, decide=form.width == 4)
         self._cut = b""  # the beginning of a frame
 
     def push(self, data: bytes) -> Iterator[NDArray[np.float32]]:
@@ -85,23 +90,24 @@ class Decoder:
         step = size * max(1, min(form.rate, SLICE_SAMPLES // form.channels))
         for begin in range(0, whole, step):
             raw = np.frombuffer(data[begin : min(begin + step, whole)], "<i2" if form.width == 2 else "<f4")
-            samples = raw.astype(np.float32)
+            samples = raw.astype(np.float32).reshape(-1, form.channels)
             if form.width == 2:
                 samples /= np.float32(1 << 15)
-            # NaN compares false: this also finds what is not a number
-            elif not (np.abs(samples) <= LOUDEST).all():
-                at = (self.frames + int(np.argmin(np.abs(samples) <= LOUDEST)) // form.channels) / form.rate
-                raise invalid(
-                    "audio", f"the sample at {at:.3f} s is not audio: floats have full scale 1, and are finite"
-                )
-            self.frames += len(samples) // form.channels
-            yield self._resampler.push(samples.reshape(-1, form.channels))
+            self.frames += len(samples)
+            yield self._resampler.push(self._full_scale.push(samples))
+            if self._full_scale.fault is not None:
+                raise invalid("audio", self._full_scale.fault)
 
-    def finish(self) -> NDArray[np.float32]:
-        """The last samples of the stream."""
+    def rest(self) -> NDArray[np.float32]:
+        """The last samples of the stream; :meth:`check_end` tells whether they are all."""
+        return np.concatenate((self._resampler.push(self._full_scale.finish()), self._resampler.finish()))
+
+    def check_end(self) -> None:
+        """See that the stream has not ended within a frame, or with what is no audio."""
+        if self._full_scale.fault is not None:
+            raise invalid("audio", self._full_scale.fault)
         if self._cut:
             raise invalid("audio", f"it ends in the middle of a frame: {len(self._cut)} bytes are left over")
-        return self._resampler.finish()
 
 
 def read_wav(audio: bytes) -> tuple[AudioFormat, bytes]:

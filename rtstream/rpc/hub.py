@@ -85,6 +85,10 @@ class RecognitionStream(Protocol):
         """Take further samples, 16 kHz mono, shape (n,); waits for room, so that a fast client is held back."""
         ...
 
+    async def pause(self) -> None:
+        """Close the open segment: more may be long in coming, and follows without a gap."""
+        ...
+
     async def finish(self) -> None:
         """Say that no more audio comes: the iteration ends after the last final."""
         ...

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.rpc.client_audio import Decoder, check_length, read_format, read_settings, read_wav
@@ -26,24 +27,24 @@ async def recognize(
     write: Callable[[pb.RecognizeResponse], Awaitable[None]],
     hub: Hub,
     idle_seconds: float,
+    pause_seconds: float = PAUSE_SECONDS,
 ) -> None:
-    """Serve one Recognize call. Raises RequestFailedError.
+    """Serve one Recognize call. Raises RequestFailedError, after the finals of all audio before what is wrong.
 
-    Ended after ``idle_seconds`` in which the client sends no audio that could be taken, or reads no event.
+    The open segment gets its final after ``pause_seconds`` without audio; the call is ended after ``idle_seconds`` in
+    which the client sends no message that could be taken, or reads no event.
     """
-    first = await _next(requests, idle_seconds)
+    messages = _Messages(requests, idle_seconds, pause_seconds)
+    first = await messages.next()
     if first is None or first.WhichOneof("request") != "config":
         raise invalid("request", "the first message must be the config, audio comes after it")
     settings, decoder = read_settings(first.config), Decoder(read_format(first.config))
 
     async def feed(stream: RecognitionStream) -> None:
-        while (request := await _next(requests, idle_seconds)) is not None:
-            if request.WhichOneof("request") != "audio":
-                raise invalid("request", "after the first message only audio may come")
-            for samples in decoder.push(request.audio):
+        async for data in messages.audio(stream):
+            for samples in decoder.push(data):
                 if len(samples):
                     await stream.push(samples)
-        await _finish(stream, decoder)
 
     async def send(stream: RecognitionStream) -> None:
         async for event in stream:
@@ -54,7 +55,7 @@ async def recognize(
                 raise RequestFailedError("IDLE", f"no event was read for {idle_seconds:g} s") from None
 
     async with _opened(hub, settings) as stream:
-        await _both(feed(stream), send(stream))
+        await _both(_to_the_end(feed, stream, decoder), send(stream))
 
 
 async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: float) -> pb.TranscribeResponse:
@@ -71,13 +72,12 @@ async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: f
     async def feed(stream: RecognitionStream) -> None:
         for samples in decoder.push(audio):
             await stream.push(samples)
-        await _finish(stream, decoder)
 
     async def collect(stream: RecognitionStream) -> None:
         finals.extend([event async for event in stream if isinstance(event, Final) and event.text])
 
     async with _opened(hub, settings) as stream:
-        await _both(feed(stream), collect(stream))
+        await _both(_to_the_end(feed, stream, decoder), collect(stream))
     return pb.TranscribeResponse(
         finals=[final_message(final, words=settings.words) for final in finals],
         duration=duration(round(decoder.frames * SAMPLE_RATE / form.rate)),
@@ -100,30 +100,74 @@ async def _opened(hub: Hub, settings: StreamSettings) -> AsyncIterator[Recogniti
         await stream.close()
 
 
-async def _next(requests: AsyncIterator[pb.RecognizeRequest], idle_seconds: float) -> pb.RecognizeRequest | None:
-    """The client's next message, None when it has half-closed the stream."""
+class _Messages:
+    """What a client sends, and that it sends nothing: a pause in its audio closes the open segment."""
+
+    def __init__(self, requests: AsyncIterator[pb.RecognizeRequest], idle_seconds: float, pause_seconds: float) -> None:
+        self._requests = requests
+        self._idle = idle_seconds
+        self._pause = pause_seconds
+        self._pause_at: float | None = None  # None: no audio has come since the last pause
+
+    async def audio(self, stream: RecognitionStream) -> AsyncIterator[bytes]:
+        """The audio that follows, for a stream, which is told of pauses. Raises RequestFailedError."""
+        while (request := await self.next(stream)) is not None:
+            if request.WhichOneof("request") != "audio":
+                raise invalid("request", "after the first message only audio may come")
+            yield request.audio
+            if request.audio:  # from here on: it has been taken, which may have had to wait
+                self._pause_at = asyncio.get_running_loop().time() + self._pause
+
+    async def next(self, stream: RecognitionStream | None = None) -> pb.RecognizeRequest | None:
+        """The next message, None when the client has half-closed the stream. Raises RequestFailedError."""
+        waiting = asyncio.ensure_future(uncancelled(anext(self._requests, None)))
+        now = asyncio.get_running_loop().time
+        idle_at = now() + self._idle
+        try:
+            while not waiting.done():
+                until = idle_at if self._pause_at is None else min(idle_at, self._pause_at)
+                await asyncio.wait([waiting], timeout=max(0.0, until - now()))
+                if waiting.done():
+                    break
+                if now() >= idle_at:
+                    raise RequestFailedError("IDLE", f"no message came for {self._idle:g} s; send silence, or close")
+                if stream is not None and self._pause_at is not None and now() >= self._pause_at:
+                    self._pause_at = None
+                    await stream.pause()
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
+
+async def _to_the_end(
+    feed: Callable[[RecognitionStream], Awaitable[None]], stream: RecognitionStream, decoder: Decoder
+) -> None:
+    """Feed a stream and finish it; what is wrong with the request is raised only then."""
+    failure: RequestFailedError | None = None
     try:
-        async with asyncio.timeout(idle_seconds):
-            return await uncancelled(anext(requests, None))
-    except TimeoutError:
-        raise RequestFailedError("IDLE", f"no message came for {idle_seconds:g} s; send silence, or close") from None
-
-
-async def _finish(stream: RecognitionStream, decoder: Decoder) -> None:
-    rest = decoder.finish()
-    if len(rest):
+        await feed(stream)
+    except RequestFailedError as error:
+        failure = error
+    if len(rest := decoder.rest()):
         await stream.push(rest)
     await stream.finish()
+    if failure is not None:
+        raise failure
+    decoder.check_end()
 
 
 async def _both(feeding: Awaitable[None], reading: Awaitable[None]) -> None:
-    """Run both to their end; when one fails the other is cancelled and the error raised."""
+    """Run both to their end and raise the first error. What was fed before a wrong request is read first."""
     tasks = [asyncio.ensure_future(feeding), asyncio.ensure_future(reading)]
+    fed, read = tasks
     try:
         # Not before the events have ended; a feeder that is then still waiting to send has nobody to send to.
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if fed.done() and not read.done():  # the request was wrong
+            await asyncio.wait([read])
+        for task in tasks:
+            if task.done():
+                task.result()
     finally:
         for task in tasks:
             task.cancel()

@@ -14,6 +14,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
+from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.rpc.gate import Gate
 from rtstream.rpc.security import Address, ServerTls, Tokens, make_way
@@ -37,8 +38,8 @@ HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 class ServerConfig:
     """How to serve. TLS is for TCP; a Unix socket is guarded by its mode, which is ``unix_mode``.
 
-    ``streams``, ``streams_per_client``, ``farewell_seconds``: see Gate. ``idle_seconds``, ``longest_seconds``: see
-    SpeechService.
+    ``streams``, ``streams_per_client``, ``farewell_seconds``: see Gate. ``idle_seconds``, ``pause_seconds``,
+    ``longest_seconds``: see SpeechService.
     ``keepalive_seconds``: how often a connection on which nothing comes is probed; ``keepalive_timeout_seconds``: how
     long it may take to answer. ``handshake_seconds``: what a connection has to say hello.
     """
@@ -53,6 +54,7 @@ class ServerConfig:
     streams_per_client: int = 64
     farewell_seconds: float = 10.0
     idle_seconds: float = 30.0
+    pause_seconds: float = PAUSE_SECONDS
     longest_seconds: float = 300.0
     keepalive_seconds: float = 30.0
     keepalive_timeout_seconds: float = 10.0
@@ -121,7 +123,12 @@ async def serve(hub: Hub, config: ServerConfig) -> Server:
     )
     credentials = None if config.tls is None else config.tls.credentials()
     server = grpc.aio.server(interceptors=(gate,), options=_options(config))
-    service = SpeechService(hub, idle_seconds=config.idle_seconds, longest_seconds=config.longest_seconds)
+    service = SpeechService(
+        hub,
+        idle_seconds=config.idle_seconds,
+        pause_seconds=config.pause_seconds,
+        longest_seconds=config.longest_seconds,
+    )
     add_SpeechServiceServicer_to_server(service, server)
     health = HealthServicer()
     add_HealthServicer_to_server(health, server)

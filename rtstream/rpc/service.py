@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.rpc.convert import position_message
 from rtstream.rpc.recognizing import recognize, transcribe
 from rtstream.rpc.status import devices_message, status_message
@@ -25,12 +26,21 @@ PATIENCE_SECONDS = 1.0
 class SpeechService(SpeechServiceServicer):
     """Serves a hub. ``longest_seconds``: of a recording for Transcribe.
 
-    ``idle_seconds``: that a client may send no audio, or leave an event unread.
+    ``idle_seconds``: that a client may send no audio, or leave an event unread. ``pause_seconds``: without audio, after
+    which what was said until then gets its final.
     Errors leave the methods as RequestFailedError, which the server's Gate turns into a status.
     """
 
-    def __init__(self, hub: Hub, *, idle_seconds: float = 30.0, longest_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        idle_seconds: float = 30.0,
+        pause_seconds: float = PAUSE_SECONDS,
+        longest_seconds: float = 300.0,
+    ) -> None:
         self._hub = hub
+        self._pause_seconds = pause_seconds
         self._idle_seconds = idle_seconds
         self._longest_seconds = longest_seconds
 
@@ -44,7 +54,7 @@ class SpeechService(SpeechServiceServicer):
         self, requests: AsyncIterator[pb.RecognizeRequest], context: ServicerContext[Any, Any]
     ) -> None:
         """See the proto."""
-        await recognize(aiter(requests), context.write, self._hub, self._idle_seconds)
+        await recognize(aiter(requests), context.write, self._hub, self._idle_seconds, self._pause_seconds)
 
     async def Transcribe(  # noqa: N802
         self,

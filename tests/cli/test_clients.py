@@ -189,6 +189,18 @@ async def test_transcribe_of_a_bad_file_goes_on_with_the_others(served, recordin
     assert f"{recording}:" in out
 
 
+@pytest.mark.parametrize("format_", ["text", "srt", "jsonl"])
+async def test_transcribe_of_a_truncated_file_writes_all_of_its_finals_and_then_the_error(served, tmp_path, format_):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, np.full(4 * 16_000, 0.25), 16_000)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 40_000])
+    code, out, err = await run("transcribe", "--server", served.target, "--format", format_, "--no-partials", path)
+    assert code == 1
+    assert out.count("0.250") == 3
+    assert err.startswith(f"rtstream: error: {path}: it is truncated")
+    assert err.count("\n") == 1
+
+
 async def test_status_for_people_and_for_programs(served):
     code, out, err = await run("status", served.target)
     assert (code, err) == (0, "")

@@ -208,6 +208,24 @@ async def test_audio_that_fails_takes_nothing_away_that_was_recognised(served, t
     assert [event.end for event in got if isinstance(event, Final)][-1] == 1.0
 
 
+async def test_error_of_a_recording_at_its_end_has_the_finals_before_it(served, tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, np.full(48_000, 0.25), 16_000)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 24_000])
+
+    def blocking():
+        with Client(served.target) as client:
+            client.transcribe(path)
+
+    with pytest.raises(AudioError, match="truncated") as raised:
+        await asyncio.to_thread(blocking)
+    assert [(final.start, final.end) for final in raised.value.finals] == [(0, 1), (1, 1.5)]
+    async with AsyncClient(served.target) as client:
+        with pytest.raises(AudioError, match="truncated") as again:
+            await client.transcribe(path)
+    assert again.value.finals == raised.value.finals
+
+
 async def test_call_that_nobody_reads_to_its_end_is_ended(served):
     endless = iter(lambda: SECOND, None)
 

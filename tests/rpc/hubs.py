@@ -30,6 +30,10 @@ class ScriptedStream:
         self._audio.append(samples)
         self._arrived.set()
 
+    async def pause(self):
+        self._audio.append(None)
+        self._arrived.set()
+
     async def finish(self):
         self._finished = True
         self._arrived.set()
@@ -43,7 +47,14 @@ class ScriptedStream:
                 await self._arrived.wait()
             if not self._audio:
                 break
-            heard = np.concatenate([heard, self._audio.popleft()])
+            samples = self._audio.popleft()
+            if samples is None:
+                if len(heard):
+                    yield self._final(segment, position, heard)
+                    position, segment = position + len(heard), segment + 1
+                    heard = heard[:0]
+                continue
+            heard = np.concatenate([heard, samples])
             self._room.release()
             self._hub.samples_heard += len(heard)
             while len(heard) >= SAMPLES_PER_SEGMENT:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import soundfile
 
 from rtstream.errors import AudioError
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
@@ -191,6 +192,41 @@ async def test_transcribe_reads_any_recording(served):
         assert served.hub.settings[-1].phrases == ("Grafana",)
         with pytest.raises(AudioError, match="no such file"):
             await client.transcribe(ROOT / "not there.wav")
+
+
+async def gather(events, into):
+    async for event in events:
+        into.append(event)
+
+
+async def test_error_of_the_audio_comes_after_all_that_was_said_before_it(served):
+    def failing():
+        yield SECOND
+        yield SECOND[: len(SECOND) // 2]
+        raise AudioError("the disk has failed")
+
+    async def failing_later():
+        for chunk in failing():
+            yield chunk
+
+    async with served.client() as client:
+        for audio in (failing(), failing_later()):
+            events = []
+            with pytest.raises(AudioError, match="the disk has failed"):
+                await gather(client.recognize(audio), events)
+            assert [type(event) for event in events] == [Partial, Final, Final]
+            assert events[-1].end == 24_000
+    assert not served.hub.open_streams
+
+
+async def test_transcribe_of_a_truncated_recording_has_its_finals_in_the_error(served, tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(48_000, 0.25), 16_000)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 24_000])
+    async with served.client() as client:
+        with pytest.raises(AudioError, match="truncated") as raised:
+            await client.transcribe(path)
+    assert [(final.start, final.end) for final in raised.value.finals] == [(0, 16_000), (16_000, 24_000)]
 
 
 async def test_transcribe_short(served):

@@ -5,12 +5,14 @@ import io
 import wave
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtstream.rpc.channel import Ending
+from rtstream.rpc.failures import read_failure
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
@@ -147,6 +149,67 @@ async def test_stream_that_sends_nothing_is_ended():
             code, told = await failure(call)
             assert code is grpc.StatusCode.DEADLINE_EXCEEDED
             assert told.reason == "IDLE"
+        assert not served.hub.open_streams
+
+
+FLOATS = np.full(24_000, 0.25, "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "requests", "field"),
+    [
+        (pb.AUDIO_ENCODING_F32LE, [FLOATS + np.float32("nan").tobytes() + FLOATS], "audio"),
+        (pb.AUDIO_ENCODING_F32LE, [FLOATS, np.float32("-inf").tobytes()], "audio"),
+        (pb.AUDIO_ENCODING_F32LE, [FLOATS, np.float32(3000).tobytes()], "audio"),
+        (pb.AUDIO_ENCODING_F32LE, [FLOATS + b"\0\0\0"], "audio"),
+        (pb.AUDIO_ENCODING_S16LE, [bytes(48_000) + b"\0"], "audio"),
+        (pb.AUDIO_ENCODING_S16LE, [bytes(48_000), pb.RecognitionConfig()], "request"),
+        (pb.AUDIO_ENCODING_S16LE, [bytes(48_000), None], "request"),
+    ],
+)
+async def test_what_was_said_before_a_wrong_request_has_its_finals_before_the_error(stub, encoding, requests, field):
+    call = stub.Recognize()
+    ending = Ending(call)
+    await call.write(config(encoding=encoding))
+    for request in requests:
+        of = "config" if isinstance(request, pb.RecognitionConfig) else "audio"
+        await call.write(pb.RecognizeRequest(**({} if request is None else {of: request})))
+    await call.done_writing()
+    responses = [await call.read() for _ in range(3)]
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call.read()
+    error = await ending.error(raised.value)
+    assert kinds(responses) == ["partial", "final", "final"]
+    assert responses[-1].final.end == Duration(seconds=1, nanos=500_000_000)
+    assert error.code() is INVALID
+    assert read_failure(error.trailing_metadata()).metadata == {"field": field}
+
+
+async def test_stream_that_is_held_open_without_audio_gets_its_final_after_the_pause_and_goes_on():
+    config_ = ServerConfig(pause_seconds=0.2)
+    async with running(config_) as served, grpc.aio.insecure_channel(served.target) as channel:
+        call = SpeechServiceStub(channel).Recognize()
+        await call.write(config(no_partials=True))
+        for number in range(2):
+            await call.write(audio(0.5))
+            await call.write(pb.RecognizeRequest(audio=b""))  # is no audio
+            response = await call.read()
+            assert response.final.segment == number
+            assert response.final.end.ToMilliseconds() == 500 * (number + 1)
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_idle_stream_gets_its_final_before_it_is_ended():
+    config_ = ServerConfig(idle_seconds=0.3, pause_seconds=30)
+    async with running(config_) as served, grpc.aio.insecure_channel(served.target) as channel:
+        call = SpeechServiceStub(channel).Recognize()
+        await call.write(config(no_partials=True))
+        await call.write(audio(0.5))
+        assert (await call.read()).final.end == Duration(nanos=500_000_000)
+        code, told = await failure(call)
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert told.reason == "IDLE"
         assert not served.hub.open_streams
 
 

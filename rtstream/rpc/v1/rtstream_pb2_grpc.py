@@ -49,7 +49,8 @@ class SpeechServiceStub:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
+    said has its final before
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
@@ -114,7 +115,8 @@ class SpeechServiceServicer:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
+    said has its final before
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
@@ -133,6 +135,13 @@ class SpeechServiceServicer:
         """Recognises the client's audio while it comes: a config first, then chunks of any size. After the client has
         half-closed the stream the last finals follow and the stream ends. A client that sends faster than is recognised
         is held back.
+
+        Time without audio is silence too: a client may hold the stream open and send speech alone (push to talk, DTX). After
+        server.pause_seconds, by default 10 s, the open segment gets its final, and the next audio follows without a gap.
+        Silence that is sent ends a segment sooner; a client that sends no message for "too long" is sent away.
+
+        An error in what is sent (NaN, half a frame, a message that must not come) takes nothing away: all finals of the audio
+        before it come first, then the error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,7 +229,8 @@ class SpeechService:
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
-    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long
+    IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
+    said has its final before
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
