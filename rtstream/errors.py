@@ -12,7 +12,8 @@ class RtstreamError(Exception):
     """Base of every error that is reported to the user as one line, without a traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # what other libraries say, and is quoted, may have many lines
+        # What is quoted, names of files or another library's words, may have many lines, or colours.
+        super().__init__(printable(" ".join(message.split())))
 
 
 class AudioError(RtstreamError):
@@ -38,3 +39,15 @@ class TrainingError(RtstreamError):
 
 class TranslationError(RtstreamError):
     """A translation model is missing, cannot be read, or does not know a language."""
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey or cannot show: control characters, and bytes of a name that are no text."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte as os.fsdecode leaves it
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

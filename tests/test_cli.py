@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -67,6 +68,57 @@ def test_unknown_command_is_a_usage_error(capsys):
     assert "no-such-command" in capsys.readouterr().err
 
 
+def test_command_that_is_almost_right_is_suggested(capsys):
+    assert main(["reply", "talk.flac"]) == 2
+    assert "there is no command 'reply'; did you mean 'replay'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argument", ["re\x1b[31m", "--form\x1b[31m"])
+def test_what_a_terminal_would_obey_is_printed_escaped(argument, capsys):
+    assert main(["replay" if argument.startswith("-") else argument, argument]) == 2
+    shown = capsys.readouterr().err
+    assert "\\x1b[31m" in shown
+    assert "\x1b" not in shown
+
+
+def test_names_that_are_no_text_are_escaped_in_errors():
+    assert str(AudioError("a\x1b[31m\tb\n\udcff: no")) == "a\\x1b[31m b \\xff: no"
+
+
+def program(*arguments, **streams):
+    command = [sys.executable, "-c", "import sys; from rtstream.cli.main import main; sys.exit(main())", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **streams)
+
+
+@pytest.mark.parametrize("arguments", [["config", "show"], ["--version"]])
+def test_full_disk_is_told_with_the_name_of_the_file(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = program(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "rtstream: error: /dev/full: No space left on device; free some space, or write elsewhere\n"
+
+
+def test_closed_output_is_told():
+    done = program("config", "show", preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert done.stderr == "rtstream: error: standard output: it is closed; send it to a file or another program\n"
+
+
+def test_closed_streams_are_not_taken_by_the_next_file(tmp_path):
+    # Else what is printed would be written into it.
+    code = """
+import os, sys
+from rtstream.cli.main import main
+main(["--version"])
+with open(sys.argv[1], "w") as file:
+    os.write(2, b"to nobody")
+    sys.exit(file.fileno() < 3)
+"""
+    command = [sys.executable, "-c", code, tmp_path / "file"]
+    done = subprocess.run(command, check=False, preexec_fn=lambda: os.closerange(0, 3))
+    assert (done.returncode, (tmp_path / "file").read_text()) == (0, "")
+
+
 def test_own_error_is_one_line_and_exit_code_1(capsys):
     assert run(failing(AudioError("talk.wav: not audio\n  that we can read")), []) == 1
     captured = capsys.readouterr()
@@ -76,7 +128,8 @@ def test_own_error_is_one_line_and_exit_code_1(capsys):
 
 def test_system_error_is_one_line(capsys):
     assert run(failing(OSError(28, "No space left on device", "out.srt")), []) == 1
-    assert capsys.readouterr().err == "rtstream: error: [Errno 28] No space left on device: 'out.srt'\n"
+    told = capsys.readouterr().err
+    assert told == "rtstream: error: out.srt: No space left on device; free some space, or write elsewhere\n"
 
 
 def test_unforeseen_error_is_one_line_that_says_how_to_see_more(capsys, monkeypatch):

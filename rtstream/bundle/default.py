@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rtstream.errors import BundleError
 VARIABLE = "RTSTREAM_MODEL"
 """Environment variable that names a bundle's directory."""
 NAME = "base"
+MANIFEST = "bundle.json"
 CHECKOUT = Path(rtstream.__file__).parent.parent / "models"
 INSTALLED = Path("/usr/share/rtstream/models")
 """Folders of the models that ship, each under its name."""
@@ -40,6 +42,20 @@ def model_path(explicit: Path | None = None) -> Path:
             "name the directory of a bundle with --model"
         )
     return shipped
+
+
+def shipped_names(kind: str) -> list[str]:
+    """The models that ship, of one kind of bundle."""
+    bundles = {path.name: path / MANIFEST for folder in (INSTALLED, CHECKOUT) for path in folder.glob("*/")}
+    return sorted(name for name, manifest in bundles.items() if _kind(manifest) == kind)
+
+
+def _kind(manifest: Path) -> object:
+    try:
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data.get("format") if isinstance(data, dict) else None
 
 
 def _among_shipped(name: str | Path) -> Path | None:

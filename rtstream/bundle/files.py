@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rtstream.bundle import default
 from rtstream.bundle.deflate import deflate, inflate
 from rtstream.bundle.rounding import rounded_state
 from rtstream.errors import BundleError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from rtstream.nn.model import ModelConfig, SpeechModel
     from rtstream.nn.text_model import TextModel, TextModelConfig
 
-MANIFEST, WEIGHTS, CARD = "bundle.json", "model.safetensors", "CARD.md"
+MANIFEST, WEIGHTS, CARD = default.MANIFEST, "model.safetensors", "CARD.md"
 
 Weights = Literal["float16", "int8", "int8-deflate"]
 """How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
@@ -70,7 +71,9 @@ def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) 
     try:
         data: Any = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
-        msg = f"{path}: no model bundle here ({MANIFEST} is missing): give the directory of a bundle"
+        ship = ", ".join(default.shipped_names(kind))
+        names = f", or the name of one that ships: {ship}" if ship else ""
+        msg = f"{path}: no model bundle here ({MANIFEST} is missing): give the directory of a bundle{names}"
         raise BundleError(msg) from error
     except (OSError, ValueError) as error:
         msg = f"{path / MANIFEST}: not readable ({error}): copy the bundle again"

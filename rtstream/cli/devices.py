@@ -6,6 +6,8 @@ import json
 
 import click
 
+from rtstream.errors import printable
+
 
 @click.command(
     epilog="""\b
@@ -31,12 +33,13 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(device) for device in devices], indent=1, ensure_ascii=False))
     elif devices:
-        width = max(len(device.name) for device in devices)
+        names = [printable(device.name) for device in devices]
+        width = max(map(len, names))
         click.echo(f"  {'INDEX':>5}  {'NAME':{width}}  CHANNELS    RATE  SYSTEM")
-        for device in devices:
+        for device, name in zip(devices, names, strict=True):
             star = "*" if device.default else " "
             numbers = f"{device.channels:8}  {device.rate:6}"
-            click.echo(f"{star} {device.index:5}  {device.name:{width}}  {numbers}  {device.host_api}")
+            click.echo(f"{star} {device.index:5}  {name:{width}}  {numbers}  {printable(device.host_api)}")
     else:
         click.echo("rtstream: no microphone was found; 'rtstream doctor' says what to look at", err=True)
     if not devices:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rtstream.errors import printable
+
 if TYPE_CHECKING:
     from rtstream.daemon.checkup import Finding
 
@@ -70,9 +72,10 @@ def command(ctx: click.Context, *, file: Path | None, source: str | None, second
 
 
 def _tell(finding: Finding) -> None:
-    click.echo(f"{click.style(SIGNS[finding.verdict], fg=COLOURS[finding.verdict])}  {finding.name}: {finding.found}")
+    sign = click.style(SIGNS[finding.verdict], fg=COLOURS[finding.verdict])
+    click.echo(f"{sign}  {printable(f'{finding.name}: {finding.found}')}")
     if finding.advice:
-        click.echo(f"      -> {finding.advice}")
+        click.echo(f"      -> {printable(finding.advice)}")
 
 
 def _meter(text: str) -> None:

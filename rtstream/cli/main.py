@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import importlib
 import os
 import select
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rtstream import __version__
-from rtstream.errors import RtstreamError
+from rtstream.cli.standard_streams import OutputError, abandon_output, hold_standard_streams
+from rtstream.errors import RtstreamError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +37,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "model": ("rtstream.cli.model", "Look into a model, or make one."),
 }
 """Every command: its module, which holds the click command as ``command``, and the line that describes it."""
+
+ADVICE = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some space, or write elsewhere",
+    errno.EBADF: "send it to a file or another program",
+    errno.EACCES: "check its owner and mode",
+}
+"""What to do about what the system says."""
 
 EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
@@ -62,6 +73,16 @@ class LazyGroup(click.Group):
             message = f"{self._table[cmd_name][0]}.command is not a click command"
             raise TypeError(message)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but for a name that is almost right."""
+        name = args[0]
+        if name not in self._table and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self._table, 1)
+            ctx.fail(f"there is no command '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """Write the table; click itself would import every module for its first line of help."""
@@ -92,6 +113,7 @@ def cli(log_level: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with ``argv`` (by default the process's own) and return its exit code."""
+    hold_standard_streams()
     return run(cli, sys.argv[1:] if argv is None else argv)
 
 
@@ -109,6 +131,8 @@ def run(command: click.Command, argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the outermost frame: nobody else would report it
         if isinstance(error, BrokenPipeError) and _reader_has_gone():
             return EXIT_BROKEN_PIPE
+        if isinstance(error, OutputError):
+            abandon_output()
         if os.environ.get("RTSTREAM_DEBUG") == "1":
             traceback.print_exc()
         click.echo(f"rtstream: error: {_one_line(error)}", err=True)
@@ -124,6 +148,7 @@ def _invoke(command: click.Command, argv: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc]  # what the user wrote is in it
         error.show()
         return error.exit_code
     return 0
@@ -131,8 +156,11 @@ def _invoke(command: click.Command, argv: Sequence[str]) -> int:
 
 def _one_line(error: Exception) -> str:
     """What to tell the user about ``error``."""
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     match error:
+        case OSError(filename=str(name), strerror=str(reason)):
+            advice = ADVICE.get(error.errno or 0)
+            return f"{printable(name)}: {reason}" + (f"; {advice}" if advice else "")
         case RtstreamError() | OSError():
             return text or type(error).__name__
         case ModuleNotFoundError(name=str(name)) if not name.startswith("rtstream"):
@@ -150,7 +178,5 @@ def _reader_has_gone() -> bool:
     poll.register(sys.stdout.fileno(), 0)  # errors alone, which need not be asked for
     if not poll.poll(0):
         return False
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
+    abandon_output()
     return True

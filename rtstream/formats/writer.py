@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from rtstream.errors import printable
 from rtstream.events import Final, Translation
 from rtstream.formats.bilingual import Translated, Waiting, add_translations
 from rtstream.formats.captions import VTT_HEADER, captions, srt_cue, vtt_cue
-from rtstream.formats.lines import clean, json_line, text_lines, translation_line
+from rtstream.formats.lines import json_line, text_lines, translation_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +61,7 @@ class EventWriter:
             return f"{translation_line(event)}\n" if event.final else ""
         if not isinstance(event, Final):
             return ""
-        title = f"{clean(self._file)}:\n" if self._file is not None and not self._written else ""
+        title = f"{printable(self._file)}:\n" if self._file is not None and not self._written else ""
         self._written += 1
         return title + "".join(f"{line}\n" for line in text_lines(event, words=self._words))
 

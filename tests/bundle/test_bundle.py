@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rtstream.bundle import default
 from rtstream.bundle.bundle import TOKENIZER, load_bundle, save_bundle
+from rtstream.bundle.default import model_path
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
 from rtstream.bundle.rounding import Rounding
 from rtstream.errors import BundleError
@@ -214,6 +217,17 @@ def test_a_missing_file_is_named(copy, name):
 def test_a_directory_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(BundleError, match="nowhere: no model bundle here"):
         load_bundle(tmp_path / "nowhere")
+
+
+def test_a_name_that_no_model_has_is_answered_with_those_that_ship(tmp_path, monkeypatch):
+    for name, kind in (("base", "rtstream-bundle"), ("tiny", "rtstream-bundle"), ("en-x", "rtstream-translation")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text(json.dumps({"format": kind}))
+    (tmp_path / "notes").mkdir()
+    monkeypatch.setattr(default, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(default, "INSTALLED", tmp_path / "none")
+    with pytest.raises(BundleError, match=r"nope: no model bundle here.*, or the name of one that ships: base, tiny$"):
+        load_bundle(model_path(Path("nope")))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', "null"])

@@ -23,7 +23,7 @@ def test_text_is_a_line_for_each_final():
 
 
 def test_text_of_a_named_file_stands_below_its_name():
-    assert document("text", file="a\n.wav").splitlines()[:2] == ["a .wav:", "[00:00.00 - 00:02.00] one two"]
+    assert document("text", file="a\n\x1b.wav").splitlines()[:2] == ["a\\n\\x1b.wav:", "[00:00.00 - 00:02.00] one two"]
     assert EventWriter("text", file="a.wav").begin() == ""
 
 
