@@ -22,6 +22,8 @@ from rtstream.languages import canonical
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from pydantic_core import ErrorDetails
+
 DEFAULT_PATH = Path("/etc/rtstream/rtstream.toml")
 PREFIX, DELIMITER = "RTSTREAM_", "__"
 ADDRESS = r"^(unix:.+|.+:\d{1,5})$"
@@ -30,6 +32,20 @@ PATTERNS = {
     ("server", "unix_mode"): "it must be a mode in octal, such as 0660",
     ("metrics", "listen"): "it must be HOST:PORT or empty",
 }
+
+FLAT = ("environment", "command line")
+"""Where a value has no quotes and no brackets."""
+LISTS = {"tuple_type", "list_type"}
+TEXTS = {"string_type", "path_type"}
+KINDS = (
+    ({"int_type", "int_parsing", "int_from_float"}, "a whole number"),
+    ({"float_type", "float_parsing"}, "a number"),
+    ({"bool_type", "bool_parsing"}, "true or false"),
+    ({"dict_type"}, "a table"),
+    (LISTS, "a list"),
+    (TEXTS, "text"),
+)
+"""What pydantic misses, in words."""
 
 Address = Annotated[str, Field(pattern=ADDRESS)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -62,16 +78,16 @@ class Vad(Section):
 
     engine: Literal["webrtc", "silero"] = Field("webrtc", description="what tells speech from the rest")
     aggressiveness: Literal[0, 1, 2, 3] = Field(1, description="webrtc: 0 lets most through, 3 rejects most")
-    frame_ms: Literal[10, 20, 30] = Field(20, description="webrtc")
+    frame_ms: Literal[10, 20, 30] = Field(20, description="webrtc: audio that is judged at a time")
     threshold: float = Field(0.5, gt=0, lt=1, description="silero: probability from which it is speech")
     model: Path | None = Field(None, description="silero: its .onnx file; unset: that of the package silero-vad")
     pre_roll_ms: int = Field(400, ge=0, description="audio before the first speech that belongs to a segment")
-    onset_window_ms: int = Field(200, gt=0)
+    onset_window_ms: int = Field(200, gt=0, description="time in which min_speech_ms of speech must be heard")
     min_speech_ms: int = Field(120, gt=0, description="speech within onset_window_ms that opens a segment")
     hangover_ms: int = Field(700, gt=0, description="silence that closes a segment")
-    min_segment_ms: int = Field(1_000, ge=0)
+    min_segment_ms: int = Field(1_000, ge=0, description="a segment is not closed before this length")
     soft_ms: int = Field(8_000, ge=0, description="before max_segment_ms in which ever shorter pauses close a segment")
-    max_segment_ms: int = Field(30_000, gt=0, le=30_000)
+    max_segment_ms: int = Field(30_000, gt=0, le=30_000, description="a segment is closed at this length at the latest")
 
 
 class Recognition(Section):
@@ -80,11 +96,15 @@ class Recognition(Section):
     model: Path | None = Field(
         None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
     )
-    engine: Literal["auto", "x86", "fbgemm", "onednn", "qnnpack", "float"] = "auto"
+    engine: Literal["auto", "x86", "fbgemm", "onednn", "qnnpack", "float"] = Field(
+        "auto", description="what computes: an int8 engine of torch (auto: the fastest here), or float"
+    )
     threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")
-    chunk_ms: Literal[320, 640, 1280] = 640
-    partials: Literal["decoder", "ctc", "none"] = "decoder"
+    chunk_ms: Literal[320, 640, 1280] = Field(
+        640, description="audio recognised at a time: 320 shows words sooner, 1280 takes less computing"
+    )
+    partials: Literal["decoder", "ctc", "none"] = Field("decoder", description="what writes the partials, if anything")
     beam: int = Field(
         4, ge=1, le=5, description="hypotheses among which the decoder looks for a text where it is unsure"
     )
@@ -130,7 +150,7 @@ class Server(Section):
 
     listen: tuple[Address, ...] = Field(("127.0.0.1:7660",), description="HOST:PORT or unix:PATH, each")
     tls_certificate: Path | None = Field(None, description="PEM file; with tls_key it turns TLS on")
-    tls_key: Path | None = None
+    tls_key: Path | None = Field(None, description="PEM file: the key of tls_certificate, without a passphrase")
     tls_client_ca: Path | None = Field(
         None, description="PEM file: clients must show a certificate signed by one of these"
     )
@@ -138,8 +158,10 @@ class Server(Section):
     insecure_public: bool = Field(default=False, description="allow an address that others can reach without TLS")
     unix_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="of Unix sockets: who may connect")
     max_calls: int = Field(256, ge=1, le=100_000, description="calls that stay open, of all clients")
-    max_calls_per_client: int = Field(64, ge=1, le=100_000)
-    max_message_bytes: int = Field(4 << 20, ge=1 << 16, le=64 << 20)
+    max_calls_per_client: int = Field(64, ge=1, le=100_000, description="of them those of one client")
+    max_message_bytes: int = Field(
+        4 << 20, ge=1 << 16, le=64 << 20, description="longest message that a client may send, as in Transcribe"
+    )
     idle_seconds: Seconds = Field(
         30.0, description="a client that sends no audio, or reads no event, for so long is sent away"
     )
@@ -155,8 +177,8 @@ class Publish(Section):
     queue_size: int = Field(256, ge=8, le=100_000, description="events that may wait for one subscriber")
     held_finals: int = Field(1_000, ge=0, le=1_000_000, description="finals held in memory where there is no store")
     store: Path | None = Field(None, description="SQLite file for finals; unset: none is written to disk")
-    store_max_age_hours: float = Field(168.0, gt=0)
-    store_max_megabytes: int = Field(64, ge=1, le=1 << 20)
+    store_max_age_hours: float = Field(168.0, gt=0, description="older finals are removed from the store")
+    store_max_megabytes: int = Field(64, ge=1, le=1 << 20, description="a larger store loses its oldest finals")
 
 
 class Metrics(Section):
@@ -168,7 +190,7 @@ class Metrics(Section):
 class Log(Section):
     """The log, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity that is logged")
     transcripts: bool = Field(default=False, description="also log what is recognised")
 
 
@@ -212,25 +234,29 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     Without a ``path`` the default one is read, if it is there. Raises ConfigError.
     """
     file = DEFAULT_PATH if path is None else path
+    told: list[str] = []
     layers = [
         (str(file), _read(file, missing_is_fine=path is None)),
-        ("environment", _environment()),
+        ("environment", _environment(told)),
         ("command line", {section: dict(keys) for section, keys in (overrides or {}).items()}),
     ]
     merged: dict[str, Any] = {}
     for origin, layer in layers:
         for section, keys in layer.items():
             if section not in Config.model_fields:
-                raise ConfigError(f"{origin}: [{section}] is not a section{_nearest(section, Config.model_fields)}")
-            if not isinstance(keys, dict):
-                raise ConfigError(
-                    f"{origin}: {section} = {keys!r}: it is a section, write [{section}] and its keys below"
-                )
-            _merge(merged.setdefault(section, {}), keys)
+                told.append(f"{origin}: {_unknown_section(section, keys)}")
+            elif not isinstance(keys, dict):
+                told.append(f"{origin}: {section} = {keys!r}: it is a section, write [{section}] and its keys below")
+            else:
+                _merge(merged.setdefault(section, {}), keys)
     try:
-        return Config(**merged)
+        config = Config(**merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, layers)) from None
+        told += _explain(error, layers)
+    else:
+        if not told:
+            return config
+    raise ConfigError("; ".join(told))
 
 
 def to_toml(config: Config) -> str:
@@ -238,7 +264,7 @@ def to_toml(config: Config) -> str:
     lines: list[str] = []
     for name in Config.model_fields:
         section: Section = getattr(config, name)
-        lines += [*([""] if lines else []), f"[{name}]"]
+        lines += [*([""] if lines else []), f"# {type(section).__doc__}", f"[{name}]"]
         for key, field in type(section).model_fields.items():
             about = f"  # {field.description}" if field.description else ""
             value = getattr(section, key)
@@ -274,8 +300,8 @@ def _read(path: Path, *, missing_is_fine: bool) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; check its owner and mode") from None
 
 
-def _environment() -> dict[str, Any]:
-    """The settings in the environment; lists are separated by commas."""
+def _environment(told: list[str]) -> dict[str, Any]:
+    """The settings in the environment; lists are separated by commas. What is none is ``told``."""
     found: dict[str, Any] = {}
     for variable, value in os.environ.items():
         section, delimiter, key = variable.removeprefix(PREFIX).lower().partition(DELIMITER)
@@ -283,13 +309,14 @@ def _environment() -> dict[str, Any]:
             continue
         if section not in Config.model_fields:
             names = [f"{PREFIX}{name}{DELIMITER}".upper() for name in Config.model_fields]
-            raise ConfigError(f"environment: {variable} is not a setting; settings begin with {', '.join(names)}")
+            told.append(f"environment: {variable} is not a setting; settings begin with {', '.join(names)}")
+            continue
         key, nested, entry = key.partition(DELIMITER)
         field = _section(section).model_fields.get(key)
         kind = None if field is None else get_origin(field.annotation)
         if nested and kind is not dict:
-            raise ConfigError(f"environment: {variable} is not a setting; {section}.{key} has no keys of its own")
-        if nested:
+            told.append(f"environment: {variable} is not a setting; {section}.{key} has no keys of its own")
+        elif nested:
             _merge(found, {section: {key: {entry: value}}})
         else:
             many = kind is tuple
@@ -313,22 +340,64 @@ def _section(name: str) -> type[Section]:
     return section
 
 
-def _explain(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -> str:
-    """Say of each fault where it is, what stands there, and what is allowed."""
+def _unknown_section(name: str, keys: object) -> str:
+    if isinstance(keys, dict):
+        return f"[{name}] is not a section{_nearest(name, Config.model_fields)}"
+    homes = [f"[{section}]" for section in Config.model_fields if name in _section(section).model_fields]
+    if homes:
+        return f"{name} stands above all sections; write it below {' or '.join(homes)}"
+    return f"{name} is not a setting, and stands above all sections; there are: {', '.join(Config.model_fields)}"
+
+
+def _explain(error: ValidationError, layers: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Say of each fault where it is, what stands there, and what to write instead."""
     told = []
     for fault in error.errors():
         section, key, *_ = [str(part) for part in fault["loc"]]
-        origin = next((name for name, layer in reversed(layers) if key in layer.get(section, {})), "settings")
+        origin = next((name for name, layer in reversed(layers) if key in _keys(layer, section)), "settings")
         where = f"{origin}: {section}.{key}"
         if fault["type"] == "extra_forbidden":
             told.append(f"{where} is not a setting{_nearest(key, _section(section).model_fields)}")
         else:
-            reason = fault["msg"].removeprefix("Value error, ")
-            reason = reason[:1].lower() + reason[1:]
-            if fault["type"] == "string_pattern_mismatch":
-                reason = PATTERNS[section, key]
-            told.append(f"{where} = {fault['input']!r}: {reason}")
-    return "; ".join(told)
+            told.append(
+                f"{where} = {_shown(fault['input'])}: {_advice(fault, section, key, in_file=origin not in FLAT)}"
+            )
+    return told
+
+
+def _keys(layer: Mapping[str, Any], section: str) -> Collection[str]:
+    keys = layer.get(section)
+    return keys if isinstance(keys, dict) else ()
+
+
+def _advice(fault: ErrorDetails, section: str, key: str, *, in_file: bool) -> str:
+    """What to write where ``fault`` is."""
+    kind, value, whole = fault["type"], fault["input"], len(fault["loc"]) == 2
+    if kind == "string_pattern_mismatch":
+        return PATTERNS[section, key]
+    if kind in LISTS and in_file:
+        entries = _toml(tuple(value) if isinstance(value, list) else (value,)) if _is_plain(value) else '["..."]'
+        return f"it is a list, write {key} = {entries}"
+    if kind in TEXTS and not whole:
+        return "its entries are text, each in quotes"
+    if kind in TEXTS and in_file and _is_plain(value):
+        return f"it is text, write {key} = {_toml(str(value))}"
+    named = next((words for kinds, words in KINDS if kind in kinds), None)
+    if named is not None:
+        default = _section(section).model_fields[key].default
+        example = f", such as {key} = {_toml(default)}" if _is_plain(default) and whole else ""
+        return f"write {named}{example if in_file else ''}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    return reason[:1].lower() + reason[1:]
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _shown(value: object) -> str:
+    """As it stands in a file."""
+    return _toml(value) if isinstance(value, bool) else repr(value)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

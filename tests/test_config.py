@@ -73,7 +73,18 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
         ("[vad]\nthreshold = 1", "vad.threshold = 1: input should be less than 1"),
         ("[recognition]\nchunk_ms = 500", "recognition.chunk_ms = 500: input should be 320, 640 or 1280"),
         ("[recognition]\nbeam = 6", "recognition.beam = 6: input should be less than or equal to 5"),
-        ("[audio]\nrate = 'fast'", "audio.rate = 'fast': input should be a valid integer"),
+        ("[audio]\nrate = 'fast'", "audio.rate = 'fast': write a whole number, such as rate = 0"),
+        ("[audio]\nrate = 1.5", "audio.rate = 1.5: write a whole number"),
+        ("[audio]\nsource = 3", 'audio.source = 3: it is text, write source = "3"'),
+        ("[vad]\nthreshold = 'a'", "vad.threshold = 'a': write a number, such as threshold = 0.5"),
+        ("[log]\ntranscripts = 'maybe'", "log.transcripts = 'maybe': write true or false, such as transcripts = false"),
+        ("[server]\ntokens = 5", 'server.tokens = 5: it is text, write tokens = "5"'),
+        ("[server]\nunix_mode = 660", 'server.unix_mode = 660: it is text, write unix_mode = "660"'),
+        ("[server]\nlisten = 'unix:/s'", """server.listen = 'unix:/s': it is a list, write listen = ["unix:/s"]"""),
+        ("[recognition]\nphrases = [3]", "recognition.phrases = 3: its entries are text, each in quotes"),
+        ("[translation]\nmodels = 3", "translation.models = 3: write a table"),
+        ("aggressiveness = 3", "aggressiveness stands above all sections; write it below [vad]"),
+        ("loudness = 3", "loudness is not a setting, and stands above all sections; there are: audio, vad"),
         ("[server]\nlisten = ['nowhere']", "server.listen = 'nowhere': it must be HOST:PORT or unix:PATH"),
         ("[publish]\nqueue_size = 1", "publish.queue_size = 1: input should be greater than or equal to 8"),
         ("[log]\nlevel = 'loud'", "log.level = 'loud': input should be 'debug', 'info', 'warning' or 'error'"),
@@ -120,6 +131,35 @@ def test_wrong_variable_is_named_as_such(monkeypatch):
 def test_several_faults_are_all_told(file):
     with pytest.raises(ConfigError, match=r"vad.frame_ms = 7.*log.levle is not a setting; did you mean 'level'"):
         load(file("[vad]\nframe_ms = 7\n[log]\nlevle = 'info'"))
+
+
+def test_wrong_section_hides_nothing_else(file, monkeypatch):
+    monkeypatch.setenv("RTSTREAM_LOGG__LEVEL", "info")
+    monkeypatch.setenv("RTSTREAM_LOG__TRANSCRIPTS", "maybe")
+    with pytest.raises(ConfigError) as caught:
+        load(file("channels = 2\n[sever]\nx = 1\n[vad]\nframe_ms = 7\n"))
+    told = str(caught.value)
+    for fault in (
+        "channels stands above all sections",
+        "[sever] is not a section; did you mean 'server'?",
+        "vad.frame_ms = 7: input should be 10, 20 or 30",
+        "RTSTREAM_LOGG__LEVEL is not a setting",
+        "environment: log.transcripts = 'maybe': write true or false",
+    ):
+        assert fault in told
+
+
+def test_all_that_does_not_go_together_is_told(file):
+    config = load(file("[audio]\nsource = 'radio'\n[vad]\nmin_speech_ms = 300\n[recognition]\nphrases = ['x=y']\n"))
+    with pytest.raises(ConfigError, match=r"source 'radio' is not known.*min_speech_ms \(300\).*recognition.phrases: "):
+        check_settings(config)
+
+
+def test_every_setting_is_explained(capsys):
+    assert main(["config", "show"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert [line for line in lines if "  # " not in line and not line.startswith(("# ", "["))] == []
+    assert [line for line in lines if line.startswith("# ") and " =" in line and "  # " not in line] == []
 
 
 def test_missing_file_is_an_error_only_where_it_was_named(tmp_path):

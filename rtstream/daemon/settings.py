@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from rtstream.audio.messages import CaptureRequest
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
 
 
 def check_settings(config: Config) -> None:
-    """Raise ConfigError for settings that do not go together."""
-    parse_source(config.audio.source)
-    segmenter_config(config.vad)
-    server_config(config.server)
-    check_direct(config.translation)
-    phrases(config.recognition)
+    """Raise ConfigError for all settings that do not go together."""
+    told = []
+    for check in (
+        partial(parse_source, config.audio.source),
+        partial(segmenter_config, config.vad),
+        partial(server_config, config.server),
+        partial(check_direct, config.translation),
+        partial(phrases, config.recognition),
+    ):
+        try:
+            check()
+        except ConfigError as error:
+            told.append(str(error))
+    if told:
+        raise ConfigError("; ".join(told))
 
 
 def server_config(server: Server) -> ServerConfig:
