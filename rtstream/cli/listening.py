@@ -12,6 +12,7 @@ import click
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation
 from rtstream.formats.lines import clean, json_line, short_clock, time_field
+from rtstream.formats.timeline import Timeline
 from rtstream.formats.writer import EventWriter
 from rtstream.publish.items import Gap, Item, Position
 
@@ -31,7 +32,13 @@ class Listening:
     """How to show what is published. See ``rtstream listen --help``."""
 
     def __init__(
-        self, format_: Format, *, words: bool = False, partials: bool = True, languages: Sequence[str] = ()
+        self,
+        format_: Format,
+        *,
+        words: bool = False,
+        partials: bool = True,
+        languages: Sequence[str] = (),
+        clock: bool = False,
     ) -> None:
         self._format = format_
         self._words = words
@@ -39,7 +46,8 @@ class Listening:
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
         self._partials = self._live or (partials and format_ == "jsonl")
         self._languages = tuple(languages)
-        self._writer = EventWriter(format_, words=words, languages=languages)
+        timeline = Timeline(clock=clock)
+        self._writer = EventWriter(format_, words=words, languages=languages, timeline=timeline, clock=clock)
         self._text = LiveText()
         self._lost = False
 
@@ -49,6 +57,7 @@ class Listening:
         target: str | None,
         *,
         from_start: bool = False,
+        max_age_seconds: float | None = None,
         resume_after: Position | None = None,
         wait: bool = False,
     ) -> None:
@@ -60,6 +69,7 @@ class Listening:
             try:
                 async for item in client.subscribe(
                     from_start=from_start,
+                    max_age_seconds=max_age_seconds,
                     resume_after=resume_after,
                     partials=self._partials,
                     words=self._words or self._format in {"srt", "vtt"},

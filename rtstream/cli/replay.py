@@ -32,7 +32,7 @@ Examples:
     show_default=True,
     help="What is written to standard output.",
 )
-@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl).")
+@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl); times in cues (vtt).")
 @click.option("--no-partials", is_flag=True, help="Finals alone.")
 @click.option("--realtime", is_flag=True, help="At the speed of a microphone, not as fast as possible.")
 @click.option(

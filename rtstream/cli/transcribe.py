@@ -41,7 +41,7 @@ Examples:
     show_default=True,
     help="What is written to standard output.",
 )
-@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl).")
+@click.option("--words", is_flag=True, help="Times and confidence of every word (text, jsonl); times in cues (vtt).")
 @click.option("--no-partials", is_flag=True, help="Finals alone.")
 @click.option(
     "--rate", type=click.IntRange(1), metavar="HZ", help="Every FILE is raw 16-bit little-endian mono PCM of this rate."

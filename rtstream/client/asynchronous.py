@@ -56,6 +56,7 @@ class AsyncClient:
         *,
         resume_after: Position | None = None,
         from_start: bool = False,
+        max_age_seconds: float | None = None,
         partials: bool = True,
         words: bool = False,
         languages: Collection[str] | None = None,
@@ -65,10 +66,11 @@ class AsyncClient:
     ) -> AsyncGenerator[Event]:
         """Iterate over what the service publishes, for ever: every final once and in order.
 
-        Begins now, after the final ``resume_after``, or with all finals that are held. When the connection is lost, or
-        was too slow, it is made again and resumed after the last final; ``on_connection`` hears of it, with a line for
-        people. ``wait``: also wait for a service that is not there at first, else that is an error. Without
-        ``reconnect`` any loss is one. A Gap says that finals are missing which the service no longer holds.
+        Begins now, after the final ``resume_after``, with all finals that are held, or with those of the last
+        ``max_age_seconds``. When the connection is lost, or was too slow, it is made again and resumed after the last
+        final; ``on_connection`` hears of it, with a line for people. ``wait``: also wait for a service that is not
+        there at first, else that is an error. Without ``reconnect`` any loss is one. A Gap says that finals are missing
+        which the service no longer holds.
 
         ``languages``: whose translations are wanted; None: all that the service makes. Without ``partials`` those of
         finals alone come. Translations are not held: what was translated while the client was away does not come later.
@@ -76,6 +78,7 @@ class AsyncClient:
         items = self._calls.subscribe(
             resume_after=resume_after,
             from_start=from_start,
+            max_age_seconds=max_age_seconds,
             partials=partials,
             words=words,
             languages=languages,

@@ -1,4 +1,7 @@
-"""What the service says, with times in seconds: as programs outside want it, where rtstream itself counts samples."""
+"""What the service says, with times in seconds: as programs outside want it, where rtstream itself counts samples.
+
+``time``, where it is known, is the time of day in Unix seconds at which an event's first sample was heard.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ class Partial:
     end: float
     text: str
     words: tuple[Word, ...] = field(default=())
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Final:
 
     An empty text takes back what the partials showed. ``start`` and ``end``: seconds of the audio; ``words``: only if
     asked for; ``source``: which pass wrote it. ``position``: its number, to resume after; None outside subscriptions.
+    ``confidence`` in [0, 1]; None for an empty text.
     """
 
     segment: int
@@ -52,6 +57,8 @@ class Final:
     words: tuple[Word, ...] = field(default=())
     source: Literal["decoder", "ctc"] = "decoder"
     position: Position | None = None
+    confidence: float | None = None
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Translation:
     language: str
     final: bool
     position: Position | None = None
+    time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class AudioLost:
     start: float
     seconds: float
     reason: Literal["overflow", "behind", "device"]
+    time: float | None = field(default=None, compare=False)
 
 
 RecognizedEvent = Partial | Final | AudioLost | Fault
@@ -100,6 +109,7 @@ def read_item(item: Item) -> Event:
                 event.language,
                 event.final,
                 item.translates,
+                event.time,
             )
         case DeviceState() as event:
             return event
@@ -112,11 +122,11 @@ def read_event(event: events.Event | events.AudioLost | Fault, position: Positio
     match event:
         case events.Partial():
             start, end = _seconds(event.start), _seconds(event.end)
-            return Partial(event.segment, start, end, event.text, _words(event.words))
+            return Partial(event.segment, start, end, event.text, _words(event.words), event.time)
         case events.Final():
             return read_final(event, position)
         case events.AudioLost():
-            return AudioLost(_seconds(event.position), _seconds(event.samples), event.reason)
+            return AudioLost(_seconds(event.position), _seconds(event.samples), event.reason, event.time)
         case Fault():
             return event
 
@@ -124,7 +134,8 @@ def read_event(event: events.Event | events.AudioLost | Fault, position: Positio
 def read_final(final: events.Final, position: Position | None = None) -> Final:
     """A final; ``position``: its number, if it has one."""
     start, end = _seconds(final.start), _seconds(final.end)
-    return Final(final.segment, start, end, final.text, _words(final.words), final.source, position)
+    words = _words(final.words)
+    return Final(final.segment, start, end, final.text, words, final.source, position, final.confidence, final.time)
 
 
 def _words(words: tuple[events.Word, ...]) -> tuple[Word, ...]:

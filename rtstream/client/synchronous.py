@@ -78,6 +78,7 @@ class Client:
         *,
         resume_after: Position | None = None,
         from_start: bool = False,
+        max_age_seconds: float | None = None,
         partials: bool = True,
         words: bool = False,
         languages: Collection[str] | None = None,
@@ -88,6 +89,7 @@ class Client:
         """Iterate over what the service publishes, for ever: see :meth:`AsyncClient.subscribe`."""
         request = subscribe_request(
             from_start=from_start,
+            max_age_seconds=max_age_seconds,
             partials=partials,
             words=words,
             languages=languages,

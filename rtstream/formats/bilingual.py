@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtstream.events import Final, Translation
-from rtstream.formats.captions import COLUMNS
+from rtstream.formats.captions import COLUMNS, captions
 from rtstream.formats.lines import clean
 from rtstream.languages import join_words, split_words, within
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 32
 """Finals that wait for their translations; when there are more the oldest goes without."""
+
+NARROWEST = 20
+"""Columns below which captions do not go to make room for a longer translation's share."""
 
 Translated = tuple[Final, "Mapping[str, str]"]
 """A final and the translations that it has, by language."""
@@ -63,6 +66,22 @@ class Waiting:
     def _take(self) -> Translated:
         final, translations = self._finals.popleft()
         return final, {name: text for name in self._languages if (text := translations.get(name))}
+
+
+def bilingual(final: Final, translations: Mapping[str, str], *, after: int = 0) -> list[Caption]:
+    """A final as captions, see :func:`~rtstream.formats.captions.captions`: with translations a line for each language.
+
+    Where a translation's share of a caption needs more than a line, captions are made narrower, as far as that helps.
+    """
+    if not translations:
+        return captions(final, after=after)
+    widest = None
+    for columns in range(COLUMNS, NARROWEST - 1, -2):
+        both = add_translations(captions(final, lines=1, columns=columns, after=after), translations)
+        if all(len(caption.lines) <= 1 + len(translations) for caption in both):
+            return both
+        widest = widest or both
+    return widest or []
 
 
 def add_translations(captions: Sequence[Caption], translations: Mapping[str, str]) -> list[Caption]:

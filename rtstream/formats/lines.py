@@ -46,21 +46,41 @@ def time_field(time: float | None) -> dict[str, str]:
     return {"time": datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-def text_lines(final: Final, *, words: bool = False) -> list[str]:
-    """``[00:00.40 - 00:05.72] text``; ``words`` adds a line ``start end confidence word`` for each word."""
-    lines = [f"[{short_clock(final.start)} - {short_clock(final.end)}] {clean(final.text)}"]
+def text_lines(final: Final, *, words: bool = False, clock: bool = False) -> list[str]:
+    """``[00:00.40 - 00:05.72] text``; ``words`` adds a line ``start end confidence word`` for each word.
+
+    ``clock``: times of day, local time, where the final has one: ``[14:05:33.40 - 14:05:38.72] text``.
+    """
+    shown = _Times(final, clock=clock)
+    lines = [f"[{shown(final.start)} - {shown(final.end)}] {clean(final.text)}"]
     if words:
         lines += [
-            f"    {short_clock(word.start)} {short_clock(word.end)} {word.confidence:4.2f} {clean(word.text)}"
+            f"    {shown(word.start)} {shown(word.end)} {word.confidence:4.2f} {clean(word.text)}"
             for word in final.words
         ]
     return lines
 
 
-def translation_line(translation: Translation) -> str:
-    """``[00:00.40 - 00:05.72] es: text``."""
-    times = f"[{short_clock(translation.start)} - {short_clock(translation.end)}]"
+def translation_line(translation: Translation, *, clock: bool = False) -> str:
+    """``[00:00.40 - 00:05.72] es: text``; ``clock`` as in :func:`text_lines`."""
+    shown = _Times(translation, clock=clock)
+    times = f"[{shown(translation.start)} - {shown(translation.end)}]"
     return f"{times} {translation.language}: {clean(translation.text)}"
+
+
+class _Times:
+    """Shows positions of an event for reading."""
+
+    def __init__(self, event: Final | Translation, *, clock: bool) -> None:
+        self._event = event
+        self._clock = clock
+
+    def __call__(self, samples: int) -> str:
+        event = self._event
+        if not self._clock or event.time is None:
+            return short_clock(samples)
+        local = datetime.fromtimestamp(event.time + (samples - event.start) / SAMPLE_RATE, UTC).astimezone()
+        return f"{local:%H:%M:%S}.{local.microsecond // 10_000:02}"
 
 
 def short_clock(samples: int) -> str:

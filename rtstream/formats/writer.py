@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.errors import printable
 from rtstream.events import Final, Translation
-from rtstream.formats.bilingual import Translated, Waiting, add_translations
-from rtstream.formats.captions import VTT_HEADER, captions, srt_cue, vtt_cue
+from rtstream.formats.bilingual import Translated, Waiting, bilingual
+from rtstream.formats.captions import VTT_HEADER, srt_cue, vtt_cue
 from rtstream.formats.lines import json_line, text_lines, translation_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rtstream.events import Event
+    from rtstream.formats.captions import Caption
+    from rtstream.formats.timeline import Timeline
 
 Format = Literal["text", "jsonl", "srt", "vtt"]
 FORMATS: tuple[Format, ...] = ("text", "jsonl", "srt", "vtt")
@@ -25,18 +27,28 @@ class EventWriter:
     ``words``: with the times of words, where the format has them. ``file``: the recording to name, in every line of
     ``jsonl``, above the first one of ``text``. Partials and empty finals are in ``jsonl`` alone. ``srt`` and ``vtt``
     place their captions by ``Final.words`` if present. With ``languages`` their captions stand on one line, below it
-    those of the translations, for which a final waits; :meth:`end` gives what waits in vain.
+    those of the translations, for which a final waits; :meth:`end` gives what waits in vain. ``timeline`` places the
+    captions of several runs, without it they stay where their recording has them. ``clock``: times of day in ``text``.
     """
 
     def __init__(
-        self, format_: Format, *, words: bool = False, file: str | None = None, languages: Sequence[str] = ()
+        self,
+        format_: Format,
+        *,
+        words: bool = False,
+        file: str | None = None,
+        languages: Sequence[str] = (),
+        timeline: Timeline | None = None,
+        clock: bool = False,
     ) -> None:
         self._format = format_
         self._words = words
         self._file = file
         self._waiting = Waiting(languages)
-        self._lines = 1 if languages else 2
+        self._timeline = timeline
+        self._clock = clock
         self._written = 0  # finals or, of the caption formats, cues
+        self._until = 0  # the end of the last cue, in ms
 
     def begin(self) -> str:
         """What stands before the first event."""
@@ -58,20 +70,21 @@ class EventWriter:
         if not event.text:  # what partials showed is taken back
             return ""
         if isinstance(event, Translation):
-            return f"{translation_line(event)}\n" if event.final else ""
+            return f"{translation_line(event, clock=self._clock)}\n" if event.final else ""
         if not isinstance(event, Final):
             return ""
         title = f"{printable(self._file)}:\n" if self._file is not None and not self._written else ""
         self._written += 1
-        return title + "".join(f"{line}\n" for line in text_lines(event, words=self._words))
+        return title + "".join(f"{line}\n" for line in text_lines(event, words=self._words, clock=self._clock))
 
     def _cues(self, ready: Iterable[Translated]) -> str:
-        cues = [
-            cue
-            for final, translations in ready
-            for cue in add_translations(captions(final, lines=self._lines), translations)
-        ]
+        cues: list[Caption] = []
+        for final, translations in ready:
+            placed = final if self._timeline is None else self._timeline.place(final)
+            cues += bilingual(placed, translations, after=cues[-1].end if cues else self._until)
+        if cues:
+            self._until = cues[-1].end
         first, self._written = self._written + 1, self._written + len(cues)
         if self._format == "srt":
             return "".join(srt_cue(number, cue) for number, cue in enumerate(cues, first))
-        return "".join(map(vtt_cue, cues))
+        return "".join(vtt_cue(cue, words=self._words) for cue in cues)

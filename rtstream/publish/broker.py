@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtstream.events import Fault, Final, Translation
+from rtstream.publish.clock import Clocks
 from rtstream.publish.items import Position, Published, passing_kind
 from rtstream.publish.store import StoreError, new_epoch
 from rtstream.publish.subscription import LiveQueue, Subscription
@@ -54,6 +55,7 @@ class Broker:
         held_finals: int = 1000,
         retry_seconds: float = RETRY_SECONDS,
         on_fault: Callable[[Fault], None] | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
         self.closed = False
         self.finals_published = 0
@@ -68,6 +70,7 @@ class Broker:
         self._queue_size = queue_size
         self._retry_seconds = retry_seconds
         self._on_fault = on_fault
+        self._uptime = (clocks or Clocks()).uptime
         self._last = store.last if store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
         self._held: deque[Published] = deque(maxlen=held_finals)
@@ -134,17 +137,21 @@ class Broker:
         *,
         resume_after: tuple[str, int] | None = None,
         from_start: bool = False,
+        max_age_seconds: float | None = None,
         partials: bool = True,
         partial_translations: bool = True,
         queue_size: int | None = None,
     ) -> Subscription:
-        """Begin to listen, on the running event loop: from now on, after a final, or from the oldest that is held."""
+        """Begin to listen, on the running event loop: from now on, after a final, or from the oldest that is held.
+
+        ``max_age_seconds``: from the oldest that is no older.
+        """
         last = self.last
         start = Position(*resume_after) if resume_after is not None else Position(last.epoch, 0) if from_start else last
         resumed = Position(*resume_after) if resume_after is not None else None
         queue = LiveQueue(queue_size or self._queue_size, partials=partials, partial_translations=partial_translations)
-        subscription = Subscription(self, queue, start, resumed)
-        if resumed is None and not from_start:
+        subscription = Subscription(self, queue, start, resumed, max_age_seconds)
+        if resumed is None and not from_start and max_age_seconds is None:
             # At once, not when it is first read: nothing that is published from here on is missed.
             with self._lock:
                 subscription.begin_live(self._last)
@@ -196,6 +203,16 @@ class Broker:
             return store is not None and store.knows(position.epoch)
         return False
 
+    def before(self, age_seconds: float) -> Position:
+        """The number before the oldest final that is held and not older. May read the disk."""
+        with self._lock:
+            last, youngest = self._last, self._uptime() - age_seconds
+            found = [item.sequence for item in self._held if item.uptime >= youngest and item.sequence is not None]
+        if (store := self._store) is not None:
+            with suppress(StoreError):
+                found += [] if (first := store.first_within(age_seconds)) is None else [first]
+        return Position(last.epoch, min(found) - 1) if found else last
+
     def held_after(self, sequence: int) -> tuple[Position, list[Published]]:
         """The last number of all, and the next finals after ``sequence`` that are held. May read the disk."""
         with self._lock:  # before the store is read: what leaves the memory is in the store by then
@@ -231,19 +248,19 @@ class Broker:
                 return
 
     def _hand_out(self, events: Iterable[ServiceEvent]) -> None:
-        sequence = self._last.sequence
+        sequence, now = self._last.sequence, self._uptime()
         items: list[Published] = []
         for event in events:
             number = None
             if isinstance(event, Final):
                 number = sequence = sequence + 1
-            items.append(Published(event, self._last.epoch, number))
+            items.append(Published(event, self._last.epoch, number, uptime=now))
         finals = [item for item in items if item.sequence is not None]
         if self._store is not None and (finals or self._failed is not None) and not self._stored(self._store, finals):
             self.finals_unstored += len(finals)
             # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
             epoch = self._last.epoch
-            items = [Published(item.event, epoch, item.sequence) for item in items]
+            items = [replace(item, epoch=epoch) for item in items]
             finals = [item for item in items if item.sequence is not None]
             with self._lock:
                 self._held.extend(finals)

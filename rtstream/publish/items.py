@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rtstream.errors import RtstreamError
@@ -26,13 +26,15 @@ class Position(NamedTuple):
 class Published:
     """An event on its way to subscribers; finals alone have a ``sequence``.
 
-    ``translates``: the number of the final that a translation is of.
+    ``translates``: the number of the final that a translation is of. ``uptime``: when it was published, in seconds from
+    when the machine was switched on.
     """
 
     event: ServiceEvent
     epoch: str
     sequence: int | None = None
     translates: Position | None = None
+    uptime: float = field(default=0.0, compare=False)
 
     @property
     def position(self) -> Position | None:

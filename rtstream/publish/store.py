@@ -144,6 +144,17 @@ class Store:
         except (sqlite3.Error, ValueError) as error:
             raise _told(error, self.path) from None
 
+    def first_within(self, seconds: float) -> int | None:
+        """The number of the oldest final that is held and not older, None if there is none. Raises StoreError."""
+        youngest = self._clock.now() - min(seconds, self._max_age)
+        try:
+            with closing(self._connect()) as connection:
+                query = "SELECT min(sequence) FROM finals WHERE seconds >= ?"
+                number: int | None = connection.execute(query, (youngest,)).fetchone()[0]
+        except sqlite3.Error as error:
+            raise _told(error, self.path) from None
+        return number
+
     def knows(self, epoch: str) -> bool:
         """Whether numbers of ``epoch`` belong to this history, also of finals that are not held any more."""
         try:

@@ -79,13 +79,21 @@ class Subscription:
     The iteration ends when the broker is closed. It raises SlowSubscriberError when the subscriber has not kept up.
     """
 
-    def __init__(self, broker: Broker, queue: LiveQueue, start: Position, resume_after: Position | None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        queue: LiveQueue,
+        start: Position,
+        resume_after: Position | None,
+        max_age_seconds: float | None = None,
+    ) -> None:
         self.position = start
         """Of the last final that was given; before any, where the subscription began."""
         self.queue = queue
         self.loop = asyncio.get_running_loop()
         self._broker = broker
         self._unchecked = resume_after
+        self._max_age = max_age_seconds
         self._exact = resume_after is not None  # else what is missing at the beginning was not asked for
         self._history: deque[Item] = deque()
         self._live = False
@@ -109,6 +117,11 @@ class Subscription:
         if item is None:
             raise StopAsyncIteration
         return item
+
+    async def find_start(self) -> None:
+        """See to it that ``position`` is where the subscription begins, for which the disk may have to be read."""
+        if self._max_age is not None:
+            self.position, self._max_age = await asyncio.to_thread(self._broker.before, self._max_age), None
 
     async def get(self) -> Item | None:
         """The next item; None when nothing more comes. May be cancelled without loss."""
@@ -150,6 +163,7 @@ class Subscription:
 
     async def _catch_up(self) -> None:
         """Read on in what is held, or turn to the queue when there is no more."""
+        await self.find_start()
         if self._unchecked is not None:
             requested = self._unchecked
             known = await asyncio.to_thread(self._broker.knows, requested)

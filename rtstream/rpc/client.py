@@ -88,6 +88,7 @@ class Client:
         *,
         resume_after: Position | None = None,
         from_start: bool = False,
+        max_age_seconds: float | None = None,
         partials: bool = True,
         words: bool = False,
         languages: Collection[str] | None = None,
@@ -98,16 +99,18 @@ class Client:
     ) -> AsyncGenerator[Item]:
         """Iterate over what the daemon publishes, for ever: every final once and in order.
 
-        Begins now, after the final ``resume_after``, or with all finals that are held. When the connection is lost, or
-        was too slow, it is made again and resumed after the last final; ``on_connection`` hears of it, with a line for
-        people. ``wait``: also wait for a daemon that is not there at first, else that is an error. Without
-        ``reconnect`` any loss is one. A Gap says that finals are missing which the daemon no longer holds.
+        Begins now, after the final ``resume_after``, with all finals that are held, or with those of the last
+        ``max_age_seconds``. When the connection is lost, or was too slow, it is made again and resumed after the last
+        final; ``on_connection`` hears of it, with a line for people. ``wait``: also wait for a daemon that is not
+        there at first, else that is an error. Without ``reconnect`` any loss is one. A Gap says that finals are missing
+        which the daemon no longer holds.
 
         ``languages``: whose translations are wanted; None: all that the daemon makes. Without ``partials`` those of
         finals alone come. Translations are not held: what was translated while the client was away does not come later.
         """
         request = subscribe_request(
             from_start=from_start,
+            max_age_seconds=max_age_seconds,
             partials=partials,
             words=words,
             languages=languages,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def subscribe_request(
     *,
     from_start: bool,
+    max_age_seconds: float | None,
     partials: bool,
     words: bool,
     languages: Collection[str] | None,
@@ -24,6 +25,7 @@ def subscribe_request(
     """Of what is published; ``languages``: None for all translations. Without ``partials`` those of finals alone."""
     return pb.SubscribeRequest(
         from_start=from_start,
+        max_age=None if max_age_seconds is None else from_seconds(max_age_seconds),
         words=words,
         heartbeat_interval=from_seconds(heartbeat_seconds),
         kinds=_kinds(partials=partials, translations=languages is None or bool(languages)),

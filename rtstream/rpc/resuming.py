@@ -36,6 +36,7 @@ class Progress:
         resumed = pb.SubscribeRequest()
         resumed.CopyFrom(request)
         resumed.from_start = False
+        resumed.ClearField("max_age")
         resumed.resume_after.CopyFrom(position_message(self._position))
         return resumed
 

@@ -43,6 +43,7 @@ class Wanted:
 
     resume_after: Position | None
     from_start: bool
+    max_age: float | None
     kinds: frozenset[type]
     words: bool
     heartbeat: float
@@ -59,6 +60,12 @@ class Wanted:
                 raise invalid("from_start", "not possible together with resume_after; choose one")
             if not 0 < len(resume_after.epoch) <= LONGEST_EPOCH or resume_after.sequence >= 1 << 63:
                 raise invalid("resume_after", "its epoch and sequence must be those of a final or heartbeat")
+        max_age = to_seconds(request.max_age) if request.HasField("max_age") else None
+        if max_age is not None:
+            if request.from_start or resume_after is not None:
+                raise invalid("max_age", "not possible together with resume_after or from_start; choose one")
+            if max_age < 0:
+                raise invalid("max_age", f"{max_age:g} s is not possible; it must be at least 0")
         if unknown := [kind for kind in request.kinds if kind not in pb.EventKind.values() or not kind]:
             raise invalid("kinds", f"{unknown[0]} is no kind of event")
         kinds = frozenset(_KINDS[kind] for kind in request.kinds if kind in _KINDS)
@@ -71,6 +78,7 @@ class Wanted:
         return cls(
             resume_after,
             request.from_start,
+            max_age,
             kinds if request.kinds else frozenset(_KINDS.values()),
             request.words,
             heartbeat,
@@ -114,9 +122,11 @@ async def pass_on(
     async with broker.subscribe(
         resume_after=wanted.resume_after,
         from_start=wanted.from_start,
+        max_age_seconds=wanted.max_age,
         partials=Partial in wanted.kinds,
         partial_translations=Translation in wanted.kinds and wanted.partial_translations,
     ) as subscription:
+        await subscription.find_start()
         sender = _Sender(wanted, subscription, context, idle_seconds)
         sending = asyncio.ensure_future(sender.run())
         overflow = asyncio.ensure_future(subscription.overflow())

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.rpc.calls import until
 from tests.rpc.conftest import running
 
 ROOT = Path(__file__).parents[2]
+NOW = 1_796_019_757.25  # 2026-11-30 06:22:37.25 UTC
 
 
 async def start(*arguments, **environment):
@@ -95,6 +97,57 @@ async def test_listen_from_start_as_captions_and_after_a_number(served):
     await ended(process)
 
 
+@pytest.mark.parametrize("format_", ["srt", "vtt"])
+async def test_captions_of_several_runs_count_from_the_first_final_and_are_in_order(served, format_):
+    for number, at in ((7, NOW), (8, NOW + 1.5), (0, NOW + 5000), (1, NOW + 5002)):  # after the second: another run
+        served.broker.publish(replace(final(number), time=at))
+    process = await start("listen", served.target, "--from-start", "--format", format_)
+    got = await lines(process, 16 if format_ == "srt" else 14)
+    process.terminate()
+    await ended(process)
+    times = [line.strip().replace(",", ".").split(" --> ") for line in got if "-->" in line]
+    assert times == [
+        ["00:00:00.000", "00:00:01.000"],
+        ["00:00:01.500", "00:00:02.500"],
+        ["01:23:20.000", "01:23:21.000"],
+        ["01:23:22.000", "01:23:23.000"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("format_", "shown"), [("text", "[07:22:37.25 - 07:22:37.75]"), ("srt", "07:22:37,250 --> 07:22:38,250")]
+)
+async def test_times_of_day_instead_of_offsets(served, format_, shown):
+    served.broker.publish(replace(final(7), time=NOW))
+    process = await start("listen", served.target, "--from-start", "--clock", "--format", format_, TZ="XXX-1")
+    assert shown in "".join(await lines(process, 1 if format_ == "text" else 2))
+    process.terminate()
+    await ended(process)
+
+
+async def test_words_have_their_times_in_vtt(served):
+    served.broker.publish(Final(0, 0, 32_000, "so far", (Word("so", 0, 8_000, 0.5), Word("far", 8_000, 9_000, 0.5))))
+    process = await start("listen", served.target, "--from-start", "--words", "--format", "vtt")
+    assert (await lines(process, 4))[3] == "so <00:00:00.500>far\n"
+    process.terminate()
+    await ended(process)
+
+
+async def test_listen_since_begins_with_the_finals_of_that_time(served):
+    for number in range(3):
+        served.broker.publish(final(number))
+    process = await start("listen", served.target, "--since", "1h30min")
+    assert len(await lines(process, 3)) == 3
+    process.terminate()
+    await ended(process)
+    process = await start("listen", served.target, "--since", "0s")
+    await until(lambda: served.broker.subscribers)
+    served.broker.publish(final(3))
+    assert (await lines(process, 1)) == ["[00:03.00 - 00:03.50] words that were said\n"]
+    process.terminate()
+    await ended(process)
+
+
 async def test_listen_tells_of_faults_beside_the_text(served):
     process = await start("listen", served.target)
     await until(lambda: served.broker.subscribers)
@@ -155,7 +208,15 @@ def test_why_the_service_cannot_be_reached_is_said_in_words_for_people(monkeypat
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--from-start", "--resume-after", "e:1"], ["--resume-after", "1"], ["--resume-after", "e:-1"]]
+    "arguments",
+    [
+        ["--from-start", "--resume-after", "e:1"],
+        ["--from-start", "--since", "1h"],
+        ["--resume-after", "1"],
+        ["--resume-after", "e:-1"],
+        ["--since", "yesterday"],
+        ["--since", "2999-01-01"],
+    ],
 )
 async def test_listen_with_an_impossible_beginning_is_a_usage_error(arguments):
     assert (await run("listen", *arguments))[0] == 2

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.events import Final, Word
-from rtstream.formats.captions import COLUMNS, JOINER, LINES, LONGEST_MS, Caption, captions, srt_cue, vtt_cue
+from rtstream.formats.captions import (
+    COLUMNS,
+    JOINER,
+    LINES,
+    LONGEST_MS,
+    SHORTEST_MS,
+    Caption,
+    captions,
+    srt_cue,
+    vtt_cue,
+)
 from rtstream.formats.lines import clean
 
 SRT = re.compile(r"(\d+)\n(\d\d+:\d\d:\d\d,\d{3}) --> (\d\d+:\d\d:\d\d,\d{3})\n((?:[^\n]+\n){1,2})\n")
@@ -45,16 +55,17 @@ def finals(draw):
 
 
 @given(finals())
-def test_captions_hold_the_whole_text_in_order_within_the_segment_and_never_overlap(final):
+def test_captions_hold_the_whole_text_in_order_from_the_segment_on_and_never_overlap(final):
     given_ = captions(final)
     assert " ".join(line for caption in given_ for line in caption.lines) == clean(final.text)
-    position = final.start // 16
+    position = round(final.start / 16)
     for caption in given_:
-        assert position <= caption.start < caption.end
+        assert position <= caption.start
+        assert caption.end - caption.start >= SHORTEST_MS
         position = caption.end
         assert 1 <= len(caption.lines) <= LINES
         assert all(len(line) <= COLUMNS or " " not in line for line in caption.lines)
-    assert position <= final.end / 16 + 0.5
+    assert position <= max(final.end / 16 + 0.5, final.start / 16 + SHORTEST_MS * (len(given_) - 1)) + SHORTEST_MS
 
 
 @given(finals())
@@ -85,13 +96,58 @@ def test_nothing_said_is_no_caption():
 
 
 def test_short_final_is_one_caption_at_its_words():
-    assert captions(timed("so it goes", start=16_000)) == [Caption(1000, 2000, ("so it goes",))]
+    assert captions(timed("so it goes", start=16_000)) == [Caption(1000, 2000, ("so it goes",), ((1000, 1350, 1700),))]
 
 
-def test_short_caption_stays_a_second_but_not_into_the_next():
+def test_short_captions_stay_a_second_and_what_follows_waits_for_that():
     first, second = captions(timed("yes |no"))
     assert (first.start, first.end) == (0, 1000)
-    assert second.start == 1850
+    assert (second.start, second.end) == (1850, 2850)
+    (third,) = captions(timed("so", start=2300 * 16), after=second.end)
+    assert (third.start, third.end) == (2850, 3850)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The door was opened slowly by the old and faithful servant of Mr. Joseph Stirling, who looked at them.",
+        "They had asked for the doctor all night long, and at last Dr. Livingstone came in and sat down there.",
+        "It was written in the year of the great fire by Henry J. Pickering, who had seen all of it himself.",
+        "The water in the well had risen by no less than 3.5 metres within a single day and night of rain.",
+        "What she had heard of it was said by a clerk of the U.S. Senate, who was not to be named in print.",
+        "All who were there that evening had read page No. 7 of the book that lay open upon the long table.",
+        "We shall meet again in front of the old church of St. Mary at the end of the street, she told him.",
+    ],
+)
+def test_no_caption_ends_behind_a_point_that_ends_no_sentence(text):
+    for word_ms in (100, 200, 300, 400, 600):
+        for cut in range(0, 50, 3):
+            final = timed(text[text.index(" ", cut) + 1 :], word_ms=word_ms)
+            for caption in captions(final)[:-1]:
+                assert not re.search(r"(?:\b(?:Mr|Dr|J|U\.S|No|St)\.|\d)$", caption.lines[-1]), caption
+
+
+def test_vtt_has_the_times_of_words_within_a_cue_if_asked_for():
+    (caption,) = captions(timed("so it <goes>", start=16_000))
+    assert vtt_cue(caption, words=True) == (
+        "00:00:01.000 --> 00:00:02.000\nso <00:00:01.350>it <00:00:01.700>&lt;goes&gt;\n\n"
+    )
+    assert "<" not in vtt_cue(caption)
+
+
+@given(finals())
+def test_times_of_words_in_vtt_grow_and_lie_within_their_cue(final):
+    for caption in captions(final):
+        cue = vtt_cue(caption, words=True)
+        begin, end = map(ms, cue.splitlines()[0].split(" --> "))
+        times = [begin, *map(ms, re.findall(r"<(\d\d+:\d\d:\d\d\.\d{3})>", cue)), end]
+        assert times == sorted(set(times))
+        assert re.sub(r"<[\d:.]+>", "", cue) == vtt_cue(caption)
+
+
+def test_words_that_were_not_timed_have_no_times_in_vtt():
+    (caption,) = captions(Final(0, 0, 32_000, "so it goes"))
+    assert vtt_cue(caption, words=True) == vtt_cue(caption)
 
 
 def test_long_text_is_parted_evenly_into_few_captions():

@@ -8,14 +8,16 @@ import pytest
 from rtstream.events import DeviceState, Fault, Final, Partial
 from rtstream.publish.broker import Broker
 from rtstream.publish.items import Gap, Published, SlowSubscriberError
-from rtstream.publish.store import MIN_BYTES, Store
+from rtstream.publish.store import MIN_BYTES, Store, StoreError
 from rtstream.publish.subscription import PARTIALS_KEPT, LiveQueue
 from tests.audio.sound_server import until
 from tests.publish.finals import final, partial
+from tests.publish.test_store import FakeMachine
+from tests.rpc.calls import until as arrived
 
 
-def open_store(path, size=1 << 22, age=1e6):
-    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size)
+def open_store(path, size=1 << 22, age=1e6, clocks=None):
+    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size, clocks=clocks)
 
 
 @pytest.fixture(params=["memory", "store"])
@@ -23,6 +25,10 @@ def broker(request, tmp_path):
     made = Broker(open_store(tmp_path) if request.param == "store" else None, queue_size=1000)
     yield made
     made.close()
+
+
+def fails(_):
+    raise StoreError("DISK_FULL", "the disk is full")
 
 
 async def take(subscription, count):
@@ -62,6 +68,36 @@ async def test_resumed_subscriber_gets_each_missed_final_once_then_what_happens(
     publisher.join()
     assert segments(seen + got) == list(range(1, 451))
     assert [item.sequence for item in seen + got] == list(range(1, 451))
+
+
+@pytest.mark.parametrize("kept", ["memory", "store", "both"])
+async def test_subscriber_gets_the_finals_of_the_last_time_whatever_the_time_of_day_then_what_happens(tmp_path, kept):
+    machine = FakeMachine()
+    store = (
+        None
+        if kept == "memory"
+        else Store(tmp_path / "f.db", max_age_seconds=1e6, max_bytes=1 << 22, clocks=machine.clocks)
+    )
+    broker = Broker(store, clocks=machine.clocks)
+    for number in range(1, 6):
+        broker.publish(final(number))
+        until(lambda n=number: broker.last.sequence == n, "published")
+        machine.passes(600)
+        machine.time += 1e7  # somebody sets the clock
+        if kept == "both" and number == 3:
+            store.append = fails
+    for age, expected in ((1500, [4, 5]), (601, [5]), (1e9, [1, 2, 3, 4, 5]), (10, []), (0, [])):
+        subscription = broker.subscribe(max_age_seconds=age)
+        await subscription.find_start()
+        assert subscription.position.sequence == 5 - len(expected)
+        got = await take(subscription, len(expected))
+        next_one = asyncio.ensure_future(anext(subscription))
+        await arrived(lambda s=subscription: s in broker._subscriptions)
+        broker.publish(partial(9))
+        assert (await next_one).event == partial(9)
+        assert segments(got) == expected
+        subscription.close()
+    broker.close()
 
 
 async def test_every_subscriber_that_joins_while_finals_are_published_gets_all_of_them(broker):

@@ -224,6 +224,8 @@ async def test_clients_that_left_are_forgotten(served, channel):
         (pb.SubscribeRequest(resume_after=pb.Position(sequence=1)), "resume_after"),
         (pb.SubscribeRequest(resume_after=pb.Position(epoch="e" * 101)), "resume_after"),
         (pb.SubscribeRequest(resume_after=pb.Position(epoch="e", sequence=2**63)), "resume_after"),
+        (pb.SubscribeRequest(max_age=Duration(seconds=-1)), "max_age"),
+        (pb.SubscribeRequest(max_age=Duration(seconds=1), from_start=True), "max_age"),
         (pb.SubscribeRequest(kinds=[pb.EVENT_KIND_UNSPECIFIED]), "kinds"),
         (pb.SubscribeRequest(kinds=[77]), "kinds"),
         (pb.SubscribeRequest(heartbeat_interval=Duration()), "heartbeat_interval"),

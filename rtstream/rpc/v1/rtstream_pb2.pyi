@@ -109,7 +109,7 @@ class Position(_message.Message):
     def __init__(self, epoch: _Optional[str] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("resume_after", "from_start", "kinds", "words", "heartbeat_interval", "languages", "no_partial_translations")
+    __slots__ = ("resume_after", "from_start", "kinds", "words", "heartbeat_interval", "languages", "no_partial_translations", "max_age")
     RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,7 @@ class SubscribeRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     NO_PARTIAL_TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_FIELD_NUMBER: _ClassVar[int]
     resume_after: Position
     from_start: bool
     kinds: _containers.RepeatedScalarFieldContainer[EventKind]
@@ -124,7 +125,8 @@ class SubscribeRequest(_message.Message):
     heartbeat_interval: _duration_pb2.Duration
     languages: _containers.RepeatedScalarFieldContainer[str]
     no_partial_translations: bool
-    def __init__(self, resume_after: _Optional[_Union[Position, _Mapping]] = ..., from_start: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., words: _Optional[bool] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., no_partial_translations: _Optional[bool] = ...) -> None: ...
+    max_age: _duration_pb2.Duration
+    def __init__(self, resume_after: _Optional[_Union[Position, _Mapping]] = ..., from_start: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., words: _Optional[bool] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., no_partial_translations: _Optional[bool] = ..., max_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("partial", "final", "translation", "audio_lost", "device_state", "fault", "heartbeat", "gap")
