@@ -62,7 +62,8 @@ class Audio(Section):
     """Where the audio comes from."""
 
     source: str = Field(
-        "mic", description="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000"
+        "mic",
+        description="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10&create=1, -, -?rate=16000",
     )
     rate: int = Field(0, ge=0, le=768_000, description="Hz at which the microphone is captured; 0: its own")
     channels: int = Field(0, ge=0, le=32, description="channels captured, which are averaged; 0: the microphone's own")

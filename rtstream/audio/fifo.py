@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rtstream.audio.source import SourceItem
 
 RETRY_SECONDS = 1.0
+MODE = 0o660
+"""Of a FIFO that is made here."""
 _PIECE = 1 << 13
 
 
@@ -32,16 +35,18 @@ class FifoSource:
     The FIFO may be made later or anew. When a writer closes it, the source is "ended" until the next one writes; when
     it keeps it open and writes nothing for ``pause_seconds``, the source is "paused" until it goes on. Shorter delays
     change nothing. Positions go on without a gap, since nothing tells how much time has passed for the writer.
+    With ``create`` it is made where there is none, and its group may write, as with the service's socket.
     """
 
     live = False
 
-    def __init__(self, path: str, rate: int, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+    def __init__(self, path: str, rate: int, *, pause_seconds: float = PAUSE_SECONDS, create: bool = False) -> None:
         self.signs = 0
         self.resting = True  # whoever writes decides when
         self._path = path
         self._rate = rate
         self._pause = pause_seconds
+        self._create = create
         self._closing = os.eventfd(0, os.EFD_CLOEXEC)
         self._closed = False
         self._position = 0
@@ -57,7 +62,7 @@ class FifoSource:
         yield state
         while not self._closed:
             try:
-                descriptor = _open(self._path)
+                descriptor = _open(self._path, create=self._create)
             except AudioError as error:
                 new = DeviceState(self._path, "lost", str(error))
                 if new != state:
@@ -116,13 +121,30 @@ class FifoSource:
         return not self._closed and bool(ready)
 
 
-def _open(path: str) -> int:
+def _open(path: str, *, create: bool) -> int:
+    made = f"mkfifo {shlex.quote(path)}"
     try:
+        if create:
+            _make(path)
         if not stat.S_ISFIFO(Path(path).stat().st_mode):
-            raise AudioError(f"{path}: is not a FIFO; make one there: mkfifo {path}")
+            raise AudioError(f"{path}: is not a FIFO; make one there: {made}")
         # Without waiting for a writer; and a new descriptor is not at its end before the first one has come and gone.
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise AudioError(f"{path}: no such FIFO; make it: mkfifo {path}") from None
+        raise AudioError(f"{path}: no such FIFO; make it: {made}, or have it made: fifo:PATH?create=1") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror}; check its owner and mode (ls -l)") from None
+
+
+def _make(path: str) -> None:
+    """Make a FIFO unless something is there. Raises AudioError."""
+    try:
+        os.mkfifo(path, 0o600)
+        os.chmod(path, MODE)  # noqa: PTH101 - whatever the umask
+    except FileExistsError:
+        return
+    except OSError as error:
+        folder = Path(path).parent
+        raise AudioError(
+            f"{path}: cannot be made: {error.strerror}; check the folder {folder}, and its owner"
+        ) from None

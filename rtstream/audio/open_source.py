@@ -25,7 +25,7 @@ def open_source(spec: SourceSpec, request: CaptureRequest, config: MicrophoneCon
             named = CaptureRequest(spec.target, request.rate, request.channels, request.ring_seconds)
             return Microphone(named, config)
         case "fifo":
-            return FifoSource(spec.target, spec.rate or 16_000, pause_seconds=spec.pause)
+            return FifoSource(spec.target, spec.rate or 16_000, pause_seconds=spec.pause, create=spec.create)
         case "wav":
             if Path(spec.target).is_file() or not Path(spec.target).exists():
                 open_audio(spec.target).close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from rtstream.audio.resample import MAX_RATE, MIN_RATE
 from rtstream.errors import ConfigError
@@ -19,7 +19,9 @@ SourceItem = AudioBlock | AudioLost | DeviceState
 PAUSE_SECONDS = 10.0
 """A writer that writes nothing for so long pauses, as a speaker does: who waits for the last words shall get them."""
 PAUSE_RANGE = (0.1, 86_400.0)
-EXAMPLES = "mic, mic:NAME, wav:FILE, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000"
+EXAMPLES = (
+    "mic, mic:NAME, wav:FILE, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10&create=1, - or -?rate=16000"
+)
 
 
 class Source(Protocol):
@@ -59,7 +61,8 @@ class SourceSpec:
     """A parsed name of a source.
 
     ``target``: a device or a path. ``speed``: times real time, 0 for as fast as it is recognised. ``rate``: of raw
-    PCM in Hz, None for WAV. ``pause``: seconds without audio after which the writer of a FIFO pauses.
+    PCM in Hz, None for WAV. ``pause``: seconds without audio after which the writer of a FIFO pauses. ``create``: make
+    the FIFO where there is none.
     """
 
     kind: Literal["mic", "wav", "fifo", "stdin"]
@@ -68,32 +71,41 @@ class SourceSpec:
     loop: bool = False
     rate: int | None = None
     pause: float = PAUSE_SECONDS
+    create: bool = False
 
 
 def parse_source(text: str) -> SourceSpec:
-    """Parse a source's name. Raises ConfigError, which says what is allowed."""
+    """Parse a source's name. Raises ConfigError, which says what is allowed.
+
+    In a path "?" is written %3F and "%" %25; any other character may be written so too.
+    """
     name, _, query = text.partition("?") if not text.startswith("mic") else (text, "", "")
     options = dict(parse_qsl(query, keep_blank_values=True))
     kind, colon, target = name.partition(":")
+    if kind != "mic":
+        target = unquote(target, errors="surrogateescape")
     match kind:
         case "mic" if target or not colon:
             spec = SourceSpec("mic", target or "default")
         case "wav" if target:
             spec = SourceSpec(
-                "wav", target, speed=_speed(text, options.pop("speed", "1")), loop=_flag(text, options.pop("loop", "0"))
+                "wav", target, speed=_speed(text, options.pop("speed", "1")), loop=_flag(text, "loop", options)
             )
         case "fifo" if target:
             pause = _number(options.pop("pause", f"{PAUSE_SECONDS:g}"), *PAUSE_RANGE)
             if pause is None:
                 raise ConfigError(f"source '{text}': pause is {PAUSE_RANGE[0]:g} to {PAUSE_RANGE[1]:g} seconds")
-            spec = SourceSpec("fifo", target, rate=_rate(text, options.pop("rate", "16000")), pause=pause)
+            rate = _rate(text, options.pop("rate", "16000"))
+            spec = SourceSpec("fifo", target, rate=rate, pause=pause, create=_flag(text, "create", options))
         case "-" if not colon:
-            rate = options.pop("rate", None)
-            spec = SourceSpec("stdin", "-", rate=None if rate is None else _rate(text, rate))
+            raw = options.pop("rate", None)
+            spec = SourceSpec("stdin", "-", rate=None if raw is None else _rate(text, raw))
         case _:
             raise ConfigError(f"source '{text}' is not known; it is one of: {EXAMPLES}")
     if options:
-        raise ConfigError(f"source '{text}': no option '{next(iter(options))}' here; examples: {EXAMPLES}")
+        raise ConfigError(
+            f"source '{text}': no option '{next(iter(options))}' here; in a path write ? as %3F; examples: {EXAMPLES}"
+        )
     return spec
 
 
@@ -114,10 +126,11 @@ def _number(value: str, least: float, most: float) -> float | None:
     return number if least <= number <= most else None
 
 
-def _flag(text: str, value: str) -> bool:
-    if value.lower() not in {"", "0", "1", "true", "false", "yes", "no"}:
-        raise ConfigError(f"source '{text}': loop is 1 or 0")
-    return value.lower() in {"", "1", "true", "yes"}
+def _flag(text: str, name: str, options: dict[str, str]) -> bool:
+    value = options.pop(name, "0").lower()
+    if value not in {"", "0", "1", "true", "false", "yes", "no"}:
+        raise ConfigError(f"source '{text}': {name} is 1 or 0")
+    return value in {"", "1", "true", "yes"}
 
 
 def _rate(text: str, value: str) -> int:

@@ -36,7 +36,7 @@ Exit codes:
 @click.option(
     "--source",
     metavar="SOURCE",
-    help="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10, - or -?rate=16000.",
+    help="mic, mic:NAME, wav:FILE?speed=max&loop=1, fifo:PATH?rate=16000&pause=10&create=1, - or -?rate=16000.",
 )
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="HOST:PORT or unix:PATH; may be given several times.")
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -69,8 +70,10 @@ def _sound(config: Config) -> Iterator[Finding]:
     spec = parse_source(config.audio.source)
     if spec.kind != "mic":
         path = Path(spec.target)
-        there = spec.kind == "stdin" or path.exists()
-        advice = "" if there else f"make it: mkfifo {path}" if spec.kind == "fifo" else "check the path"
+        there = spec.kind == "stdin" or path.exists() or (spec.create and path.parent.is_dir())
+        advice = (
+            "" if there else f"make it: mkfifo {shlex.quote(spec.target)}" if spec.kind == "fifo" else "check the path"
+        )
         yield Finding("source", "ok" if there else "failed", config.audio.source, advice)
         return
     yield _permission()

@@ -30,6 +30,11 @@ from tests.audio.sound_server import until
         ("fifo:/run/pcm", SourceSpec("fifo", "/run/pcm", rate=16_000)),
         ("fifo:/run/pcm?rate=44100", SourceSpec("fifo", "/run/pcm", rate=44_100)),
         ("fifo:/run/pcm?pause=2.5", SourceSpec("fifo", "/run/pcm", rate=16_000, pause=2.5)),
+        ("wav:/what%3F 100%25%2b.wav?loop=1", SourceSpec("wav", "/what? 100%+.wav", loop=True)),
+        ("wav:%ff.wav", SourceSpec("wav", "\udcff.wav")),
+        ("wav:100%.wav", SourceSpec("wav", "100%.wav")),
+        ("fifo:/run/a%20b?create=1", SourceSpec("fifo", "/run/a b", rate=16_000, create=True)),
+        ("mic:50%25", SourceSpec("mic", "50%25")),
         ("-", SourceSpec("stdin", "-")),
         ("-?rate=8000", SourceSpec("stdin", "-", rate=8_000)),
     ],
@@ -48,6 +53,8 @@ def test_source_is_named(text, spec):
             "fifo:p?rate=many",
             "fifo:p?pause=0",
             "fifo:p?pause=nan",
+            "fifo:p?create=maybe",
+            "wav:what?.wav",
             "-:",
             "-?speed=1",
             "http://x",
@@ -161,6 +168,31 @@ def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost
     thread.join()
     assert split(items)[1] == ["starting", "capturing", "paused", "capturing", "ended", "ended"]
     assert (joined(split(items)[0]) == 1).all()
+
+
+def test_fifo_is_made_if_wanted_and_what_is_there_is_left_alone(tmp_path):
+    path = tmp_path / "a pcm"
+    for _ in range(2):
+        source = open_source(parse_source(f"fifo:{tmp_path}/a%20pcm?create=1"), CaptureRequest(), MicrophoneConfig())
+        items, thread = start(source)
+        until(path.is_fifo, "made")
+        made = path.stat()
+        path.write_bytes(b"\1\0" * 100)
+        until(lambda items=items: split(items)[1][-1:] == ["ended"], "end")
+        source.close()
+        thread.join()
+        assert len(joined(split(items)[0])) == 100
+        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.stat().st_ino == made.st_ino
+
+
+def test_fifo_that_cannot_be_made_is_told(tmp_path):
+    source = FifoSource(str(tmp_path / "none" / "pcm"), 16_000, create=True)
+    items, thread = start(source)
+    until(lambda: split(items)[1][-1:] == ["lost"], "lost")
+    source.close()
+    thread.join()
+    assert "cannot be made" in next(i for i in items if i.state == "lost").detail
 
 
 def test_what_is_not_a_fifo_is_said_so(tmp_path):
