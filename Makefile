@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Touched when .venv is complete: nothing is installed again until what it was made from changes.
 READY := .venv/ready
+# Where the recordings to train with lie.
+DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check teacher music protos clean
+.PHONY: help setup demo test check teacher music numbers protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,9 @@ teacher: setup ## get Whisper base and tiny.en, from which training starts, into
 
 music: setup ## get music without words, in which a model should find none, into ~/.cache/rtstream/music
 	deploy/get-music.sh $(BIN)/python "$(HOME)/.cache/rtstream/music"
+
+numbers: setup ## have machines say numbers to train with, and join digits to test with, into ~/.cache/rtstream/audio
+	deploy/make-numbers.sh $(BIN)/python "$(HOME)/.cache/rtstream/audio" "$(DATA)"
 
 protos: setup ## generate rtstream/rpc/v1 from protos/
 	deploy/make-protos.sh $(BIN)/python

@@ -8,10 +8,6 @@ which has heard thousands of people, stays as it is.
 
 from __future__ import annotations
 
-import io
-import json
-import subprocess
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,20 +15,19 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-import soundfile
 
-from rtstream.events import SAMPLE_RATE
 from rtstream.training.pairs import SHIPPABLE, read_pairs, read_references
+from rtstream.training.shard import write_shard
+from rtstream.training.voices import FLITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
-    from numpy.typing import NDArray
+    from rtstream.training.augment import Samples
 
 VOICES = {"slt": 0.34, "rms": 0.33, "awb": 0.27, "kal16": 0.06}
 """flite's voices at 16 kHz, and each one's share of the clips."""
-PITCH = {"slt": 170.0, "rms": 95.0, "awb": 135.0, "kal16": 105.0}
-"""Hz, about which each voice's is varied."""
 MOST_LETTERS = 110
 """Of what is said in a clip: some eight seconds."""
 MOST_SENTENCES = 3
@@ -75,47 +70,22 @@ def sayings(pairs: Mapping[str, Mapping[str, str]], clips: int, seed: int) -> li
     return out
 
 
-def say(text: str, folder: Path, rng: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
+def say(text: str, folder: Path, rng: np.random.Generator) -> tuple[str, Samples]:
     """A voice, and how it says ``text``, float32 at 16 kHz. Raises click.ClickException where flite does not work."""
     voice = str(rng.choice(list(VOICES), p=list(VOICES.values())))
-    words, wave = folder / "text", folder / "wave.wav"
-    words.write_text(text, encoding="utf-8")
-    stretch, pitch = rng.uniform(0.8, 1.25), PITCH[voice] * rng.uniform(0.85, 1.2)
-    varied = ["--setf", f"duration_stretch={stretch:.3f}", "--setf", f"int_f0_target_mean={pitch:.1f}"]
-    try:
-        command = ["flite", "-voice", voice, *varied, str(words), str(wave)]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - no shell, no option from outside
-        samples, rate = soundfile.read(wave, dtype="float32")
-    except FileNotFoundError as error:
-        raise click.ClickException("flite is missing: apt install flite") from error
-    except (subprocess.CalledProcessError, soundfile.SoundFileError) as error:
-        raise click.ClickException(f"flite cannot say {text!r}: {error}") from error
-    if rate != SAMPLE_RATE:
-        raise click.ClickException(f"flite's voice {voice} speaks at {rate} Hz, not at {SAMPLE_RATE}")
-    return voice, samples
+    stretch, pitch = rng.uniform(0.8, 1.25), rng.uniform(0.85, 1.2)
+    return voice, FLITE[voice].say(text, folder, stretch=stretch, pitch=pitch)
 
 
-def write_shard(path: Path, what: Sequence[Saying], seed: int) -> Iterator[int]:
-    """Say all of it into ``path``.tar with its index beside it, and count the clips as they are done."""
-    partial = path.with_suffix(".tmp")
-    rows = []
+def speak(what: Sequence[Saying], seed: int) -> Iterator[tuple[Samples, Mapping[str, Any]]]:
+    """All of it, said, and what a shard's index says of it."""
     rng = np.random.default_rng(seed)
-    with TemporaryDirectory() as temporary, tarfile.open(partial, "w") as archive:
-        for number, saying in enumerate(what):
+    with TemporaryDirectory() as temporary:
+        for saying in what:
             voice, samples = say(saying.english, Path(temporary), rng)
-            data = io.BytesIO()
-            soundfile.write(data, samples, SAMPLE_RATE, format="FLAC")
-            member = tarfile.TarInfo(f"{path.name}-{number:06d}.flac")
-            member.size = len(data.getvalue())
-            archive.addfile(member, io.BytesIO(data.getvalue()))
-            seconds = round(len(samples) / SAMPLE_RATE, 3)
-            row = {"file": member.name, "dur": seconds, "text": saying.english, "speaker": f"flite:{voice}"}
+            row = {"text": saying.english, "speaker": f"flite:{voice}", "source": SOURCE, "licence": LICENCE}
             translations = {name: [text] for name, text in saying.translations.items()}
-            rows.append(row | {"source": SOURCE, "licence": LICENCE, "lang": "en", "translations": translations})
-            yield number + 1
-    partial.replace(path.with_suffix(".tar"))
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
+            yield samples, row | {"lang": "en", "translations": translations}
 
 
 @click.command()
@@ -141,7 +111,7 @@ def main(texts: Path, languages: str, clips: int, seed: int, out: Path) -> None:
         pairs[language] = {english: translation for english, translation in found if english not in dev}
     what = sayings(pairs, clips, seed)
     with click.progressbar(length=len(what), label="saying") as bar:
-        for _ in write_shard(out, what, seed):
+        for _ in write_shard(out, speak(what, seed)):
             bar.update(1)
 
 

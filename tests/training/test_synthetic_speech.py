@@ -8,7 +8,8 @@ import pytest
 from rtstream.events import SAMPLE_RATE
 from rtstream.training import synthetic_speech
 from rtstream.training.data import load_shard
-from rtstream.training.synthetic_speech import MOST_LETTERS, MOST_SENTENCES, main, say, sayings, write_shard
+from rtstream.training.shard import write_shard
+from rtstream.training.synthetic_speech import MOST_LETTERS, MOST_SENTENCES, main, say, sayings, speak
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated, write_pairs
 
 PAIRS = {language: {text: translated(text, language) for text in ENGLISH} for language in WORDS}
@@ -43,7 +44,7 @@ def test_shard_is_one_that_training_reads(tmp_path, monkeypatch):
         synthetic_speech, "say", lambda text, *_: ("hum", np.full(len(text) * 160, 0.1, dtype=np.float32))
     )
     said = sayings(PAIRS, 3, 0)
-    assert list(write_shard(tmp_path / "hum", said, 0)) == list(range(1, len(said) + 1))
+    assert list(write_shard(tmp_path / "hum", speak(said, 0))) == list(range(1, len(said) + 1))
     clips = load_shard(tmp_path / "hum")
     assert [clip.reference for clip in clips] == [saying.english for saying in said]
     for clip, saying in zip(clips, said, strict=True):
