@@ -7,6 +7,7 @@ import click
 import numpy as np
 import pytest
 
+from rtstream.training import spoken_numbers
 from rtstream.training.data import load_set, load_shard
 from rtstream.training.joined import DIGITS
 from rtstream.training.shard import write_shard
@@ -15,6 +16,7 @@ from rtstream.training.voices import Voice
 from tests.training import tiny_training
 from tests.training.tiny_training import tone
 
+FEW = {"held-out": 4, "unseen": 8}
 PROGRAMS = pytest.mark.parametrize(
     "voice",
     [
@@ -37,8 +39,9 @@ def humming(monkeypatch):
 
 
 @pytest.fixture
-def recordings(tmp_path):
-    """Folders of dev-digits and of saytime's recordings."""
+def recordings(tmp_path, monkeypatch):
+    """Folders of dev-digits and of saytime's recordings, for fewer strings than the test set has."""
+    monkeypatch.setattr(spoken_numbers, "STRINGS", FEW)
     rows = [(0.4, word, {"speaker": speaker}) for speaker in ("ann", "bob") for word in DIGITS[:10]]
     tiny_training.write_shard(tmp_path / "dev-digits", rows)
     (tmp_path / "saytime").mkdir()
@@ -61,13 +64,13 @@ def test_training_shard_has_numbers_and_digits_that_join(tmp_path):
 def test_test_set_is_of_voices_that_do_not_train_or_of_held_out_recordings(recordings, tmp_path):
     list(write_shard(tmp_path / "dev", dev_clips(*recordings, 0)))
     clips = load_shard(tmp_path / "dev")
-    assert len(clips) == 200
+    assert len(clips) == sum(FEW.values())
     assert all(3 <= len(clip.text.split()) <= 12 for clip in clips)
     speakers = {label: {clip.speaker for clip in clips if clip.label == label} for label in ("held-out", "unseen")}
     assert speakers["held-out"] == {"ann", "bob"}
     assert "saytime" in speakers["unseen"]
     assert not any(speaker.startswith(str(voice)) for speaker in speakers["unseen"] for voice in VOICES)
-    assert len(load_set(tmp_path, "dev:unseen")) == 80
+    assert len(load_set(tmp_path, "dev:unseen")) == FEW["unseen"]
 
 
 @pytest.mark.usefixtures("humming")
@@ -76,7 +79,7 @@ def test_shards_are_the_same_each_time(recordings, tmp_path, capsys):
     for name in ("one", "two"):
         arguments = ["--data", data, "--saytime", saytime, "--clips", 3, "--out", tmp_path / name]
         assert main.main([*map(str, arguments)], standalone_mode=False) is None
-    assert "dev-joined-digits: 200 clips" in capsys.readouterr().out
+    assert "dev-joined-digits: 12 clips" in capsys.readouterr().out
     files = [sorted((tmp_path / name).iterdir()) for name in ("one", "two")]
     assert [path.name for path in files[0]] == [
         f"{shard}.{kind}" for shard in ("dev-joined-digits", "train-numbers") for kind in ("jsonl", "tar")
