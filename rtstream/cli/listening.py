@@ -14,14 +14,13 @@ from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, P
 from rtstream.formats.lines import clean, json_line, short_clock, time_field
 from rtstream.formats.timeline import Timeline
 from rtstream.formats.writer import EventWriter
-from rtstream.publish.items import Gap, Item, Position
+from rtstream.publish.items import Gap, Item, Position, Published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtstream.cli.connection import ConnectionOptions
     from rtstream.formats.writer import Format
-    from rtstream.publish.items import Published
     from rtstream.rpc.client import ConnectionState
 
 
@@ -50,6 +49,7 @@ class Listening:
         self._writer = EventWriter(format_, words=words, languages=languages, timeline=timeline, clock=clock)
         self._text = LiveText()
         self._lost = False
+        self._told: dict[str, str] = {}  # of the device, and of faults by code
 
     async def run(
         self,
@@ -91,11 +91,26 @@ class Listening:
         if self._format == "jsonl":
             self._write(item_line(item, words=self._words) + "\n")
         elif isinstance(item, Gap) or not isinstance(item.event, TEXTS):
-            self._note(describe(item))
+            self._tell(item)
         else:
             self._write(self._writer.add(item.event))
         if self._live and not isinstance(item, Gap) and isinstance(item.event, TEXTS):
             self._line.show(self._text.add(item.event))
+
+    def _tell(self, item: Item) -> None:
+        """Note what is no transcript; what stood before the connection was lost only if it is not known."""
+        line = describe(item)
+        match item:
+            case Published(event=DeviceState()):
+                key = "device"
+            case Published(event=Fault(code=code)):
+                key = code
+            case _:
+                self._note(line)
+                return
+        if self._told.get(key) != line:
+            self._told[key] = line
+            self._note(line)
 
     def _write(self, text: str) -> None:
         if text:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from rtstream.publish.items import PASSING_FAULTS
+
 if TYPE_CHECKING:
     from rtstream.events import Fault
 
 log = structlog.get_logger()
-
-PASSING = frozenset({"RECOGNITION_FAILED", "STORE_DAMAGED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"})
-"""Faults that are over when they are told."""
 
 
 class Faults:
@@ -37,7 +36,7 @@ class Faults:
             known = self._active.get(fault.code)
             if fault.recovered:
                 self._active.pop(fault.code, None)
-            elif fault.code not in PASSING and fault != known:  # the same again is as old as it was
+            elif fault.code not in PASSING_FAULTS and fault != known:  # the same again is as old as it was
                 self._active[fault.code] = fault
             news = known is not None if fault.recovered else known != fault
             self.count += news and not fault.recovered

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rtstream.events import Fault, Final, Translation
 from rtstream.publish.clock import Clocks
-from rtstream.publish.items import Position, Published, passing_kind
+from rtstream.publish.items import Position, Published, Standing, passing_kind
 from rtstream.publish.store import StoreError, new_epoch
 from rtstream.publish.subscription import LiveQueue, Subscription
 
@@ -70,6 +70,7 @@ class Broker:
         self._queue_size = queue_size
         self._retry_seconds = retry_seconds
         self._on_fault = on_fault
+        self._standing = Standing()
         self._uptime = (clocks or Clocks()).uptime
         self._last = store.last if store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
@@ -151,9 +152,10 @@ class Broker:
         resumed = Position(*resume_after) if resume_after is not None else None
         queue = LiveQueue(queue_size or self._queue_size, partials=partials, partial_translations=partial_translations)
         subscription = Subscription(self, queue, start, resumed, max_age_seconds)
-        if resumed is None and not from_start and max_age_seconds is None:
-            # At once, not when it is first read: nothing that is published from here on is missed.
-            with self._lock:
+        with self._lock:
+            subscription.tell(self._standing)
+            if resumed is None and not from_start and max_age_seconds is None:
+                # At once, not when it is first read: nothing that is published from here on is missed.
                 subscription.begin_live(self._last)
                 self._subscriptions.add(subscription)
         return subscription
@@ -182,6 +184,7 @@ class Broker:
         with self._lock:
             if subscription.position.sequence < self._last.sequence and not self.closed:
                 return False
+            subscription.tell(self._standing)
             self._subscriptions.add(subscription)
             return True
 
@@ -321,6 +324,7 @@ class Broker:
             for item in items:
                 if item.position is not None:
                     self._last = item.position
+                self._standing.note(item)
                 for subscription in self._subscriptions:
                     subscription.queue.put(item)
             overflowed = {subscription for subscription in self._subscriptions if subscription.queue.overflowed}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rtstream.errors import RtstreamError
-from rtstream.events import Partial, Translation
+from rtstream.events import DeviceState, Fault, Partial, Translation
 
 if TYPE_CHECKING:
     from rtstream.events import ServiceEvent
@@ -71,6 +71,40 @@ class Gap:
 
 
 Item = Published | Gap
+
+PASSING_FAULTS = frozenset(
+    {"RECOGNITION_FAILED", "STORE_DAMAGED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"}
+)
+"""Faults that are over when they are told."""
+
+
+class Standing:
+    """What holds until there is news of it: the state of the device, and faults that have not recovered."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Published] = {}  # by code; a device's has none
+
+    def note(self, item: Published) -> None:
+        """Take what was published."""
+        match item.event:
+            case DeviceState():
+                self._newest[""] = item
+            case Fault(code=code) if code not in PASSING_FAULTS:
+                self._newest[code] = item
+
+    def news(self, known: dict[str, Published]) -> list[Published]:
+        """What somebody who has ``known`` does not know; afterwards it has."""
+        told = [
+            (code, item)
+            for code, item in self._newest.items()
+            if item is not known.get(code) and (code in known or not _is_over(item))
+        ]
+        known.update(told)
+        return [item for _, item in told]
+
+
+def _is_over(item: Published) -> bool:
+    return isinstance(item.event, Fault) and item.event.recovered
 
 
 class SlowSubscriberError(RtstreamError):

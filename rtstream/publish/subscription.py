@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError, passing_kind
+from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError, Standing, passing_kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -96,6 +96,7 @@ class Subscription:
         self._max_age = max_age_seconds
         self._exact = resume_after is not None  # else what is missing at the beginning was not asked for
         self._history: deque[Item] = deque()
+        self._known: dict[str, Published] = {}  # of what stands
         self._live = False
         self._wake = asyncio.Event()
         self._overflowed = asyncio.Event()
@@ -125,11 +126,12 @@ class Subscription:
 
     async def get(self) -> Item | None:
         """The next item; None when nothing more comes. May be cancelled without loss."""
-        while not self._live:
+        while not self._closed:
             if self._history:
                 return self._given(self._history.popleft())
-            await self._catch_up()
-        while not self._closed:
+            if not self._live:
+                await self._catch_up()
+                continue
             self._wake.clear()
             if (item := self._broker.take(self.queue)) is not None:
                 return self._given(item)
@@ -139,6 +141,10 @@ class Subscription:
                 break
             await self._wake.wait()
         return None
+
+    def tell(self, standing: Standing) -> None:
+        """Give what stands and is not known before all that is still to come; called by the broker."""
+        self._history.extend(standing.news(self._known))
 
     def begin_live(self, last: Position) -> None:
         """Start with what is published from now on; called by the broker, which feeds the queue from here."""

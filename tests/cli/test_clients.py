@@ -16,6 +16,7 @@ from rtstream.cli.listening import describe, item_line, read_position
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
 from rtstream.publish.items import Gap, Position, Published
+from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.unreachable import unreachable
 from tests.publish.finals import final, partial
@@ -156,6 +157,26 @@ async def test_listen_tells_of_faults_beside_the_text(served):
     assert len(await lines(process, 1)) == 1
     process.terminate()
     assert (await ended(process))[2] == "rtstream: fault DISK_FULL: the disk is full\n"
+
+
+async def test_listen_tells_what_stands_once_also_over_a_lost_connection(tmp_path):
+    config = ServerConfig(listen=[Address(path=str(tmp_path / "s.sock"))])
+    told = [DeviceState("mic", "stalled", "no audio"), Fault("DISK_FULL", "full")]
+    async with running(config) as served:
+        for event in told:
+            served.broker.publish(event)
+        process = await start("listen", served.target)
+        await until(lambda: served.broker.subscribers)
+    async with running(config) as served:
+        for event in [*told, Fault("DISK_FULL", "works again", recovered=True), final(1)]:
+            served.broker.publish(event)
+        await until(lambda: served.broker.subscribers)
+        served.broker.publish(final(2))
+        await lines(process, 1)
+        process.terminate()
+        err = (await ended(process))[2]
+    assert err.count("mic: stalled, no audio\n") == 1
+    assert err.count("fault DISK_FULL: full\n") == 1
 
 
 async def test_listen_ends_quietly_when_its_reader_has_gone(served):

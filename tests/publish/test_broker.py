@@ -54,6 +54,51 @@ async def test_events_come_in_order_and_finals_are_numbered(broker):
     assert {item.epoch for item in got} == {broker.last.epoch}
 
 
+FULL, WARM, PASSED = (
+    Fault("DISK_FULL", "full"),
+    Fault("TRANSLATION_BEHIND", "slow"),
+    Fault("RECOGNITION_FAILED", "bad luck"),
+)
+
+
+@pytest.mark.parametrize("begin", [{}, {"from_start": True}, {"resume_after": 1}, {"max_age_seconds": 1e6}])
+async def test_new_subscriber_first_gets_the_state_of_the_device_and_standing_faults(broker, begin):
+    over = Fault("DISK_FULL", "works again", recovered=True)
+    for event in (DeviceState("mic", "starting"), FULL, final(1), over, WARM, PASSED, DeviceState("mic", "capturing")):
+        broker.publish(event)
+    until(lambda: broker.last.sequence == 1, "published")
+    follow = broker.subscribe()
+    broker.publish(final(2))
+    await take(follow, 3)
+    if "resume_after" in begin:
+        begin = {"resume_after": broker.last._replace(sequence=1)}
+    subscription = broker.subscribe(**begin)
+    missed = [] if not begin else [final(2)] if "resume_after" in begin else [final(1), final(2)]
+    got = [item.event for item in await take(subscription, 2 + len(missed))]
+    assert sorted(map(str, got[:2])) == sorted(map(str, [DeviceState("mic", "capturing"), WARM]))
+    assert got[2:] == missed
+    waiting = asyncio.ensure_future(anext(subscription))
+    await arrived(lambda: subscription in broker._subscriptions)
+    broker.publish(FULL)
+    assert (await waiting).event == FULL
+
+
+async def test_what_changes_while_a_subscriber_catches_up_is_told_when_it_has(broker):
+    follow = broker.subscribe()
+    for event in (DeviceState("mic", "capturing"), WARM, final(1)):
+        broker.publish(event)
+    await take(follow, 3)
+    subscription = broker.subscribe(from_start=True)
+    await take(subscription, 2)
+    over = Fault("TRANSLATION_BEHIND", "caught up", recovered=True)
+    for event in (over, FULL, DeviceState("mic", "lost"), DeviceState("mic", "capturing"), final(2)):
+        broker.publish(event)
+    await take(follow, 5)
+    got = [item.event for item in await take(subscription, 5)]
+    assert got[:2] == [final(1), final(2)]
+    assert sorted(map(str, got[2:])) == sorted(map(str, [over, FULL, DeviceState("mic", "capturing")]))
+
+
 async def test_resumed_subscriber_gets_each_missed_final_once_then_what_happens(broker):
     for number in range(1, 351):
         broker.publish(final(number))
@@ -90,7 +135,7 @@ async def test_subscriber_gets_the_finals_of_the_last_time_whatever_the_time_of_
         subscription = broker.subscribe(max_age_seconds=age)
         await subscription.find_start()
         assert subscription.position.sequence == 5 - len(expected)
-        got = await take(subscription, len(expected))
+        got = await take(subscription, (kept == "both") + len(expected))  # the disk is full
         next_one = asyncio.ensure_future(anext(subscription))
         await arrived(lambda s=subscription: s in broker._subscriptions)
         broker.publish(partial(9))

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from rtstream.errors import ConfigError
+from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
 from rtstream.rpc.channel import KEEPALIVE_SECONDS
 from rtstream.rpc.client import Client, ServerError
@@ -237,6 +238,21 @@ async def test_impossible_subscription_is_told_why(channel, request_, field):
     code, told = await failure(SpeechServiceStub(channel).Subscribe(request_))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert told.metadata == {"field": field}
+
+
+async def test_new_subscriber_learns_the_state_of_the_source_and_what_is_broken_after_the_first_heartbeat(
+    served, channel
+):
+    told = [DeviceState("mic", "stalled", time=1_796_019_757.25), Fault("DISK_FULL", "full")]
+    for event in (*told, final(1)):
+        served.broker.publish(event)
+    await until(lambda: served.broker.last.sequence == 1)
+    call = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest(from_start=True))
+    got = [await call.read() for _ in range(4)]
+    assert [message.WhichOneof("event") for message in got] == ["heartbeat", "device_state", "fault", "final"]
+    assert got[1].device_state.time.ToMilliseconds() == 1_796_019_757_250
+    call = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest(from_start=True, kinds=[pb.EVENT_KIND_FINAL]))
+    assert [(await call.read()).WhichOneof("event") for _ in range(2)] == ["heartbeat", "final"]
 
 
 async def test_heartbeats_say_where_to_resume(served, channel):
