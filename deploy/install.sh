@@ -3,23 +3,36 @@
 #
 #     sudo deploy/install.sh [--enable]
 #
-# --enable also starts the service, now and at boot. PYTHON names the interpreter for its virtual environment.
-# DESTDIR=FOLDER puts all files below FOLDER and changes nothing of the running system, as packagers want it;
-# RTSTREAM_FILES_ONLY=1 leaves the virtual environment out.
+#     --enable    also start the service, now and at boot
+#     --help      this text
+#
+# In the environment: PYTHON is the interpreter for its virtual environment (python3). DESTDIR=FOLDER puts all files below
+# FOLDER, from where they can be copied to /, and changes nothing of the running system, as packagers want it.
+# RTSTREAM_FILES_ONLY=1 leaves the virtual environment out. uninstall.sh removes all of it.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-destination=${DESTDIR:-}
-venv=$destination/opt/rtstream
+destination=${DESTDIR:+$(realpath -m "$DESTDIR")}
+destination=${destination%/}
+home=/opt/rtstream
+venv=$destination$home
 enable=no
-[ "${1:-}" != --enable ] || enable=yes
 
 fail() {
     echo "install: error: $*" >&2
     exit 1
 }
 
-[ "$#" -eq 0 ] || [ "$*" = --enable ] || fail "unknown option '$*'; usage: install.sh [--enable]"
+for option in "$@"; do
+    case $option in
+        --enable) enable=yes ;;
+        -h | --help)
+            sed -n '/^# Install/,/^[^#]/s/^# \{0,1\}//p' "$0"
+            exit 0
+            ;;
+        *) fail "unknown option '$option'; usage: install.sh [--enable] [--help]" ;;
+    esac
+done
 [ -n "$destination" ] || [ "$(id -u)" -eq 0 ] || fail "installing needs root: sudo $0 $*"
 
 if [ "${RTSTREAM_FILES_ONLY:-}" != 1 ]; then
@@ -28,20 +41,35 @@ if [ "${RTSTREAM_FILES_ONLY:-}" != 1 ]; then
     "$root/deploy/install-torch.sh" "$venv/bin/python"
     # Not "editable": the service cannot see a checkout in somebody's home.
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root"
+    if [ -n "$destination" ]; then
+        # Scripts begin with the path of their interpreter, and venv's own files name their folder.
+        "$venv/bin/python" - "$venv" "$home" <<'PYTHON'
+import pathlib, sys
+venv, home = pathlib.Path(sys.argv[1]), sys.argv[2].encode()
+for path in [*venv.glob("bin/*"), venv / "pyvenv.cfg"]:
+    if path.is_file() and not path.is_symlink():
+        data = path.read_bytes()
+        if bytes(venv) in data and b"\0" not in data:
+            path.write_bytes(data.replace(bytes(venv), home))
+PYTHON
+    fi
 fi
 
 put() { # MODE SOURCE TARGET
-    install -D -m "$1" "$root/deploy/$2" "$destination$3"
+    install -D -m "$1" "$root/$2" "$destination$3"
 }
-put 0644 systemd/rtstream.service /etc/systemd/system/rtstream.service
-put 0644 systemd/rtstream-user.service /usr/share/rtstream/rtstream-user.service
-put 0644 systemd/sysusers.conf /etc/sysusers.d/rtstream.conf
-put 0644 systemd/tmpfiles.conf /etc/tmpfiles.d/rtstream.conf
-put 0644 prometheus/alerts.yml /usr/share/rtstream/prometheus/alerts.yml
-put 0644 prometheus/scrape.yml /usr/share/rtstream/prometheus/scrape.yml
-put 0640 rtstream.toml /usr/share/rtstream/rtstream.toml
+for file in README.md CHANGELOG.md LICENSE NOTICE deploy/README.md; do
+    [ ! -f "$root/$file" ] || put 0644 "$file" "/usr/share/doc/rtstream/$file"
+done
+put 0644 deploy/systemd/rtstream.service /etc/systemd/system/rtstream.service
+put 0644 deploy/systemd/rtstream-user.service /usr/share/rtstream/rtstream-user.service
+put 0644 deploy/systemd/sysusers.conf /etc/sysusers.d/rtstream.conf
+put 0644 deploy/systemd/tmpfiles.conf /etc/tmpfiles.d/rtstream.conf
+put 0644 deploy/prometheus/alerts.yml /usr/share/rtstream/prometheus/alerts.yml
+put 0644 deploy/prometheus/scrape.yml /usr/share/rtstream/prometheus/scrape.yml
+put 0640 deploy/rtstream.toml /usr/share/rtstream/rtstream.toml
 chmod 0644 "$destination/usr/share/rtstream/rtstream.toml"
-[ -e "$destination/etc/rtstream/rtstream.toml" ] || put 0640 rtstream.toml /etc/rtstream/rtstream.toml
+[ -e "$destination/etc/rtstream/rtstream.toml" ] || put 0640 deploy/rtstream.toml /etc/rtstream/rtstream.toml
 models=$destination/usr/share/rtstream/models
 for manifest in "$root"/models/*/bundle.json; do
     [ -f "$manifest" ] || continue # there is none
@@ -53,6 +81,8 @@ for manifest in "$root"/models/*/bundle.json; do
     rm -rf "${models:?}/$name"
     mv "$models/.$name.new" "$models/$name"
 done
+mkdir -p "$destination/usr/local/bin"
+ln -sf "$home/bin/rtstream" "$destination/usr/local/bin/rtstream"
 
 [ -z "$destination" ] || exit 0
 if ! ldconfig -p | grep -q libportaudio.so.2; then
@@ -60,7 +90,6 @@ if ! ldconfig -p | grep -q libportaudio.so.2; then
 fi
 systemd-sysusers
 systemd-tmpfiles --create rtstream.conf
-ln -sf /opt/rtstream/bin/rtstream /usr/local/bin/rtstream
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     if [ "$enable" = yes ]; then

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,15 +109,97 @@ def test_image_has_every_bundle_where_it_is_found_without_being_named():
     assert default.INSTALLED == translation_models.INSTALLED
 
 
-def test_uninstalling_keeps_settings_and_transcripts_and_purge_leaves_nothing(tmp_path):
+def everything(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+
+
+def test_uninstalling_keeps_what_is_the_users_and_purge_leaves_nothing(tmp_path):
     script("install.sh", destination=tmp_path)
+    (tmp_path / "etc/rtstream/rtstream.toml").write_text("[log]\nlevel = 'debug'\n")
     (tmp_path / "var/lib/rtstream").mkdir(parents=True)
     (tmp_path / "var/lib/rtstream/finals.sqlite").touch()
     for _ in range(2):
-        assert script("uninstall.sh", destination=tmp_path).returncode == 0
-        assert set(files(tmp_path)) == {"etc/rtstream/rtstream.toml", "var/lib/rtstream/finals.sqlite"}
+        done = script("uninstall.sh", destination=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert everything(tmp_path) == {"etc/rtstream/rtstream.toml", "var/lib/rtstream/finals.sqlite"}
+        assert done.stdout.count("--purge removes it too") == 2
     assert script("uninstall.sh", "--purge", destination=tmp_path).returncode == 0
-    assert not files(tmp_path)
+    assert not everything(tmp_path)
+
+
+def test_uninstalling_leaves_nothing_where_nothing_is_the_users(tmp_path):
+    script("install.sh", destination=tmp_path)
+    (tmp_path / "var/lib/rtstream").mkdir(parents=True)
+    done = script("uninstall.sh", destination=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not everything(tmp_path)
+    assert not (tmp_path / "var/lib/rtstream").exists()
+    assert not (tmp_path / "etc/rtstream").exists()
+
+
+def test_program_of_somebody_else_is_not_removed(tmp_path):
+    link = tmp_path / "usr/local/bin/rtstream"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/opt/another/rtstream")
+    assert script("uninstall.sh", destination=tmp_path).returncode == 0
+    assert link.is_symlink()
+
+
+# As pip makes them: scripts that begin with their interpreter, or where its path is too long for that, hand over to it.
+PYTHON = """#!/bin/sh
+bin=$(cd "$(dirname "$0")" && pwd)
+case "$*" in
+    -\\ *) exec REAL "$@" ;;
+    *install*)
+        printf '#!%s/python\\nprint("here")\\n' "$bin" >"$bin/rtstream"
+        printf "#!/bin/sh\\n'''exec' %s/python \\"\\$0\\"\\n' '''\\n" "$bin" >"$bin/long"
+        printf 'home = /usr/bin\\ncommand = python3 -m venv %s\\n' "${bin%/bin}" >"$bin/../pyvenv.cfg" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_what_is_installed_below_a_folder_runs_from_the_root(tmp_path, absolute):
+    root = tmp_path / "root"
+    programs = root / "opt/rtstream/bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text(PYTHON.replace("REAL", sys.executable))
+    (programs / "python").chmod(0o755)
+    shutil.copytree(DEPLOY, tmp_path / "checkout/deploy")
+    (tmp_path / "checkout/deploy/install-torch.sh").write_text("#!/bin/sh\n")
+    done = subprocess.run(
+        [tmp_path / "checkout/deploy/install.sh"],
+        env={**os.environ, "DESTDIR": str(root) if absolute else "root/"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (programs / "rtstream").read_text().startswith("#!/opt/rtstream/bin/python\n")
+    assert "'''exec' /opt/rtstream/bin/python " in (programs / "long").read_text()
+    assert (root / "opt/rtstream/pyvenv.cfg").read_text().endswith("-m venv /opt/rtstream\n")
+    assert str((root / "usr/local/bin/rtstream").readlink()) == "/opt/rtstream/bin/rtstream"
+    texts = [path for path in root.rglob("*") if path.is_file() and path != programs / "python"]
+    assert not [path for path in texts if bytes(tmp_path) in path.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["install.sh", "uninstall.sh"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_says_what_there_is_and_changes_nothing(tmp_path, name, option):
+    done = script(name, option, destination=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"sudo deploy/{name} [--" in done.stdout
+    assert "DESTDIR" in done.stdout
+    assert not everything(tmp_path)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_files_that_a_unit_names_are_installed(tmp_path, unit):
+    script("install.sh", destination=tmp_path)
+    named = set(re.findall(r"/usr/share/[\w./-]*\w", (DEPLOY / "systemd" / unit).read_text()))
+    assert named
+    assert [path for path in named if not Path(f"{tmp_path}{path}").is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["install.sh", "uninstall.sh"])
