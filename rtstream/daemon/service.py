@@ -28,7 +28,7 @@ from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
 from rtstream.events import Fault, Final, Partial
 from rtstream.publish.broker import Broker
-from rtstream.publish.store import Store, StoreError
+from rtstream.publish.store import Store
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
 
@@ -273,19 +273,13 @@ class Service:
 
     def _open_broker(self) -> Broker:
         settings = self.config.publish
-        store = failed = None
-        if settings.store is not None:
-            try:
-                store = Store(settings.store, **store_limits(settings))
-            except StoreError as error:
-                failed = Fault(error.code, f"{error}; finals are kept in memory until the service is restarted")
-        broker = Broker(
-            store, queue_size=settings.queue_size, held_finals=settings.held_finals, on_fault=self._note_fault
+        store = settings.store
+        return Broker(
+            open_store=None if store is None else lambda: Store(store, **store_limits(self.config.publish)),
+            queue_size=settings.queue_size,
+            held_finals=settings.held_finals,
+            on_fault=self._note_fault,
         )
-        if failed is not None:
-            self.faults.note(failed)
-            broker.publish(failed)
-        return broker
 
     def _note_fault(self, fault: Fault) -> None:
         """Hear of a fault that the broker publishes itself."""

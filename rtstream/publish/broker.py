@@ -5,6 +5,7 @@ A thread of its own does that, so that neither a disk nor a subscriber ever hold
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -35,21 +36,24 @@ NUMBERED = 1_000
 BACKFILL = 16
 """Finals stored in one transaction when the disk is back."""
 RETRY_SECONDS = 10.0
-"""How often a store that failed is tried again."""
+"""How often a store that failed is tried again, and one that works is looked at."""
+SHORTEST_WAIT = 0.05
 
 
 class Broker:
     """Takes events from any thread and gives them to subscribers on event loops.
 
     Finals are durable in ``store`` before anyone sees them; without a store the last ``held_finals`` are kept in
-    memory, and so are those that a failing store did not take. ``on_fault`` hears, on the broker's thread, of every
-    Fault that the broker itself publishes. :meth:`close` takes over the store.
+    memory, and so are those that a failing store did not take. ``open_store`` gives a store instead: now or, if it
+    cannot be opened, as soon as it can. ``on_fault`` hears, on the broker's thread, of every Fault that the broker
+    itself publishes. :meth:`close` takes over the store.
     """
 
     def __init__(
         self,
         store: Store | None = None,
         *,
+        open_store: Callable[[], Store] | None = None,
         epoch: str | None = None,
         queue_size: int = 256,
         held_finals: int = 1000,
@@ -66,18 +70,21 @@ class Broker:
         self.subscribers_ended = 0
         """Subscribers that were ended because they read too slowly."""
         self._replaced = 0
-        self._store = store
-        self._queue_size = queue_size
+        self._open_store = open_store
+        self._failed: StoreError | None = None
+        self._told: str | None = None  # the code of the fault that stands
+        self._retry_at = 0.0  # by the monotonic clock
         self._retry_seconds = retry_seconds
+        self._store = store or self._opened()
+        self._queue_size = queue_size
         self._on_fault = on_fault
         self._standing = Standing()
         self._uptime = (clocks or Clocks()).uptime
-        self._last = store.last if store is not None else Position(epoch or new_epoch(), 0)
+        self._last = self._store.last if self._store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
+        self._shifts = dict(self._store.shifts) if self._store is not None else {}  # see Store.shifts
         self._held: deque[Published] = deque(maxlen=held_finals)
         self._numbers: dict[int, Position] = {}  # of the newest finals, by segment
-        self._failed: StoreError | None = None
-        self._retry_at = 0.0  # by the monotonic clock
         self._subscriptions: set[Subscription] = set()
         self._lock = threading.Lock()  # guards all that a subscriber sees
         self._pending: deque[ServiceEvent] = deque()
@@ -182,6 +189,7 @@ class Broker:
     def attach(self, subscription: Subscription) -> bool:
         """Feed the subscription from now on, if it has all finals so far; else False."""
         with self._lock:
+            subscription.position = self._renumbered(subscription.position)
             if subscription.position.sequence < self._last.sequence and not self.closed:
                 return False
             subscription.tell(self._standing)
@@ -197,10 +205,11 @@ class Broker:
 
     def knows(self, position: Position) -> bool:
         """Whether the numbers after ``position`` are this history's. May read the disk."""
-        if position.sequence > self.last.sequence:
-            return False
-        if position.epoch in self._epochs:
-            return True
+        with self._lock:
+            if self._renumbered(position).sequence > self._last.sequence:
+                return False
+            if position.epoch in self._epochs or position.epoch in self._shifts:
+                return True
         store = self._store
         with suppress(StoreError):
             return store is not None and store.knows(position.epoch)
@@ -216,26 +225,38 @@ class Broker:
                 found += [] if (first := store.first_within(age_seconds)) is None else [first]
         return Position(last.epoch, min(found) - 1) if found else last
 
-    def held_after(self, sequence: int) -> tuple[Position, list[Published]]:
-        """The last number of all, and the next finals after ``sequence`` that are held. May read the disk."""
+    def held_after(self, position: Position) -> tuple[Position, list[Published]]:
+        """The last number of all, and the next finals after ``position`` that are held. May read the disk."""
         with self._lock:  # before the store is read: what leaves the memory is in the store by then
+            sequence = self._renumbered(position).sequence
             last, held = self._last, [item for item in self._held if (item.sequence or 0) > sequence]
         stored: list[Published] = []
         if (store := self._store) is not None:
             with suppress(StoreError):  # what cannot be read is a gap
                 stored = store.after(sequence, HISTORY_PAGE)
+            if store.notices:
+                with self._arrived:
+                    self._arrived.notify()
         return last, [item for item in stored if (item.sequence or 0) <= last.sequence] or held[:HISTORY_PAGE]
+
+    def _renumbered(self, position: Position) -> Position:
+        """A number as it is in the present history; with the lock held."""
+        shift = self._shifts.get(position.epoch)
+        return position if shift is None else Position(self._last.epoch, position.sequence + shift)
 
     # The broker's own thread.
 
     def _run(self) -> None:
-        if self._store is not None:
-            for notice in self._store.notices:
-                self._report(notice)
+        if self._failed is not None:
+            self._tell_failure(self._failed)
+        elif self._store is not None and self._store.trouble is not None:
+            self._fail(self._store.trouble)
         while True:
+            self._tell_notices()
             with self._arrived:
                 if not self._pending and not self._closing and self._limits is None:
-                    self._arrived.wait(self._retry_seconds if self._failed is not None else None)
+                    looks = self._store is not None or self._failed is not None
+                    self._arrived.wait(max(self._retry_seconds, SHORTEST_WAIT) if looks else None)
                 events, self._pending, self._pending_partials = self._pending, deque(), 0
                 lost, self._lost = self._lost, 0
                 limits, self._limits = self._limits, None
@@ -246,11 +267,14 @@ class Broker:
             if lost:
                 self.finals_lost += lost
                 self._report(Fault("FINALS_LOST", f"{lost} finals were dropped while the store hung; check the disk"))
+            if closing:
+                self._retry_at = 0.0  # it is the last time
             self._hand_out(events)
             if closing and not events:
                 return
 
     def _hand_out(self, events: Iterable[ServiceEvent]) -> None:
+        storing = self._catch_up()
         sequence, now = self._last.sequence, self._uptime()
         items: list[Published] = []
         for event in events:
@@ -259,15 +283,12 @@ class Broker:
                 number = sequence = sequence + 1
             items.append(Published(event, self._last.epoch, number, uptime=now))
         finals = [item for item in items if item.sequence is not None]
-        if self._store is not None and (finals or self._failed is not None) and not self._stored(self._store, finals):
-            self.finals_unstored += len(finals)
+        if finals and not (storing and self._stored(finals)):
+            self.finals_unstored += len(finals) if self._failed is not None else 0
             # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
             epoch = self._last.epoch
             items = [replace(item, epoch=epoch) for item in items]
             finals = [item for item in items if item.sequence is not None]
-            with self._lock:
-                self._held.extend(finals)
-        elif self._store is None:
             with self._lock:
                 self._held.extend(finals)
         self.finals_published += len(finals)
@@ -283,33 +304,106 @@ class Broker:
             return replace(item, translates=self._numbers.get(item.event.segment))
         return item
 
-    def _stored(self, store: Store, finals: list[Published]) -> bool:
-        """Make finals durable, and those that could not be before. When that fails, a new epoch begins."""
-        if self._failed is not None and time.monotonic() < self._retry_at:
-            return False
+    def _opened(self) -> Store | None:
+        """The store, if there is to be one and it can be opened."""
         try:
-            waiting = list(self._held)
-            for begin in range(0, len(waiting), BACKFILL):
-                store.append(waiting[begin : begin + BACKFILL])
-                with self._lock:
-                    for _ in waiting[begin : begin + BACKFILL]:
-                        self._held.popleft()
-            store.append(finals)
+            return None if self._open_store is None else self._open_store()
         except StoreError as error:
-            if self._failed is None:
-                store.mark_incomplete(incomplete=True)
-                with self._lock:
-                    self._last = Position(new_epoch(), self._last.sequence)
-                    self._epochs.add(self._last.epoch)
-                self._report(Fault(error.code, f"{error}; transcripts go on, but a restart would lose them"))
             self._failed = error
             self._retry_at = time.monotonic() + self._retry_seconds
+            return None
+
+    def _catch_up(self) -> bool:
+        """Have the store take what it could not take before; whether it takes finals now."""
+        if self._failed is not None and time.monotonic() < self._retry_at:
+            return False
+        store = self._store
+        if store is None:
+            if (store := self._opened()) is None:
+                if self._failed is not None:
+                    self._fail(self._failed)
+                return False
+            self._go_on_in(store)
+            self._store = store
+        try:
+            store.check()
+            if self._behind(store):
+                self._go_on_in(store)
+            if self._failed is not None:
+                self._append_held(store)
+        except StoreError as error:
+            self._fail(error)
             return False
         if self._failed is not None:
+            self._failed = None
             store.mark_incomplete(incomplete=False)
-            failed, self._failed = self._failed, None
-            self._report(Fault(failed.code, f"store {store.path}: works again", recovered=True))
+            self._tell_recovery(f"store {store.path}: works again")
         return True
+
+    def _append_held(self, store: Store) -> None:
+        store.append([])  # also when nothing waits: it has recovered only if it can be written
+        while waiting := list(itertools.islice(self._held, BACKFILL)):
+            store.append(waiting)
+            with self._lock:
+                for _ in waiting:
+                    self._held.popleft()
+
+    def _behind(self, store: Store) -> bool:
+        """Whether the store is of a history that has other finals of the numbers that are to come."""
+        first = self._held[0].sequence if self._held else None
+        return store.last.sequence >= (first or self._last.sequence + 1)
+
+    def _go_on_in(self, store: Store) -> None:
+        """Go on after the finals of a store that was opened late: what was numbered without it gets higher numbers."""
+        with self._lock:
+            self._shifts = {**store.shifts, **self._shifts}
+            if not self._behind(store):
+                return
+            by = store.last.sequence
+            for epoch in {*self._shifts, *self._epochs} - store.shifts.keys():
+                self._shifts[epoch] = self._shifts.get(epoch, 0) + by
+                store.renumber(epoch, self._shifts[epoch])
+            self._last = Position(new_epoch(), self._last.sequence + by)
+            self._epochs.add(self._last.epoch)
+            held = [replace(item, epoch=self._last.epoch, sequence=(item.sequence or 0) + by) for item in self._held]
+            self._held = deque(held, self._held.maxlen)
+
+    def _stored(self, finals: list[Published]) -> bool:
+        """Make finals durable. When that fails, a new epoch begins."""
+        assert self._store is not None
+        try:
+            self._store.append(finals)
+        except StoreError as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _fail(self, error: StoreError) -> None:
+        """Note that the store fails, and begin a new epoch if it did not before."""
+        if self._failed is None and self._store is not None:
+            self._store.mark_incomplete(incomplete=True)
+            with self._lock:
+                self._last = Position(new_epoch(), self._last.sequence)
+                self._epochs.add(self._last.epoch)
+        self._failed = error
+        self._retry_at = time.monotonic() + self._retry_seconds
+        self._tell_failure(error)
+
+    def _tell_failure(self, error: StoreError) -> None:
+        if self._told != error.code:
+            self._tell_recovery(f"it is {error.code} now")
+            self._told = error.code
+            self._report(Fault(error.code, f"{error}; transcripts go on, but a restart would lose them"))
+
+    def _tell_recovery(self, message: str) -> None:
+        code, self._told = self._told, None
+        if code is not None:
+            self._report(Fault(code, message, recovered=True))
+
+    def _tell_notices(self) -> None:
+        if self._store is not None:
+            while self._store.notices:
+                self._report(self._store.notices.pop(0))
 
     def _report(self, fault: Fault) -> None:
         fault = replace(fault, time=round(time.time(), 3))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
-from rtstream.events import Final, Word
+from pydantic import TypeAdapter
+
+from rtstream.events import Final
+
+_FINAL = TypeAdapter(Final)
 
 
 def final_to_json(final: Final) -> str:
@@ -22,5 +26,12 @@ def final_from_json(text: str) -> Final:
 
     Rows of before have neither confidence nor time.
     """
-    segment, start, end, spoken, words, source, *newer = json.loads(text)
-    return Final(segment, start, end, spoken, tuple(Word(*word) for word in words), source, *newer)
+    word = ("text", "start", "end", "confidence")
+    fields = ("segment", "start", "end", "text", "words", "source", "confidence", "time")
+    try:
+        values = json.loads(text)
+        final = dict(zip(fields, values, strict=False))
+        final["words"] = [dict(zip(word, spelt, strict=True)) for spelt in final["words"]]
+    except (TypeError, KeyError) as error:
+        raise ValueError(str(error)) from None
+    return _FINAL.validate_python(final)

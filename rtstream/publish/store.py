@@ -16,47 +16,42 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtstream.errors import RtstreamError
 from rtstream.events import Fault, Final
 from rtstream.publish.clock import AgeClock, Clocks, Mark
 from rtstream.publish.items import Position, Published
 from rtstream.publish.rows import final_from_json, final_to_json
+from rtstream.publish.store_file import (
+    PAGE_BYTES,
+    StoreError,
+    connect,
+    identity,
+    is_damage,
+    numbers,
+    open_for_writing,
+    read_rows,
+    salvage,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSION = 1
-PAGE_BYTES = 4096
+__all__ = ["MIN_BYTES", "Store", "StoreError", "new_epoch"]
+
 MIN_BYTES = 256 * 1024
 """Below this the tables themselves would not fit."""
 HARD_SHARE = 4
 """SQLite itself refuses to let the file grow beyond max_bytes and a quarter (1 / HARD_SHARE) more."""
 TRIM_SHARE = 10
 """When the file is too large a tenth (1 / TRIM_SHARE) of the rows goes at once, so that it is not done for each."""
-WAL_PAGES = 256
-"""Pages in the write-ahead log before it is written back: 1 MiB."""
-
-_SCHEMA = """
-CREATE TABLE finals (sequence INTEGER PRIMARY KEY, epoch TEXT NOT NULL, seconds REAL NOT NULL, final TEXT NOT NULL);
-CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, sequence INTEGER NOT NULL,
-                    seconds REAL NOT NULL, uptime REAL NOT NULL, boot_id TEXT NOT NULL, wall REAL NOT NULL);
-CREATE TABLE epochs (epoch TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
-"""
-
-
-class StoreError(RtstreamError):
-    """The store cannot be opened, read or written. ``code`` is that of the Fault to publish."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Store:
     """Finals of the last ``max_age_seconds``, in a file of about ``max_bytes``.
 
     One thread at a time writes; reading (:meth:`after`) has its own connection each time and any thread may do it.
-    Raises StoreError if ``path`` cannot be used at all. A damaged file is put aside, which ``notices`` says.
+    Raises StoreError while ``path`` cannot be used at all. A damaged file is put aside and what can be read of it taken
+    over; one that was deleted or replaced while it was open is begun anew. ``notices`` says such things.
     """
 
     def __init__(
@@ -65,36 +60,79 @@ class Store:
         self.path = Path(path)
         self._limit(max_age_seconds, max_bytes)
         self.notices: list[Fault] = []
-        self.last: Position
+        self.last = Position(new_epoch(), 0)
         """The number of the last final that was stored."""
-        self._state_file = self._lock()
+        self.shifts: dict[str, int] = {}
+        """What to add to numbers of epochs in which finals were numbered before this history could be read."""
+        self.trouble: StoreError | None = None
+        """Why nothing could be written when the file was opened, although it could be read."""
+        self._clocks = clocks or Clocks()
+        self._clock = AgeClock(None, self._clocks)
+        self._went_on = False  # this run has had it open before
+        self._suspect = False
+        self._told_lost: set[int] = set()
+        self._state_file: int | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._files: dict[Path, tuple[int, int] | None] = {}
+        self._open()
+
+    def check(self) -> None:
+        """Go on with a file of that name where it was deleted, replaced, or has failed. Raises StoreError."""
+        if self._connection is not None:
+            if not self._suspect and all(identity(path) == known for path, known in self._files.items()):
+                return
+            gone = identity(self.path) != self._files[self.path]
+            with suppress(sqlite3.Error):  # if only its log was deleted, this saves what was in it
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if gone:
+                message = f"the store {self.path} was deleted or replaced: it is begun anew, what it held is gone"
+                self.notices.append(Fault("STORE_DELETED", message))
+        self.close()
+        self._open()
+
+    def _open(self) -> None:
+        self._suspect = False
+        self._told_lost.clear()
+        self.shifts = {}
         try:
-            self._open_or_replace()
-            self._restore(clocks or Clocks())
-        except BaseException:
-            os.close(self._state_file)
+            self._state_file = self._lock()
+            self._connection = self._open_or_replace()
+            self._restore(self._connection)
+            logs = (Path(f"{self.path}-wal"), Path(f"{self.path}.state"))
+            self._files = {self.path: identity(self.path)}
+            self._files |= {path: known for path in logs if (known := identity(path)) is not None}
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise told(error, self.path) from None
             raise
 
-    def _open_or_replace(self) -> None:
+    def _open_or_replace(self) -> sqlite3.Connection:
         try:
-            self._connection = self._open()
+            return open_for_writing(self.path, self._most_pages)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorname", "") not in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
-                raise _told(error, self.path) from None
-            aside = self.path.with_name(f"{self.path.name}.damaged")
-            for ending in ("-wal", "-shm"):
-                Path(f"{self.path}{ending}").unlink(missing_ok=True)
-            self.path.replace(aside)
-            message = f"the store {self.path} is damaged: it was renamed to {aside.name}, and a new one begun"
-            self.notices.append(Fault("STORE_DAMAGED", message))
-            self._connection = self._open()
+            if not is_damage(error):
+                raise
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{aside}{ending}").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # what was written last, if the service was killed
+            Path(f"{self.path}-wal").replace(f"{aside}-wal")
+        Path(f"{self.path}-shm").unlink(missing_ok=True)
+        self.path.replace(aside)
+        connection = open_for_writing(self.path, self._most_pages)
+        kept, lost = salvage(aside, connection)
+        told_lost = f"; lost: number {numbers(lost)}" if lost else ""
+        message = f"the store {self.path} is damaged: it was renamed to {aside.name}, and a new one begun"
+        self.notices.append(Fault("STORE_DAMAGED", f"{message} with {kept} of its finals{told_lost}"))
+        return connection
 
     def append(self, finals: Sequence[Published]) -> None:
         """Make numbered finals durable, all or none, and let go of what is too old or too much. Raises StoreError."""
         mark = self._clock.mark()
         last = self.last
         try:
-            with self._connection as connection:
+            with self._opened() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._trim(connection, mark.seconds)
                 for item in finals:
@@ -105,8 +143,8 @@ class Store:
                     connection.execute("INSERT INTO finals VALUES (?, ?, ?, ?)", row)
                     connection.execute("INSERT INTO epochs VALUES (?, ?) ON CONFLICT DO NOTHING", last)
                 self._save(connection, last, mark)
-        except sqlite3.Error as error:
-            raise _told(error, self.path) from None
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from None
         self.last = last
 
     def retain(self, *, max_age_seconds: float, max_bytes: int) -> None:
@@ -116,59 +154,92 @@ class Store:
         """
         self._limit(max_age_seconds, max_bytes)
         try:
-            with self._connection as connection:
+            with self._opened() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._trim(connection, self._clock.now())
-            if _pages(self._connection) > self._most_pages:  # SQLite sets no limit below the size that a file has
-                self._connection.execute("VACUUM")
-            self._connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
-        except sqlite3.Error as error:
-            raise _told(error, self.path) from None
+            if _pages(connection) > self._most_pages:  # SQLite sets no limit below the size that a file has
+                connection.execute("VACUUM")
+            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from None
+
+    def renumber(self, epoch: str, shift: int) -> None:
+        """From the next final on it is known that numbers of ``epoch`` stand for those ``shift`` higher."""
+        self.shifts[epoch] = shift
 
     def mark_incomplete(self, *, incomplete: bool) -> None:
         """Note that finals went unstored, or that none is missing any more; as well as the disk allows."""
+        if self._state_file is None:
+            return
         with suppress(OSError):
             os.pwrite(self._state_file, b"1" if incomplete else b"0", 0)
             os.fsync(self._state_file)
 
     def after(self, sequence: int, limit: int) -> list[Published]:
-        """The oldest ``limit`` finals that are held with a number above ``sequence``, in order. Raises StoreError."""
-        query = (
-            "SELECT epoch, sequence, final FROM finals WHERE sequence > ? AND seconds >= ? ORDER BY sequence LIMIT ?"
-        )
+        """The oldest ``limit`` finals that are held with a number above ``sequence``, in order. Raises StoreError.
+
+        Those that are damaged are left out, which ``notices`` says.
+        """
         oldest = self._clock.now() - self._max_age
         try:
-            with closing(self._connect()) as connection:
-                rows = connection.execute(query, (sequence, oldest, limit)).fetchall()
-                return [Published(final_from_json(final), epoch, number) for epoch, number, final in rows]
-        except (sqlite3.Error, ValueError) as error:
-            raise _told(error, self.path) from None
+            with closing(connect(self.path)) as connection:
+                found = read_rows(
+                    connection, "epoch, final", after=sequence, last=self.last.sequence, limit=limit, oldest=oldest
+                )
+        except (sqlite3.Error, OSError) as error:
+            raise told(error, self.path) from None
+        finals: list[Published] = []
+        lost = found.lost
+        for number, epoch, final in found.rows:
+            try:
+                finals.append(Published(final_from_json(final.decode()), epoch.decode(), number))
+            except (ValueError, AttributeError):  # AttributeError: it is no text at all
+                lost.append(range(number, number + 1))
+        if news := [run for run in lost if run.start not in self._told_lost]:
+            self._told_lost.update(run.start for run in news)
+            message = f"the store {self.path} is damaged: number {numbers(news)} cannot be read"
+            self.notices.append(Fault("STORE_DAMAGED", message))
+        return finals
 
     def first_within(self, seconds: float) -> int | None:
         """The number of the oldest final that is held and not older, None if there is none. Raises StoreError."""
         youngest = self._clock.now() - min(seconds, self._max_age)
         try:
-            with closing(self._connect()) as connection:
+            with closing(connect(self.path)) as connection:
                 query = "SELECT min(sequence) FROM finals WHERE seconds >= ?"
                 number: int | None = connection.execute(query, (youngest,)).fetchone()[0]
-        except sqlite3.Error as error:
-            raise _told(error, self.path) from None
+        except (sqlite3.Error, OSError) as error:
+            raise told(error, self.path) from None
         return number
 
     def knows(self, epoch: str) -> bool:
         """Whether numbers of ``epoch`` belong to this history, also of finals that are not held any more."""
         try:
-            with closing(self._connect()) as connection:
+            with closing(connect(self.path)) as connection:
                 row = connection.execute("SELECT 1 FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
-        except sqlite3.Error as error:
-            raise _told(error, self.path) from None
-        return row is not None or epoch == self.last.epoch
+        except (sqlite3.Error, OSError) as error:
+            raise told(error, self.path) from None
+        return row is not None or epoch == self.last.epoch or epoch in self.shifts
 
     def close(self) -> None:
         """Close the file; what was stored is on disk already."""
-        with suppress(sqlite3.Error):
-            self._connection.close()
-        os.close(self._state_file)
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+        if self._state_file is not None:
+            os.close(self._state_file)
+        self._connection = self._state_file = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError("STORE_FAILED", f"store {self.path}: is closed")
+        return self._connection
+
+    def _failed(self, error: Exception) -> StoreError:
+        """What to tell about a failure to write, after which the file is opened anew unless it only was full."""
+        failure = told(error, self.path)
+        self._suspect = failure.code != "DISK_FULL"
+        return failure
 
     @property
     def _most_pages(self) -> int:
@@ -185,74 +256,72 @@ class Store:
         path = f"{self.path}.state"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise StoreError(
+                "STORE_FAILED", f"store {self.path}: there is no folder {self.path.parent}; make it"
+            ) from None
         except OSError as error:
             raise StoreError(
-                "STORE_FAILED",
-                f"store {self.path}: {error.strerror}; make its folder, writable for the daemon's user",
+                told(error, self.path).code,
+                f"store {self.path}: {error.strerror}; make its folder writable for the service's user",
             ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise StoreError(
-                "STORE_FAILED", f"store {self.path}: another daemon uses it; end that one, or name another file"
+                "STORE_FAILED", f"store {self.path}: another service uses it; end that one, or name another file"
             ) from None
         if not os.fstat(descriptor).st_size:
             with suppress(OSError):
                 os.pwrite(descriptor, b"0", 0)
         return descriptor
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
-
-    def _open(self) -> sqlite3.Connection:
-        # Transcripts are private: SQLite gives its other files the mode of this one.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = self._connect()
+    def _restore(self, connection: sqlite3.Connection) -> None:
+        """Go on where the last run ended, or where this one was when the file was opened before."""
+        found = self._read_state(connection)
+        if found is not None:
+            self.last, mark = found
+            self._clock = AgeClock(mark, self._clocks)
+            # A number is left out where finals went unstored: whoever resumes across it is told of a gap.
+            if not self._went_on and self._state_file is not None and os.pread(self._state_file, 1, 0) == b"1":
+                self.last = Position(self.last.epoch, self.last.sequence + 1)
+        self._went_on = True
+        mark = self._clock.mark()
         try:
-            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # also when the power goes, not only at kill -9
-            connection.execute("PRAGMA secure_delete = ON")  # what is too old is gone, not only out of sight
-            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * PAGE_BYTES}")
-            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
-            _make_tables(connection, self.path)
-            connection.execute("SELECT count(*) FROM finals, state, epochs").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _restore(self, clocks: Clocks) -> None:
-        """Go on where the last run ended."""
-        connection = self._connection
-        try:
-            row = connection.execute("SELECT epoch, sequence, seconds, uptime, boot_id, wall FROM state").fetchone()
-            if row is None:
-                self._clock = AgeClock(None, clocks)
-                self.last = Position(new_epoch(), 0)
-            else:
-                self._clock = AgeClock(Mark(*row[2:]), clocks)
-                # A number is left out where finals went unstored: whoever resumes across it is told of a gap.
-                left_out = os.pread(self._state_file, 1, 0) == b"1"
-                self.last = Position(row[0], row[1] + left_out)
-            mark = self._clock.mark()
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("INSERT INTO epochs VALUES (?, ?) ON CONFLICT DO NOTHING", self.last)
                 self._save(connection, self.last, mark)
                 self._trim(connection, mark.seconds)
         except sqlite3.Error as error:
-            told = _told(error, self.path)
-            if told.code != "DISK_FULL" or row is None:
-                raise told from None
-            self.notices.append(Fault(told.code, str(told)))  # the next final tries again
+            if found is None:
+                raise
+            self.trouble = told(error, self.path)  # what is there can be read, and the next final tries again
         else:
+            self.trouble = None
             self.mark_incomplete(incomplete=False)
+
+    def _read_state(self, connection: sqlite3.Connection) -> tuple[Position, Mark] | None:
+        """The last number of all, and the clocks when it was given; None where the file is new."""
+        (highest,) = connection.execute("SELECT max(sequence) FROM finals").fetchone()
+        try:
+            self.shifts |= dict(connection.execute("SELECT epoch, shift FROM renumbered").fetchall())
+            row = connection.execute("SELECT epoch, sequence, seconds, uptime, boot_id, wall FROM state").fetchone()
+            if row is None and highest is None:
+                return None
+            if row is not None and _is_state(row, highest or 0):
+                return Position(*row[:2]), Mark(*row[2:])
+        except (sqlite3.OperationalError, ValueError):
+            pass  # text that is none
+        (seconds,) = connection.execute("SELECT max(seconds) FROM finals WHERE typeof(seconds) = 'real'").fetchone()
+        message = f"the store {self.path} is damaged: its state cannot be read; its finals are kept, under a new epoch"
+        self.notices.append(Fault("STORE_DAMAGED", message))
+        return Position(new_epoch(), highest or 0), Mark(seconds or 0.0, 0.0, "", 0.0)
 
     def _save(self, connection: sqlite3.Connection, last: Position, mark: Mark) -> None:
         connection.execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?)", (*last, *astuple(mark)))
+        connection.executemany("REPLACE INTO renumbered VALUES (?, ?)", self.shifts.items())
 
     def _trim(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM finals WHERE seconds < ?", (now - self._max_age,))
@@ -269,15 +338,10 @@ class Store:
         )
 
 
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new store; raise StoreError if it is one of another version."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version != VERSION:
-        raise StoreError(
-            "STORE_FAILED", f"store {path}: has version {version}, this program knows {VERSION}; name another file"
-        )
+def _is_state(row: tuple[object, ...], highest: int) -> bool:
+    """Whether a row says where the history is, and not something that damage has made of it."""
+    kinds = (str, int, float, float, str, float)
+    return all(map(isinstance, row, kinds)) and isinstance(row[1], int) and row[1] >= highest
 
 
 def _pages(connection: sqlite3.Connection) -> int:
@@ -287,15 +351,6 @@ def _pages(connection: sqlite3.Connection) -> int:
 def _used_bytes(connection: sqlite3.Connection) -> int:
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     return (_pages(connection) - int(free)) * PAGE_BYTES
-
-
-def _told(error: Exception, path: Path) -> StoreError:
-    """What to tell about a failure of SQLite."""
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-        return StoreError(
-            "DISK_FULL", f"store {path}: the disk is full; free some space, or lower the store's max_bytes"
-        )
-    return StoreError("STORE_FAILED", f"store {path}: {error}; check the disk and the file's permissions")
 
 
 def new_epoch() -> str:

@@ -181,7 +181,7 @@ class Subscription:
         if self._broker.attach(self):
             self._live = True
             return
-        last, held = await asyncio.to_thread(self._broker.held_after, self.position.sequence)
+        last, held = await asyncio.to_thread(self._broker.held_after, self.position)
         if self._live:  # closed meanwhile
             return
         self._fill(last, held)

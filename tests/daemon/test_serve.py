@@ -482,3 +482,28 @@ def test_clock_that_is_set_after_the_start_moves_only_what_is_said_later_and_a_r
     assert [final.confidence for final in held] == [final.confidence for final in subscriber.of("final")]
     assert all(0 < final.confidence <= 1 for final in held)
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+def test_store_that_cannot_be_used_is_a_fault_and_all_is_stored_when_it_can(serve, speech, replayed, tmp_path, kind):
+    store = tmp_path / "finals.db"
+    if kind == "folder":
+        store.mkdir()
+    else:
+        store.symlink_to(tmp_path / "no" / "finals.db")
+    daemon = serve(*("--source", f"wav:{speech[0]}?speed=max"), settings=f'{CTC}[publish]\nstore = "{store}"\n').ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: len(finals(subscriber)) == len(replayed), "transcripts go on")
+    (fault,) = daemon.status().faults
+    assert (fault.code, daemon.status().phase) == ("STORE_FAILED", pb.PHASE_DEGRADED)
+    if kind == "folder":
+        store.rmdir()
+    else:
+        (tmp_path / "no").mkdir()
+    assert daemon.stop() == 0  # the last try
+    again = serve("--source", "fifo:none", settings=f'{CTC}[publish]\nstore = "{store}"\n').ready()
+    assert not [fault for fault in again.status().faults if fault.code == "STORE_FAILED"]
+    subscriber = again.subscribe(from_start=True)
+    until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+    assert finals(subscriber) == replayed
+    assert again.stop() == 0

@@ -1,6 +1,7 @@
 """The broker: every final once and in order to whoever returns, and a slow subscriber costs nobody else."""
 
 import asyncio
+import sqlite3
 import threading
 
 import pytest
@@ -33,6 +34,13 @@ def fails(_):
 
 async def take(subscription, count):
     return [await anext(subscription) for _ in range(count)]
+
+
+async def take_finals(subscription, count):
+    got = []
+    while len(got) < count:
+        got += [item for item in await take(subscription, 1) if item.position]
+    return got
 
 
 async def rest(subscription):
@@ -463,3 +471,120 @@ async def test_publishing_goes_on_while_the_disk_hangs(tmp_path):
     assert lost.code == "FINALS_LOST"
     assert broker.finals_lost == 2000
     broker.close()
+
+
+async def test_store_that_cannot_be_opened_at_first_gets_all_finals_when_it_can(tmp_path):
+    (tmp_path / "finals.db").mkdir()
+    faults = []
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.0, on_fault=faults.append)
+    subscription = broker.subscribe()
+    for number in range(1, 4):
+        broker.publish(final(number))
+    assert segments(await take_finals(subscription, 3)) == [1, 2, 3]
+    assert [(fault.code, fault.recovered) for fault in faults] == [("STORE_FAILED", False)]
+    assert "is a folder" in faults[0].message
+    assert segments(await take_finals(broker.subscribe(from_start=True), 3)) == [1, 2, 3]
+    (tmp_path / "finals.db").rmdir()
+    broker.publish(final(4))
+    recovered, last = await take(subscription, 2)
+    assert recovered.event == Fault("STORE_FAILED", f"store {tmp_path}/finals.db: works again", recovered=True)
+    assert last.sequence == 4
+    broker.close()
+    again = Broker(open_store(tmp_path))
+    assert segments(await take_finals(again.subscribe(from_start=True), 4)) == [1, 2, 3, 4]
+    assert segments(await take_finals(again.subscribe(resume_after=last.position._replace(sequence=2)), 2)) == [3, 4]
+    again.close()
+
+
+async def test_history_of_a_store_that_is_opened_late_comes_before_what_was_said_meanwhile(tmp_path):
+    earlier = Broker(open_store(tmp_path))
+    for number in range(1, 31):
+        earlier.publish(final(number))
+    last_earlier = (await take(earlier.subscribe(from_start=True), 30))[-1]
+    earlier.close()
+    (tmp_path / "finals.db").rename(tmp_path / "elsewhere")
+    (tmp_path / "finals.db").mkdir()
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.0)
+    subscription = broker.subscribe()
+    for number in range(31, 34):
+        broker.publish(final(number))
+    meanwhile = await take_finals(subscription, 3)
+    late = broker.subscribe(resume_after=meanwhile[0].position)  # begins before, is read after
+    (tmp_path / "finals.db").rmdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "finals.db")
+    broker.publish(final(34))
+    (new,) = await take_finals(subscription, 1)
+    assert new.sequence == 34
+    assert segments(await take_finals(late, 3)) == [32, 33, 34]
+
+    async def check(now):
+        assert segments(await take_finals(now.subscribe(from_start=True), 34)) == list(range(1, 35))
+        for position, missed in ((last_earlier.position, [31, 32, 33, 34]), (meanwhile[1].position, [33, 34])):
+            assert segments(await take_finals(now.subscribe(resume_after=position), len(missed))) == missed
+        gap, *_ = await take(now.subscribe(resume_after=meanwhile[0].position._replace(sequence=99)), 1)
+        assert gap.reason == "unknown_epoch"
+
+    await check(broker)
+    broker.close()
+    again = Broker(open_store(tmp_path))
+    await check(again)
+    again.close()
+
+
+async def test_store_that_is_full_at_the_start_recovers_and_says_so(tmp_path):
+    first = Broker(open_store(tmp_path))
+    first.publish(final(1))
+    (item,) = await take(first.subscribe(from_start=True), 1)
+    first.close()
+    store = open_store(tmp_path)
+    store.trouble = StoreError("DISK_FULL", "the disk is full")  # as if it had been when it was opened
+    faults = []
+    broker = Broker(store, retry_seconds=0.0, on_fault=faults.append)
+    subscription = broker.subscribe(resume_after=item.position)
+    broker.publish(final(2))
+    assert segments(await take_finals(subscription, 1)) == [2]
+    await asyncio.to_thread(until, lambda: len(faults) == 2, "recovery")
+    assert [(fault.code, fault.recovered) for fault in faults] == [("DISK_FULL", False), ("DISK_FULL", True)]
+    broker.close()
+    again = Broker(open_store(tmp_path))
+    assert segments(await take(again.subscribe(from_start=True), 2)) == [1, 2]
+    again.close()
+
+
+async def test_deleted_store_is_noticed_also_when_nobody_speaks(tmp_path):
+    faults = []
+    broker = Broker(open_store(tmp_path), retry_seconds=0.01, on_fault=faults.append)
+    subscription = broker.subscribe()
+    broker.publish(final(1))
+    await take(subscription, 1)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    await asyncio.to_thread(until, lambda: faults, "noticed")
+    assert [fault.code for fault in faults] == ["STORE_DELETED"]
+    broker.publish(final(2))
+    (item,) = await take_finals(subscription, 1)
+    assert item.sequence == 2
+    broker.close()
+    again = Broker(open_store(tmp_path))
+    gap, held = await take(again.subscribe(resume_after=item.position._replace(sequence=0)), 2)
+    assert (gap.missed, segments([held])) == (1, [2])
+    again.close()
+
+
+async def test_damaged_finals_are_a_gap_and_the_others_come_and_the_damage_is_told(tmp_path):
+    broker = Broker(open_store(tmp_path), queue_size=1000)
+    for number in range(1, 301):
+        broker.publish(final(number))
+    items = await take(broker.subscribe(from_start=True), 300)
+    broker.close()
+    with sqlite3.connect(tmp_path / "finals.db") as connection:
+        connection.execute("UPDATE finals SET final = '?' WHERE sequence IN (150, 151)")
+    faults = []
+    again = Broker(open_store(tmp_path), queue_size=1000, on_fault=faults.append)
+    got = await take(again.subscribe(resume_after=items[99].position), 199)
+    assert segments(got) == [*range(101, 150), *range(152, 301)]
+    assert [item for item in got if isinstance(item, Gap)] == [Gap(items[148].position, "expired", 2)]
+    await asyncio.to_thread(until, lambda: faults, "told")
+    assert faults[0].code == "STORE_DAMAGED"
+    assert "number 150 to 151 cannot be read" in faults[0].message
+    again.close()

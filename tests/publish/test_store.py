@@ -310,9 +310,9 @@ def test_numbers_leave_a_hole_after_a_run_that_could_not_store(tmp_path):
     third.close()
 
 
-def test_second_daemon_is_kept_off(tmp_path):
+def test_second_service_is_kept_off(tmp_path):
     store = open_store(tmp_path)
-    with pytest.raises(StoreError, match="another daemon"):
+    with pytest.raises(StoreError, match="another service"):
         open_store(tmp_path)
     store.close()
     open_store(tmp_path).close()
@@ -340,7 +340,7 @@ def test_store_of_a_later_version_is_left_alone(tmp_path):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(StoreError, match="make its folder"):
+    with pytest.raises(StoreError, match="make it"):
         Store(tmp_path / "no" / "finals.db", max_age_seconds=1, max_bytes=MIN_BYTES)
 
 
@@ -364,3 +364,234 @@ def test_expired_text_is_not_left_in_the_file(tmp_path):
     store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
     assert b"a secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+# Paths and files that cannot be used
+
+
+def unusable(folder, kind):
+    """A path at which no store can be, and what to do so that one can."""
+    path = folder / "finals.db"
+    if kind == "folder":
+        path.mkdir()
+        return path, path.rmdir
+    if kind == "dangling link":
+        path.symlink_to(folder / "no" / "such")
+        return path, (folder / "no").mkdir
+    if kind == "link to itself":
+        path.symlink_to(path)
+        return path, path.unlink
+    if kind == "below a file":
+        (folder / "file").write_text("")
+        return folder / "file" / "finals.db", lambda: [(folder / "file").unlink(), (folder / "file").mkdir()]
+    if kind == "folder for its state":
+        Path(f"{path}.state").mkdir()
+        return path, Path(f"{path}.state").rmdir
+    assert kind == "no folder"
+    return folder / "no" / "finals.db", (folder / "no").mkdir
+
+
+UNUSABLE = ["folder", "dangling link", "link to itself", "below a file", "folder for its state", "no folder"]
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_unusable_path_is_an_error_of_one_line_that_names_it(tmp_path, kind):
+    path, repair = unusable(tmp_path, kind)
+    with pytest.raises(StoreError) as told:
+        Store(path, max_age_seconds=DAY, max_bytes=1 << 20)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+    assert told.value.code == "STORE_FAILED"
+    repair()
+    Store(path, max_age_seconds=DAY, max_bytes=1 << 20).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_file_of_another_user_is_an_error_of_one_line(tmp_path):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1))
+    store.close()
+    try:
+        os.seteuid(65534)
+        with pytest.raises(StoreError) as told:
+            open_store(tmp_path)
+    finally:
+        os.seteuid(0)
+    assert "finals.db" in str(told.value)
+    assert told.value.code == "STORE_FAILED"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE finals SET final = '{' WHERE sequence = 20",
+        "UPDATE finals SET final = '[]' WHERE sequence = 20",
+        "UPDATE finals SET final = '[0, 0, 1, 5, [], \"ctc\"]' WHERE sequence = 20",
+        'UPDATE finals SET final = \'[0, 0, 1, "a", [3], "ctc"]\' WHERE sequence = 20',
+        "UPDATE finals SET final = CAST(x'ff5b5d' AS TEXT) WHERE sequence = 20",
+        "UPDATE finals SET final = x'00' WHERE sequence = 20",
+        "UPDATE finals SET epoch = CAST(x'ff' AS TEXT) WHERE sequence = 20",
+        "DELETE FROM finals WHERE sequence = 20",
+    ],
+)
+def test_bad_row_is_read_around_and_named(tmp_path, spoil):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 40))
+    store.close()
+    with sqlite3.connect(tmp_path / "finals.db") as connection:
+        connection.execute(spoil)
+    store = open_store(tmp_path)
+    assert sequences(store) == [*range(1, 20), *range(21, 41)]
+    assert sequences(store, after=18, limit=2) == ([19, 21] if "DELETE" in spoil else [19])
+    if "DELETE" not in spoil:
+        (notice,) = store.notices  # told once
+        assert notice.code == "STORE_DAMAGED"
+        assert notice.message.endswith("number 20 cannot be read")
+    store.append(numbered(store, 41))
+    assert sequences(store, after=39) == [40, 41]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE state SET epoch = x'ff'",
+        "UPDATE state SET sequence = 'many'",
+        "UPDATE state SET uptime = 'long'",
+        "UPDATE state SET boot_id = x'00'",
+        "DELETE FROM state",
+    ],
+)
+def test_bad_row_of_the_state_costs_no_final_and_numbers_go_on_in_a_new_epoch(tmp_path, spoil):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 5))
+    before = store.last
+    store.close()
+    with sqlite3.connect(tmp_path / "finals.db") as connection:
+        connection.execute(spoil)
+    store = open_store(tmp_path)
+    assert sequences(store) == [1, 2, 3, 4, 5]
+    assert store.last.sequence == 5
+    assert store.last.epoch != before.epoch
+    assert [notice.code for notice in store.notices] == ["STORE_DAMAGED"]
+    store.append(numbered(store, 6))
+    assert sequences(store) == [1, 2, 3, 4, 5, 6]
+    store.close()
+
+
+def leaf_pages(path):
+    """Offsets of the pages that hold rows of finals, with the numbers of those rows."""
+    pages = []
+    data = path.read_bytes()
+    for at in range(4096, len(data), 4096):
+        page = data[at : at + 4096]
+        count = int.from_bytes(page[3:5], "big")
+        if page[0] != 13 or b"words that were said" not in page or not count:
+            continue
+        numbers = []
+        for cell in range(count):
+            place = int.from_bytes(page[8 + 2 * cell : 10 + 2 * cell], "big")
+            _, place = varint(page, place)
+            numbers.append(varint(page, place)[0])
+        pages.append((numbers, at))
+    return [(at, numbers) for numbers, at in sorted(pages)]
+
+
+def varint(data, at):
+    value = 0
+    while True:
+        value = value << 7 | data[at] & 0x7F
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+@pytest.mark.parametrize("while_open", [False, True])
+@pytest.mark.parametrize("which", [0, 3, -1])
+def test_damaged_page_costs_the_finals_on_it_alone_and_they_are_named(tmp_path, which, while_open):
+    path = tmp_path / "finals.db"
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 300))
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    at, lost = leaf_pages(path)[which]
+    left = [number for number in range(1, 301) if number not in lost]
+    assert 200 < len(left) < 300
+    if not while_open:
+        store.close()
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([0x55]) * 4096)
+    if not while_open:
+        store = open_store(tmp_path)
+    got, after = [], 0
+    while page := sequences(store, after, 50):
+        got, after = got + page, page[-1]
+    assert got == left
+    assert f"number {lost[0]} to {lost[-1]}" in store.notices[-1].message
+    if while_open:  # it is put aside at the first write that meets the damage, or at the next start
+        store.close()
+        store = open_store(tmp_path)
+    assert sequences(store) == left
+    assert store.last.sequence == 300
+    store.append(numbered(store, 301))
+    store.close()
+    again = open_store(tmp_path)
+    assert sequences(again) == [*left, 301]
+    assert not again.notices
+    again.close()
+
+
+@pytest.mark.parametrize("what", ["", "-wal", ".state"])
+def test_deleted_file_is_noticed_and_begun_anew(tmp_path, what):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 3))
+    Path(f"{store.path}{what}").unlink()
+    store.check()
+    left = [] if not what else [1, 2, 3]
+    assert [notice.code for notice in store.notices] == ([] if what else ["STORE_DELETED"])
+    assert store.last.sequence == 3
+    assert sequences(store) == left
+    store.append(numbered(store, 4))
+    with pytest.raises(StoreError, match="another service"):
+        open_store(tmp_path)
+    last = store.last
+    store.close()
+    again = open_store(tmp_path)
+    assert again.last == last
+    assert sequences(again) == [*left, 4]
+    again.close()
+
+
+def test_history_can_still_be_read_where_nothing_can_be_written_at_the_start(tmp_path):
+    program = """
+import os, resource, sys
+from tests.publish.finals import final
+from rtstream.publish.items import Published
+from rtstream.publish.store import Store
+def append(store, numbers):
+    store.append([Published(final(n, "x" * 3000), store.last.epoch, n) for n in numbers])
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+if sys.argv[2] == "first":
+    append(Store(sys.argv[1], max_age_seconds=1e6, max_bytes=1 << 24), range(1, 31))
+    os._exit(0)  # so that its log stays, behind whose end the next run writes
+limit(40_000)
+store = Store(sys.argv[1], max_age_seconds=1e6, max_bytes=1 << 24)
+print(store.trouble.code, len(store.after(0, 99)))
+limit(resource.RLIM_INFINITY)
+store.check()
+append(store, [31])
+print(len(store.after(0, 99)))
+"""
+    for run in ("first", "second"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "finals.db", run],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.stderr == ""
+    at_first, later = done.stdout.splitlines()
+    assert at_first in {"DISK_FULL 30", "STORE_FAILED 30"}  # SQLite gives EFBIG one name or the other
+    assert later == "31"
