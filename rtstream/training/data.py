@@ -77,7 +77,7 @@ class Clip:
     def written(self) -> str | None:
         """The text as the decoder shall write it: in the teacher's style, where the teacher wrote one."""
         if self.parts and self.text:
-            return f"{self.text.capitalize()}."
+            return f"{', '.join(self.text.split()).capitalize()}."
         theirs = self.taught.written if self.taught is not None else None
         return self.text if self.text is None or theirs is None else in_style(self.text, theirs)
 

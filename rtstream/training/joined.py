@@ -1,7 +1,7 @@
 """Digits one after another, as people read numbers out: recordings of single ones joined, a pause between two.
 
-Texts are in words, as they were said: what CTC hears letter by letter, and what the decoder writes of numbers in
-sentences. Digits are made of them where they are shown.
+Texts are in words, as they were said: CTC can spell them, and Moonshine writes so, with commas for the pauses ("Three,
+two, six."), where it writes anything. Digits are made of them where they are shown.
 """
 
 from __future__ import annotations

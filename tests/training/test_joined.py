@@ -99,5 +99,7 @@ def test_strings_are_a_source_of_batches_whose_texts_are_sentences_of_words(stri
     assert batch.letter_counts.tolist() == [len(clip.text) for clip in clips]
     for row, clip in enumerate(clips):
         learnt = batch.targets[row][batch.targets[row] >= 0].tolist()[1:-1]
-        assert tokenizer.decode(learnt) == f" {clip.text.capitalize()}."
+        first, *others = clip.text.split()
+        assert tokenizer.decode(learnt) == f" {', '.join([first.title(), *others])}."
+        assert batch.word_tokens[row].count_nonzero() == len(clip.parts)
         assert np.allclose(batch.audio[row, : batch.samples[row]], clip.read())
