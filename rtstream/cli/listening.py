@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation
 from rtstream.formats.lines import clean, json_line, short_clock, time_field
@@ -42,6 +42,7 @@ class Listening:
         self._format = format_
         self._words = words
         self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
+        self._output = Output(format_, self._line)
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
         self._partials = self._live or (partials and format_ == "jsonl")
         self._languages = tuple(languages)
@@ -62,10 +63,8 @@ class Listening:
         wait: bool = False,
     ) -> None:
         """Show events until interrupted. Raises ServerError, ConfigError."""
-        if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
-            sys.stdout.reconfigure(encoding="utf-8")
         async with connection.client(target) as client:
-            self._write(self._writer.begin())
+            self._output.write(self._writer.begin())
             try:
                 async for item in client.subscribe(
                     from_start=from_start,
@@ -79,7 +78,7 @@ class Listening:
                 ):
                     self._show(item)
             finally:
-                self._write(self._writer.end())
+                self._output.write(self._writer.end())
                 self._line.clear()
 
     def _connection(self, state: ConnectionState, message: str) -> None:
@@ -89,11 +88,11 @@ class Listening:
 
     def _show(self, item: Item) -> None:
         if self._format == "jsonl":
-            self._write(item_line(item, words=self._words) + "\n")
+            self._output.write(item_line(item, words=self._words) + "\n")
         elif isinstance(item, Gap) or not isinstance(item.event, TEXTS):
             self._tell(item)
         else:
-            self._write(self._writer.add(item.event))
+            self._output.write(self._writer.add(item.event))
         if self._live and not isinstance(item, Gap) and isinstance(item.event, TEXTS):
             self._line.show(self._text.add(item.event))
 
@@ -111,12 +110,6 @@ class Listening:
         if self._told.get(key) != line:
             self._told[key] = line
             self._note(line)
-
-    def _write(self, text: str) -> None:
-        if text:
-            self._line.clear()
-            sys.stdout.write(text)
-            sys.stdout.flush()  # whoever reads the other end of a pipe sees it now
 
     def _note(self, text: str) -> None:
         self._line.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ import click
 from rtstream.audio.frames import hms
 from rtstream.audio.pacing import realtime as paced
 from rtstream.audio.wav import AudioFile, open_audio
+from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE, Final
@@ -59,6 +59,7 @@ class Replay:
         self._realtime = realtime
         self._raw_rate = raw_rate
         self._line = LiveLine(live_stream(beside_output=format_ != "jsonl"))
+        self._output = Output(format_, self._line)
         # JSON lines hold the partials themselves: on their own terminal a second copy would only be in the way.
         self._live = partials and self._line.visible and not (format_ == "jsonl" and sys.stdout.isatty())
         self._shows_partials = self._live or (partials and format_ == "jsonl")
@@ -68,8 +69,6 @@ class Replay:
 
         Raises BundleError, GateMissingError, TranslationError.
         """
-        if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
-            sys.stdout.reconfigure(encoding="utf-8")
         try:
             new_gate = self._options.gates()
             self._line.show("loading the model ...")
@@ -110,15 +109,15 @@ class Replay:
         stabilizers = self._stabilizers()
         live = LiveText()
         self._line.begin(audio.duration)
-        self._write(writer.begin())
+        self._output.write(writer.begin())
         try:
             for event in self._events(pipeline, audio):
                 for item in (event, *self._translations(event, stabilizers)):
-                    self._write(writer.add(item))
+                    self._output.write(writer.add(item))
                     if self._live:
                         self._line.show(live.add(item))
         finally:
-            self._write(writer.end())
+            self._output.write(writer.end())
 
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
         """The translations of an event; those of partials only where somebody sees them."""
@@ -149,12 +148,6 @@ class Replay:
             raise AudioError(
                 f"{audio.name}: no speech was found in its {length}; check that it is not silent or in another language"
             )
-
-    def _write(self, text: str) -> None:
-        if text:
-            self._line.clear()
-            sys.stdout.write(text)
-            sys.stdout.flush()  # whoever reads the other end of a pipe sees it now
 
 
 class _Good:

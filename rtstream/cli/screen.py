@@ -1,4 +1,4 @@
-"""One line of a terminal that is written over and over: how far a long recording has come, and the newest words."""
+"""Lines of a terminal that are written over and over: how far a long recording has come, and the newest words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
 
+from rtstream.cli.wrapping import wrap
 from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
 from rtstream.formats.lines import clean
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
     from rtstream.events import Event
 
-ERASE_REST = "\x1b[K"
-"""Erases from the cursor to the end of the line, on every terminal but a "dumb" one."""
+ERASE_REST, ERASE_BELOW = "\x1b[K", "\x1b[J"
+"""Erase from the cursor to the end of the line, or of the screen, on every terminal but a "dumb" one."""
+LIVE_LINES = 3
+"""So many of the newest lines are shown."""
 LONG_SECONDS = 60.0
 """From this length on a recording shows how far it has come."""
 BAR_CELLS = 20
@@ -61,13 +64,15 @@ class LiveText:
 class LiveLine:
     """The live line on ``stream``, or nothing at all where that is None. ``clock`` gives seconds.
 
-    Before anything else is written to the terminal it must be cleared.
+    It grows to a few lines where the text needs them. Before anything else is written to the terminal it must be
+    cleared.
     """
 
     def __init__(self, stream: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
         self._drawn_at: float | None = None
+        self._drawn = 1  # lines
         self._text = ""
         self.begin(0.0)
 
@@ -83,7 +88,7 @@ class LiveLine:
         self._position = 0.0
 
     def show(self, text: str) -> None:
-        """Show ``text``, or its end where the line is too short; nothing if it is empty."""
+        """Show ``text``, or its end where that is too long; nothing if it is empty."""
         self._text = clean(text)
         self._draw()
 
@@ -96,9 +101,10 @@ class LiveLine:
     def clear(self) -> None:
         """Leave the line empty."""
         if self._stream is not None and self._drawn_at is not None:
-            self._stream.write(f"\r{ERASE_REST}")
+            self._stream.write(f"{self._home()}{ERASE_REST if self._drawn == 1 else ERASE_BELOW}")
             self._stream.flush()
         self._drawn_at = None
+        self._drawn = 1
 
     @property
     def _is_long(self) -> bool:
@@ -107,11 +113,24 @@ class LiveLine:
     def _draw(self) -> None:
         if self._stream is None:
             return
-        columns = _columns(self._stream) - 1  # a character in the last column makes some terminals wrap
-        bar = self._bar(columns) if self._is_long else ""
-        self._stream.write(f"\r{bar}{_newest(self._text, columns - len(bar))}{ERASE_REST}")
+        columns = terminal_columns(self._stream) - 1  # a character in the last column makes some terminals wrap
+        lines = self._lines(self._bar(columns) if self._is_long else "", columns)
+        below = ERASE_BELOW if self._drawn > len(lines) else ""
+        self._stream.write(self._home() + "\n".join(f"{line}{ERASE_REST}" for line in lines) + below)
         self._stream.flush()
+        self._drawn = len(lines)
         self._drawn_at = self._clock()
+
+    def _lines(self, bar: str, columns: int) -> list[str]:
+        """The bar and the text beside it, if there is room for them; else the bar above the newest lines."""
+        if cell_len(bar) + cell_len(self._text) <= columns:
+            return [bar + self._text]
+        above = [bar] if bar else []
+        return [*above, *_newest(self._text, columns, LIVE_LINES - len(above))]
+
+    def _home(self) -> str:
+        """To the beginning of what is drawn."""
+        return "\r" if self._drawn == 1 else f"\r\x1b[{self._drawn - 1}A"
 
     def _bar(self, columns: int) -> str:
         speed = f"{self._position / max(self._clock() - self._started, 1e-3):.1f}x"
@@ -123,21 +142,21 @@ class LiveLine:
         return f"{share:4.0%} {drawn}{_clock(self._position)} of {_clock(self._duration)} {speed}  "
 
 
-def _columns(stream: TextIO) -> int:
+def terminal_columns(stream: TextIO) -> int:
+    """How wide the terminal is, now."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
 
 
-def _newest(text: str, columns: int) -> str:
-    """As much of the end of ``text`` as fits, marked if something is missing."""
-    if cell_len(text) <= columns:
-        return text
-    start = 0
-    while start < len(text) and cell_len(text[start:]) > columns - 1:
-        start += 1
-    return f"…{text[start:]}" if columns > 0 else ""
+def _newest(text: str, columns: int, count: int) -> list[str]:
+    """The last ``count`` lines of ``text``, marked if something is missing."""
+    lines = wrap(text, columns)
+    if len(lines) <= count:
+        return lines
+    lines = wrap(text, max(columns - 1, 1))[-count:]
+    return [f"…{lines[0]}", *lines[1:]]
 
 
 def _clock(seconds: float) -> str:

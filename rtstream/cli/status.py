@@ -1,4 +1,4 @@
-"""``rtstream status``: how a daemon is, for people and for scripts."""
+"""``rtstream status``: how the service is, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 from rtstream.cli.connection import ConnectionOptions, connection_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rtstream.rpc.hub import Status
 
 
@@ -23,14 +25,14 @@ Examples:
 """
 )
 @click.argument("target", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with all counters.")
 @connection_options
 @click.pass_context
 def command(ctx: click.Context, target: str | None, *, as_json: bool, connection: ConnectionOptions) -> None:
-    """Ask a daemon how it is.
+    """Ask the service how it is.
 
     TARGET is unix:PATH or HOST:PORT; by default $RTSTREAM_SERVER, or this machine's port 7660. The exit code is 0 if
-    all is well, 3 if the daemon runs but is not ready, or something is broken, and 1 if it cannot be reached.
+    all is well, 3 if it runs but is not ready, or something is broken, and 1 if it cannot be reached.
     """
 
     async def ask() -> Status:
@@ -48,10 +50,10 @@ def command(ctx: click.Context, target: str | None, *, as_json: bool, connection
 
 
 def rows(status: Status) -> list[tuple[str, str]]:
-    """What to show, line by line."""
+    """What to show people, line by line: ten of them, and the faults."""
     from rtstream.formats.lines import clean  # noqa: PLC0415 - as the client, not for --help
 
-    shown = [("version", status.version), ("phase", status.phase)]
+    shown = [("phase", status.phase), ("version", f"{status.version}, up for {_span(status.uptime_seconds)}")]
     shown += [("model", f"{status.model} ({status.engine})")] if status.model else []
     shown += [("translates", f"into {', '.join(status.languages)}")] if status.languages else []
     if status.device is not None:
@@ -62,13 +64,21 @@ def rows(status: Status) -> list[tuple[str, str]]:
     if status.real_time_factor is not None:
         shown.append(("load", f"{status.real_time_factor:.2f} s of CPU time per second of audio"))
     shown += [
-        ("up for", _span(status.uptime_seconds)),
         ("memory", f"{status.rss_bytes / 1e6:.0f} MB"),
         ("clients", f"{status.subscribers} subscribers, {status.streams} streams"),
-        *((name, str(count)) for name, count in sorted(status.counters.items())),
+        ("so far", _history(status.counters)),
         *(("fault", f"{fault.code}: {fault.message}") for fault in status.faults),
     ]
     return [(clean(name), clean(value)) for name, value in shown]
+
+
+def _history(counters: Mapping[str, int]) -> str:
+    """What was published since the service started, and what was lost of the audio."""
+    from rtstream.events import SAMPLE_RATE  # noqa: PLC0415 - as the client
+
+    lost = sum(counters.get(name, 0) for name in ("overflow_samples", "device_samples", "behind_samples"))
+    told = f"; {_span(lost / SAMPLE_RATE)} of audio lost" if lost else ""
+    return f"{counters.get('finals', 0)} finals{told}"
 
 
 def _span(seconds: float) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from dataclasses import replace
-from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
 
 from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_options
 from rtstream.cli.options import phrase_option
+from rtstream.cli.output import Output
+from rtstream.cli.screen import LiveLine
 from rtstream.errors import AudioError
 from rtstream.formats.writer import FORMATS, EventWriter, Format
 
@@ -69,8 +69,6 @@ def command(
     """
     if format_ in {"srt", "vtt"} and len(files) > 1:
         raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")
-    if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: these formats are UTF-8
-        sys.stdout.reconfigure(encoding="utf-8")
 
     async def run() -> bool:
         async with connection.client(target) as client:
@@ -97,6 +95,7 @@ class _Sender:
     ) -> None:
         self._client = client
         self._format = format_
+        self._output = Output(format_, LiveLine(None))
         self._phrases = phrases
         self._words = words
         self._partials = partials
@@ -125,7 +124,7 @@ class _Sender:
             phrases=self._phrases,
         )
         found = False
-        _write(writer.begin())
+        self._output.write(writer.begin())
         try:
             async for event in self._client.recognize(
                 chunks(file, raw_rate=self._raw_rate), floats=True, settings=settings
@@ -136,14 +135,8 @@ class _Sender:
                     continue
                 found |= isinstance(event, Final) and bool(event.text)
                 # When it came to the service says nothing about a recording.
-                _write(writer.add(replace(event, time=None)))
+                self._output.write(writer.add(replace(event, time=None)))
         finally:
-            _write(writer.end())
+            self._output.write(writer.end())
         if not found:
             raise AudioError(f"{file}: no speech was found in it; check that it is not silent or in another language")
-
-
-def _write(text: str) -> None:
-    if text:
-        sys.stdout.write(text)
-        sys.stdout.flush()  # whoever reads the other end of a pipe sees it now

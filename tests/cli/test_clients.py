@@ -13,9 +13,12 @@ import pytest
 import soundfile
 
 from rtstream.cli.listening import describe, item_line, read_position
+from rtstream.cli.status import rows
+from rtstream.daemon.metrics import COUNTERS
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
 from rtstream.publish.items import Gap, Position, Published
+from rtstream.rpc.hub import Status
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.unreachable import unreachable
@@ -286,10 +289,21 @@ async def test_transcribe_of_a_truncated_file_writes_all_of_its_finals_and_then_
 async def test_status_for_people_and_for_programs(served):
     code, out, err = await run("status", served.target)
     assert (code, err) == (0, "")
-    assert "phase        ready" in out
-    assert "up for       12 s" in out
+    assert out.startswith("phase        ready\nversion      1.2.3, up for 12 s\n")
+    assert len(out.splitlines()) <= 10
     code, out, _ = await run("status", served.target, "--json")
     assert json.loads(out)["counters"] == {"finals": 3}
+
+
+def test_status_is_ten_lines_and_the_faults_whatever_is_counted():
+    faults = (Fault("DISK_FULL", "the disk is full"), Fault("SOURCE", "unplugged"))
+    counters = dict.fromkeys(COUNTERS, 7) | {"overflow_samples": 16_000, "behind_samples": 8_000, "device_samples": 0}
+    device = DeviceState("mic", "lost", "unplugged")
+    status = Status("1", "degraded", "tiny", "x86", device, 1.0, 2.0, 0.1, 1, 1, 1, counters, faults, ("es",))
+    shown = dict(rows(status))
+    assert len(rows(status)) == 12
+    assert shown["so far"] == "7 finals; 1 s of audio lost"
+    assert shown["fault"] == "SOURCE: unplugged"
 
 
 async def test_token_comes_from_a_file_or_the_environment(tmp_path):

@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+import pyte
 import pytest
 import soundfile as sf
 
@@ -473,17 +474,18 @@ class TestProcess:
         assert (replay.returncode, errors) == (0, b"")
         assert len(finals(out.decode())) == 2
 
-    def test_terminal_shows_partials_on_one_line_and_finals_below(self, talk):
+    def test_terminal_shows_partials_in_place_and_finals_below_one_another(self, talk):
         shown = on_terminal("--realtime", talk)
-        lines = shown.split("\r\n")
-        assert len(lines) == 3
-        for line in lines[:2]:
-            *live, final = re.split(r"\r", line)
-            partials = [text.removesuffix("\x1b[K") for text in live if text.removesuffix("\x1b[K")]
-            assert LINE.fullmatch(final.removeprefix("\x1b[K"))
-            assert len(partials) > 1
-            assert all(len(text) < 40 for text in partials)
-        assert lines[2].endswith("\r\x1b[K") or lines[2] == ""
+        screen = pyte.Screen(40, 24)
+        pyte.Stream(screen).feed(shown)
+        lines = [line.rstrip() for line in screen.display if line.strip()]
+        finals = re.sub(r"\n  +", " ", "\n".join(lines)).split("\n")
+        assert len(finals) == 2
+        assert all(LINE.fullmatch(final) for final in finals)
+        plain = re.sub(r"\x1b\[\d*[A-Z]", "", shown)
+        drawn = [text for text in re.split(r"[\r\n]+", plain) if text and not text.startswith(("[", " "))]
+        assert len(drawn) > 4
+        assert all(len(text) < 40 for text in drawn)
 
 
 def on_terminal(*arguments):

@@ -2,6 +2,8 @@ import io
 import os
 import pty
 
+import pyte
+import pyte.modes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from rich.cells import cell_len
 
 from rtstream.cli import screen
 from rtstream.cli.screen import ERASE_REST, LiveLine, live_stream
+from rtstream.cli.wrapping import wrap, wrap_transcript
 
 
 class Terminal(io.StringIO):
@@ -30,7 +33,7 @@ class Clock:
 
 @pytest.fixture
 def narrow(monkeypatch):
-    monkeypatch.setattr(screen, "_columns", lambda _: 30)
+    monkeypatch.setattr(screen, "terminal_columns", lambda _: 30)
 
 
 def test_text_replaces_the_text_before():
@@ -40,20 +43,91 @@ def test_text_replaces_the_text_before():
     assert terminal.getvalue() == f"\rone two{ERASE_REST}\rone{ERASE_REST}"
 
 
+def screen_of(written, columns=30, rows=10):
+    """What a terminal shows, line by line, and what it had to scroll away."""
+    shown = pyte.HistoryScreen(columns, rows, history=1000)
+    shown.set_mode(pyte.modes.LNM)  # as the kernel's terminal makes of a newline
+    pyte.Stream(shown).feed(written)
+    gone = ["".join(line[column].data for column in range(columns)).rstrip() for line in shown.history.top]
+    return [line.rstrip() for line in gone + shown.display]
+
+
+QUICK = "the quick brown fox jumps over the lazy dog"
+
+
 @pytest.mark.usefixtures("narrow")
-def test_long_text_shows_its_newest_words():
+def test_long_text_has_several_lines_that_break_between_words():
     line = LiveLine(terminal := Terminal())
-    line.show("the quick brown fox jumps over the lazy dog")
-    assert len(terminal.lines[0]) == 29
-    assert terminal.lines[0].endswith("over the lazy dog")
-    assert terminal.lines[0].startswith("…")
+    for end in range(1, len(QUICK) + 1):
+        line.show(QUICK[:end])
+    assert screen_of(terminal.getvalue())[:3] == ["the quick brown fox jumps", "over the lazy dog", ""]
 
 
-@given(st.text(), st.integers(1, 100))
+@pytest.mark.usefixtures("narrow")
+def test_longest_text_shows_its_newest_lines():
+    line = LiveLine(terminal := Terminal())
+    for count in range(1, 5):
+        line.show(" ".join([QUICK] * count))
+    first, *others = screen_of(terminal.getvalue())
+    assert first.startswith("…")
+    assert others[1].endswith("the lazy dog")
+    assert others[2:] == [""] * 7
+
+
+@pytest.mark.usefixtures("narrow")
+def test_lines_are_cleared_without_a_trace_at_the_bottom_of_the_screen_too():
+    line = LiveLine(terminal := Terminal())
+    for number in range(20):
+        line.show(QUICK)
+        line.show("short")
+        line.show(f"{QUICK} {QUICK}")
+        line.clear()
+        terminal.write(f"final {number}\n")
+    line.show(QUICK)
+    shown = screen_of(terminal.getvalue())
+    assert [text for text in shown if text] == [*(f"final {number}" for number in range(20)), *wrap(QUICK, 29)]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_progress_stands_above_a_text_that_needs_lines_of_its_own():
+    clock = Clock()
+    line = LiveLine(terminal := Terminal(), clock)
+    line.begin(100.0)
+    clock.now += 1
+    line.advance(50 * 16_000)
+    line.show(QUICK)
+    assert screen_of(terminal.getvalue())[:3] == [" 50% 00:50 of 01:40 50.0x", *wrap(QUICK, 29)]
+
+
+@given(st.text(), st.integers(3, 100))
 def test_text_never_reaches_the_edge_and_is_the_end_of_what_was_said(text, columns):
-    shown = screen._newest(screen.clean(text), columns)
-    assert cell_len(shown) <= columns
-    assert screen.clean(text).endswith(shown.removeprefix("…"))
+    lines = screen._newest(screen.clean(text), columns, 3)
+    assert len(lines) <= 3
+    assert all(cell_len(line) <= columns for line in lines)
+    said = "".join(screen.clean(text).split())
+    assert said.endswith("".join(lines).removeprefix("…").replace(" ", ""))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")) | st.just(" ")), st.integers(4, 60))
+def test_wrapped_text_is_the_text_and_cuts_only_words_that_are_too_long(text, columns):
+    text = " ".join(text.split())
+    lines = wrap(text, columns, "  ")
+    assert all(cell_len(line) <= columns for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    if all(cell_len(word) <= columns - 2 for word in text.split()):
+        assert " ".join(line.strip() for line in lines) == text
+
+
+def test_text_of_a_transcript_stands_beside_its_times():
+    line = "[00:01.00 - 00:02.50] the quick brown fox jumps over the lazy dog\n    00:01.00 00:01.20 0.90 the\n"
+    assert wrap_transcript(line, 50) == (
+        "[00:01.00 - 00:02.50] the quick brown fox jumps\n"
+        "                      over the lazy dog\n"
+        "    00:01.00 00:01.20 0.90 the\n"
+    )
+    assert wrap_transcript(line, 30).splitlines()[:2] == ["[00:01.00 - 00:02.50] the", "  quick brown fox jumps over"]
+    assert wrap_transcript(line, 100) == line
 
 
 def test_control_codes_in_a_text_are_not_obeyed():
@@ -146,7 +220,7 @@ def test_width_is_that_of_the_terminal():
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 33, 0, 0))
     with os.fdopen(theirs, "w") as stream:
-        assert screen._columns(stream) == 33
+        assert screen.terminal_columns(stream) == 33
     os.close(ours)
 
 
