@@ -160,6 +160,10 @@ class Server(Section):
     unix_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="of Unix sockets: who may connect")
     max_calls: int = Field(256, ge=1, le=100_000, description="calls that stay open, of all clients")
     max_calls_per_client: int = Field(64, ge=1, le=100_000, description="of them those of one client")
+    max_connections: int = Field(512, ge=8, le=100_000, description="connections of all clients, to each address")
+    max_connections_per_client: int = Field(
+        128, ge=1, le=100_000, description="of one client: a remote address, or all of this machine; more are closed"
+    )
     max_message_bytes: int = Field(
         4 << 20, ge=1 << 16, le=64 << 20, description="longest message that a client may send, as in Transcribe"
     )

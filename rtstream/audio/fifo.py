@@ -6,6 +6,7 @@ import os
 import select
 import shlex
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rtstream.audio.source import SourceItem
 
 RETRY_SECONDS = 1.0
+CHECK_SECONDS = 1.0
+"""Without audio, after which it is looked whether the path still names the FIFO that is open."""
 MODE = 0o660
 """Of a FIFO that is made here."""
 _PIECE = 1 << 13
@@ -32,10 +35,11 @@ _PIECE = 1 << 13
 class FifoSource:
     """A :class:`~rtstream.audio.source.Source` of signed 16-bit little-endian mono samples at ``rate`` Hz.
 
-    The FIFO may be made later or anew. When a writer closes it, the source is "ended" until the next one writes; when
-    it keeps it open and writes nothing for ``pause_seconds``, the source is "paused" until it goes on. Shorter delays
-    change nothing. Positions go on without a gap, since nothing tells how much time has passed for the writer.
-    With ``create`` it is made where there is none, and its group may write, as with the service's socket.
+    The FIFO may be made later or anew: the path counts, once the one that was open gives nothing more. When a writer
+    closes it, the source is "ended" until the next one writes; when it keeps it open and writes nothing for
+    ``pause_seconds``, the source is "paused" until it goes on. Shorter delays change nothing. Positions go on without
+    a gap, since nothing tells how much time has passed for the writer. With ``create`` it is made where there is none,
+    and its group may write, as with the service's socket.
     """
 
     live = False
@@ -84,12 +88,17 @@ class FifoSource:
         resampler = Resampler(self._rate)
         rest = b""
         speaking = heard = False
+        last = time.monotonic()
         while not self._closed:
-            if not self._wait_for(descriptor, self._pause if speaking else None):
-                if speaking and not self._closed:
+            left = self._pause - (time.monotonic() - last) if speaking else CHECK_SECONDS
+            if not self._wait_for(descriptor, min(CHECK_SECONDS, max(0.0, left))):
+                if _replaced(self._path, descriptor, has_writer=heard):
+                    break
+                if speaking and time.monotonic() - last >= self._pause and not self._closed:
                     speaking = False
                     yield DeviceState(self._path, "paused", f"its writer has written nothing for {self._pause:g} s")
                 continue
+            last = time.monotonic()
             data = os.read(descriptor, _PIECE)
             if not data:
                 break
@@ -119,6 +128,15 @@ class FifoSource:
             poll.register(descriptor, select.POLLIN)
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return not self._closed and bool(ready)
+
+
+def _replaced(path: str, descriptor: int, *, has_writer: bool) -> bool:
+    """Whether the path names another FIFO than the one that is open, or none and nobody holds the open one."""
+    try:
+        now = Path(path).stat()
+    except OSError:
+        return not has_writer
+    return not os.path.samestat(now, os.fstat(descriptor))
 
 
 def _open(path: str, *, create: bool) -> int:

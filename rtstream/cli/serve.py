@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -65,7 +65,8 @@ def command(
     import structlog  # noqa: PLC0415
 
     from rtstream.config import load  # noqa: PLC0415
-    from rtstream.daemon.exits import exit_code  # noqa: PLC0415
+    from rtstream.daemon.exits import ExitCode, exit_code  # noqa: PLC0415
+    from rtstream.daemon.leaving import leave  # noqa: PLC0415
     from rtstream.daemon.run import Runner  # noqa: PLC0415
     from rtstream.daemon.serving import start_server  # noqa: PLC0415
     from rtstream.errors import RtstreamError  # noqa: PLC0415
@@ -78,12 +79,20 @@ def command(
         "log": {"level": _log_level(ctx)},
     }
     overrides = {name: {k: v for k, v in keys.items() if v is not None} for name, keys in given.items()}
-    try:
-        ctx.exit(asyncio.run(Runner(lambda: load(file, overrides), start_server).run()))
-    except RtstreamError as error:
-        structlog.get_logger().debug("ended by an error", exc_info=True)
-        click.echo(f"rtstream: error: {error}", err=True)
-        ctx.exit(exit_code(error))
+
+    async def run() -> NoReturn:
+        try:
+            code = await Runner(lambda: load(file, overrides), start_server).run()
+        except RtstreamError as error:
+            structlog.get_logger().debug("ended by an error", exc_info=True)
+            click.echo(f"rtstream: error: {error}", err=True)
+            code = exit_code(error)
+        except Exception:  # noqa: BLE001 - the process ends here, with this entry in the log
+            structlog.get_logger().exception("an error of the service")
+            code = ExitCode.FAILED
+        leave(code)
+
+    asyncio.run(run())
 
 
 def _log_level(ctx: click.Context) -> str | None:

@@ -36,8 +36,9 @@ class Channel:
 
     ``sink`` gets the events in order, on the engine's threads, and None at the end; it must not wait. While ``held``
     gives True nothing is recognised: whoever takes the events is behind, and tells the end of it by :meth:`wake`.
-    ``stepped`` is called on the engine's threads when there is room again, and must not wait either.
-    ``make_pipeline`` is also called anew when recognition has failed.
+    ``stepped`` is called on the engine's threads when there is room again, and must not wait either. ``first``: it is
+    served before all that are not, however far behind it is. ``make_pipeline`` is also called anew when recognition has
+    failed.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Channel:
         *,
         seconds: float,
         chunk_samples: int,
+        first: bool = False,
         held: Callable[[], bool] = lambda: False,
         stepped: Callable[[], None] = lambda: None,
     ) -> None:
@@ -55,6 +57,7 @@ class Channel:
         """Audio that was not recognised because recognition was behind."""
         self.cut_short = False
         """Whether some of it was given up at the end."""
+        self.first = first
         self._engine = engine
         self._make_pipeline = make_pipeline
         self._sink = sink

@@ -1,4 +1,4 @@
-"""Recognition of many streams on a few threads: a chunk of one, then a chunk of the next."""
+"""Recognition of many streams on a few threads: a chunk of one, then a chunk of the next, the first ones before all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 class Task(Protocol):
     """What the engine serves in turn. ``has_work`` is asked with the engine's lock held."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it goes before all that are not."""
+        ...
 
     @property
     def has_work(self) -> bool:
@@ -54,7 +59,7 @@ class Engine:
     def wake(self, task: Task) -> None:
         """Look at a task that may have work now; with the lock held."""
         if task not in self._running and task not in self._turn and task.has_work:
-            self._turn.append(task)
+            self._queue(task)
             self.lock.notify_all()
 
     def may_prepare(self, task: Task) -> bool:
@@ -91,5 +96,12 @@ class Engine:
             with self.lock:
                 self._running.remove(task)
                 if task.has_work:
-                    self._turn.append(task)  # behind all others
+                    self._queue(task)
                 self.lock.notify_all()
+
+    def _queue(self, task: Task) -> None:
+        """Have a task wait for a thread behind all others, or before them if it is one of the first."""
+        if task.first:
+            self._turn.appendleft(task)
+        else:
+            self._turn.append(task)

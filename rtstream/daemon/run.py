@@ -10,6 +10,7 @@ import structlog
 
 from rtstream import logging
 from rtstream.daemon.exits import ExitCode, UnavailableError
+from rtstream.daemon.leaving import Aside
 from rtstream.daemon.notify import Notifier
 from rtstream.daemon.service import Service
 from rtstream.daemon.settings import check_settings
@@ -47,6 +48,7 @@ class Runner:
         self._notifier = notifier or Notifier()
         self._stop = asyncio.Event()
         self._stops = 0
+        self._aside = Aside("stopping")
 
     async def run(self) -> ExitCode:
         """Serve until a signal says otherwise. Raises ConfigError, AudioError, GateMissingError, UnavailableError."""
@@ -118,9 +120,9 @@ class Runner:
         self._notifier.stopping()
         self._notifier.status("stopping: publishing what was said last")
         self._notifier.extend(seconds + GRACE_SECONDS + CLEANUP_SECONDS)
-        await asyncio.to_thread(service.drain, seconds)
+        await self._aside.run(lambda: service.drain(seconds))
         await server.stop(GRACE_SECONDS, CLEANUP_SECONDS)
-        await asyncio.to_thread(service.close)
+        await self._aside.run(service.close)
         log.info("stopped", complete=service.complete)
 
     async def _stopped_within(self, seconds: float) -> bool:

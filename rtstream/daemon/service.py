@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from rtstream.daemon.metrics import Metrics
 from rtstream.daemon.reload import changes
 from rtstream.daemon.segments import ChangeableSegmenter
 from rtstream.daemon.settings import capture_request, microphone_config, phrases, store_limits, vad_settings
+from rtstream.daemon.shared import Shared
 from rtstream.daemon.streams import ClientStream
 from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LAST_SECONDS = 2.0
+"""That the store has at least, to take what was said last."""
 CUT_SHARE = 0.7
 """Of the time for draining, after which audio that is not recognised yet is given up."""
 
@@ -77,6 +79,9 @@ class Service:
         self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
+        self._stored = True
+        self._memory = _Memory()
+        self._devices = Shared(list_devices)
         self._source = open_source(
             parse_source(config.audio.source), capture_request(config.audio), microphone_config(config.audio)
         )
@@ -95,7 +100,7 @@ class Service:
     @property
     def complete(self) -> bool:
         """Whether nothing that was heard had to be given up."""
-        return self._channel is None or not self._channel.cut_short
+        return self._stored and (self._channel is None or not self._channel.cut_short)
 
     def publish(self, event: ServiceEvent) -> None:
         """Publish an event of the service's own, with its time; from any thread."""
@@ -130,6 +135,7 @@ class Service:
             make_pipeline,
             lambda event: None if event is None else self.publish(event),
             seconds=self.config.audio.backlog_seconds,
+            first=True,
             chunk_samples=model.chunk_samples(recognizer),
         )
         self.listener = Listener(self._source, self._channel, self.publish, self._clock)
@@ -179,7 +185,8 @@ class Service:
                 self._channel.wait(max(0.0, deadline - time.monotonic()))
         if self._translation is not None:
             self._translation.finish(max(0.0, deadline - time.monotonic()))
-        self._broker.close()
+        # A disk that hangs must not keep the process for ever.
+        self._stored = self._broker.close(max(LAST_SECONDS, deadline - time.monotonic()))
 
     def cut(self) -> None:
         """Drain no longer than the piece of work takes that is being done."""
@@ -223,7 +230,7 @@ class Service:
             uptime_seconds=time.monotonic() - self._began,
             audio_age_seconds=listener.audio_age if listener is not None else None,
             real_time_factor=load.real_time_factor,
-            rss_bytes=_resident_bytes(),
+            rss_bytes=self._memory.resident_bytes(),
             subscribers=self._broker.subscribers,
             streams=self._streams,
             counters=counters,
@@ -232,7 +239,7 @@ class Service:
         )
 
     async def devices(self) -> Sequence[Device]:
-        """What could be captured from."""
+        """What could be captured from. Raises AudioError."""
         used = self.listener.device if self.listener is not None else None
         return [
             Device(
@@ -243,7 +250,7 @@ class Service:
                 device.default,
                 used=used is not None and used.state == "capturing" and used.device == device.name,
             )
-            for device in await asyncio.to_thread(list_devices)
+            for device in await self._devices.get()
         ]
 
     async def open_stream(self, settings: StreamSettings) -> ClientStream:
@@ -286,6 +293,11 @@ class Service:
         self.faults.note(fault)
 
 
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read at every look
-        return int(file.read().split()[1]) * PAGE
+class _Memory:
+    """Of this process. The file stays open: it is read at every look, also when no file can be opened."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def resident_bytes(self) -> int:
+        return int(os.pread(self._file, 256, 0).split()[1]) * PAGE

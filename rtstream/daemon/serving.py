@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 async def start_server(service: Service) -> Server:
     """Listen on all addresses. Raises ConfigError."""
-    return await serve(service, server_config(service.config.server))
+    return await serve(service, server_config(service.config.server, service.config.recognition.max_streams))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from rtstream.config import Audio, Config, Publish, Recognition, Server, Translation, Vad
 
 
+SPARE_RECOGNITIONS = 8
+"""Recognize calls that may be open besides those that are recognised: to be told that they cannot be."""
+
+
 def check_settings(config: Config) -> None:
     """Raise ConfigError for all settings that do not go together."""
     told = []
@@ -42,7 +46,7 @@ def check_settings(config: Config) -> None:
         raise ConfigError("; ".join(told))
 
 
-def server_config(server: Server) -> ServerConfig:
+def server_config(server: Server, max_streams: int = 8) -> ServerConfig:
     """What the gRPC server takes. Raises ConfigError."""
     if (server.tls_certificate is None) != (server.tls_key is None):
         raise ConfigError("server.tls_certificate and server.tls_key belong together: set both or none")
@@ -60,6 +64,9 @@ def server_config(server: Server) -> ServerConfig:
         message_bytes=server.max_message_bytes,
         streams=server.max_calls,
         streams_per_client=server.max_calls_per_client,
+        recognitions=max_streams + SPARE_RECOGNITIONS,
+        connections=server.max_connections,
+        connections_per_client=server.max_connections_per_client,
         idle_seconds=server.idle_seconds,
         pause_seconds=server.pause_seconds,
     )

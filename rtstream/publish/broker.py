@@ -167,17 +167,23 @@ class Broker:
                 self._subscriptions.add(subscription)
         return subscription
 
-    def close(self) -> None:
-        """Hand out what was published, end all subscriptions and close the store. May wait for the disk."""
+    def close(self, seconds: float | None = None) -> bool:
+        """Hand out what was published, end all subscriptions and close the store; whether that was done.
+
+        Waits for the disk, up to ``seconds``.
+        """
         with self._arrived:
             self._closing = True
             self._arrived.notify()
-        self._thread.join()
+        self._thread.join(seconds)
         self.closed = True
         self._notify(self._subscriptions)
+        if self._thread.is_alive():
+            return False
         if self._store is not None:
             self._store.close()
             self._store = None
+        return True
 
     # What subscriptions ask.
 

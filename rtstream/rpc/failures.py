@@ -30,6 +30,7 @@ Reason = Literal[
     "INVALID_REQUEST",
     "AUDIO_TOO_LONG",
     "IDLE",
+    "NO_DEVICES",
     "INTERNAL",
 ]
 """What protos/rtstream/v1/rtstream.proto promises; stable."""
@@ -44,6 +45,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
     "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
     "AUDIO_TOO_LONG": grpc.StatusCode.INVALID_ARGUMENT,
     "IDLE": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "NO_DEVICES": grpc.StatusCode.UNAVAILABLE,
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }
 

@@ -1,18 +1,21 @@
-"""What every call passes: tokens, the limits of streams, and the last resort for errors."""
+"""What every call passes: tokens, the limits of calls and of what they hold, and the last resort for errors."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor
 
+from rtstream.rpc.connections import client_of
 from rtstream.rpc.failures import RequestFailedError, abort, invalid
 from rtstream.rpc.operations import uncancelled
 
@@ -27,44 +30,133 @@ log = structlog.get_logger()
 
 HEALTH = "/grpc.health.v1.Health/"
 """May be asked without a token: load balancers and probes have none, and it tells nothing of what is said."""
+HEALTH_CALLS, HEALTH_CALLS_PER_CLIENT = 64, 16
+LARGE = "/rtstream.v1.SpeechService/Transcribe"
+"""Its request is as large as a message may be, and is held until it is answered."""
+RECOGNIZE = "/rtstream.v1.SpeechService/Recognize"
+SMALL_BYTES = 1 << 18
+"""Of any other request, and of a stream's first: 500 phrases take a tenth of it."""
+SMALL_CALLS = 32
+"""Of a client, that are being received or answered at once; four times as many of all."""
+SMALL_SECONDS = 5.0
+"""In which such a request must have come."""
+FEWEST_MESSAGES = 4
+TOKENS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much there may be at a time.
+
+    ``streams`` and ``streams_per_client`` bound the calls that stay, and apart from them those that are answered at
+    once; calls to the health service have places of their own. ``recognitions``: of the calls that stay, those that
+    send audio, each of which may hold a message.
+    ``message_bytes`` is the largest message; of those that are being received or held for an answer about
+    ``bytes_in_flight`` may be there at a time, and the others wait at their clients. ``idle_seconds``: that a request
+    may take to come. ``farewell_seconds``: that a call that has failed keeps its place while its status is not taken.
+    """
+
+    streams: int = 256
+    streams_per_client: int = 64
+    recognitions: int = 64
+    message_bytes: int = 4 << 20
+    bytes_in_flight: int = 32 << 20
+    idle_seconds: float = 30.0
+    farewell_seconds: float = 10.0
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """A call that is being served; ``missed``: looks in which its token was not among those that are valid."""
+
+    token: str | None
+    task: asyncio.Future[None]
+    missed: int = 0
+    revoked: bool = False
+
+
+class _Places:
+    """Calls that may be open at a time, of all clients and of each."""
+
+    def __init__(self, kind: str, most: int, per_client: int) -> None:
+        self.open: Counter[str] = Counter()
+        self._kind, self._most, self._per_client = kind, most, per_client
+
+    @contextmanager
+    def taken(self, client: str) -> Iterator[None]:
+        """One of them, while it lasts. Raises RequestFailedError if there is none."""
+        if self.open.total() >= self._most:
+            raise RequestFailedError(
+                "TOO_MANY_STREAMS",
+                f"the service has all of its {self._most} {self._kind} open; try again later",
+                scope="all",
+            )
+        if self.open[client] >= self._per_client:
+            raise RequestFailedError(
+                "TOO_MANY_STREAMS",
+                f"this client has all of its {self._per_client} {self._kind} open; close one first",
+                scope="client",
+            )
+        self.open[client] += 1
+        try:
+            yield
+        finally:
+            self.open[client] -= 1
+            if not self.open[client]:
+                del self.open[client]  # clients that left are forgotten
 
 
 class Gate(ServerInterceptor):
-    """Lets calls in, or ends them with a clear status.
+    """Lets calls in, or ends them with a clear status, before anything of their messages is read.
 
-    ``streams`` and ``streams_per_client`` bound the calls that stay: streams of any kind, health watches included. A
-    client is whoever has the same token, or without tokens the same address (a Unix socket is one client). Calls that
-    are answered at once are not counted.
+    A client is whoever has the same token, or without tokens the same address: all of this machine's, and a Unix
+    socket's, are one client each. When a token is taken out of the file the calls that came with it end.
 
     A call that has failed counts until its status is sent, for ``farewell_seconds`` at most: a client that does not
     read would keep its place for good. What gRPC then still holds for it is one message and the status, and a
     connection may have only so many calls.
     """
 
-    def __init__(
-        self,
-        *,
-        tokens: Tokens | None = None,
-        streams: int = 256,
-        streams_per_client: int = 64,
-        farewell_seconds: float = 10.0,
-    ) -> None:
+    def __init__(self, limits: Limits | None = None, *, tokens: Tokens | None = None) -> None:
+        limits = self._limits = limits or Limits()
         self._tokens = tokens
-        self._farewell_seconds = farewell_seconds
-        self._streams = streams
-        self._streams_per_client = streams_per_client
-        self._open: Counter[str] = Counter()
+        self._streams = _Places("streams", limits.streams, limits.streams_per_client)
+        self._large = _Places("Transcribe calls", limits.streams, limits.streams_per_client)
+        self._small = _Places("calls", 4 * SMALL_CALLS, SMALL_CALLS)
+        self._recognitions = _Places("Recognize calls", limits.recognitions, limits.streams_per_client)
+        self._health = _Places("health calls", HEALTH_CALLS, HEALTH_CALLS_PER_CLIENT)
+        messages = max(FEWEST_MESSAGES, limits.bytes_in_flight // limits.message_bytes)
+        self._large_messages = asyncio.Semaphore(messages)
+        self._peers: Counter[str] = Counter()
+        self._calls: set[_Call] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def streams(self) -> int:
         """Streams that are open now."""
-        return self._open.total()
+        return self._streams.open.total() + self._health.open.total()
+
+    @property
+    def peers(self) -> set[str]:
+        """Connections with a call, by the name of their other end."""
+        return set(self._peers)
 
     async def ended(self, seconds: float) -> None:
         """Wait until every call that came in is over with all that it has to put away, up to ``seconds``."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def watch_tokens(self) -> None:
+        """End the calls of tokens that are no longer valid, again and again."""
+        while self._tokens is not None:
+            await asyncio.sleep(TOKENS_SECONDS)
+            valid = self._tokens.clients()
+            for call in list(self._calls):
+                # Twice: an editor may write a file in two steps.
+                call.missed = 0 if call.token in valid else call.missed + 1
+                if call.missed == 2:
+                    call.revoked = True
+                    call.task.cancel()
 
     async def intercept_service(
         self,
@@ -80,103 +172,160 @@ class Gate(ServerInterceptor):
             return None  # gRPC answers UNIMPLEMENTED
         method = handler_call_details.method
         sides = (handler.request_streaming, handler.response_streaming)
-        kind = "_".join("stream" if streaming else "unary" for streaming in sides)
-        served = getattr(handler, kind)
+        served = getattr(handler, "_".join("stream" if streaming else "unary" for streaming in sides))
         parse = handler.request_deserializer
 
-        async def guarded(request: Any, context: Any) -> Any:  # noqa: ANN401 - a message, or an iterator of them
-            try:
-                with self._admitted(method, context, counted=any(sides)):
-                    return await self._serve(served, request, context, sides)
-            except RequestFailedError as failure:
-                await abort(context, failure)
+        async def guarded(requests: Any, context: Any) -> None:  # noqa: ANN401 - an iterator of bytes
+            with self._counted(unquote(context.peer())):
+                async with AsyncExitStack() as held:
+                    try:
+                        client, token = self._client(method, context)
+                        request = await self._request(method, sides, client, requests, held)
+                        parsed = _parsed_all(request, parse) if sides[0] else _parsed(parse, request)
+                        del request
+                        await self._serve(token, served, parsed, context, sides)
+                    except RequestFailedError as failure:
+                        await self._farewell(context, failure)
 
-        make: Any = getattr(grpc, f"{kind}_rpc_method_handler")
-        wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            guarded, lambda data: _parse(parse, data), handler.response_serializer
+        # All alike: of what gRPC calls a unary request it would read the message first, and then ask for us.
+        wrapped: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            guarded,  # a coroutine that writes is as good as an iterator
+            None,
+            handler.response_serializer,
         )
         return wrapped
 
-    async def _serve(self, served: Any, request: Any, context: Any, sides: tuple[bool, bool]) -> Any:  # noqa: ANN401
-        """Run the method itself, and end the call with a status if it fails."""
-        try:
+    async def _request(
+        self,
+        method: str,
+        sides: tuple[bool, bool],
+        client: str,
+        requests: Any,  # noqa: ANN401 - gRPC's iterator
+        held: AsyncExitStack,
+    ) -> Any:  # noqa: ANN401 - bytes, or an iterator of them
+        """What a call brings, once it has its place, which is left with ``held``. Raises RequestFailedError."""
+        if method.startswith(HEALTH):
+            held.enter_context(self._health.taken(client))
+            return _checked(await _received(requests, SMALL_SECONDS))
+        if method == LARGE:
+            held.enter_context(self._large.taken(client))
+            await held.enter_async_context(self._large_messages)
+            return await _received(requests, self._limits.idle_seconds)
+        if sides[0]:
+            held.enter_context(self._streams.taken(client))
+            if method == RECOGNIZE:
+                held.enter_context(self._recognitions.taken(client))
+            return requests
+        with ExitStack() as receiving:
+            receiving.enter_context(self._small.taken(client))
+            request = _checked(await _received(requests, SMALL_SECONDS))
             if sides[1]:
-                await context.send_initial_metadata(())  # tells the client that it is in
-            result = served(_parsed_all(request) if sides[0] else _parsed(request), context)
-            if not inspect.isasyncgen(result):
-                return await result
-            async for response in result:
-                await context.write(response)
-        except RequestFailedError as failure:
-            await self._farewell(context, failure)
-        except (AbortError, asyncio.CancelledError, grpc.RpcError):
+                held.enter_context(self._streams.taken(client))  # it stays, but only now that it has come whole
+            else:
+                held.push(receiving.pop_all())
+        return request
+
+    async def _serve(
+        self,
+        token: str | None,
+        served: Any,  # noqa: ANN401 - any method
+        request: object,
+        context: ServicerContext[Any, Any],
+        sides: tuple[bool, bool],
+    ) -> None:
+        """Run the method itself, and end the call with a status if it fails."""
+        call = _Call(token, asyncio.ensure_future(_answer(served, request, context, sides)))
+        if token is not None:
+            self._calls.add(call)
+        try:
+            await call.task
+        except asyncio.CancelledError:
+            if not call.revoked:
+                raise
+            raise RequestFailedError("TOKEN_WRONG", "the token is no longer valid; ask who runs the service") from None
+        except (RequestFailedError, AbortError, grpc.RpcError):
             raise
         except Exception:
             log.exception("a call failed")
-            internal = RequestFailedError("INTERNAL", "an error of the daemon; its log has the details")
-            await self._farewell(context, internal)
-        return None
+            raise RequestFailedError("INTERNAL", "an error of the service; its log has the details") from None
+        finally:
+            self._calls.discard(call)
 
     async def _farewell(self, context: ServicerContext[Any, Any], failure: RequestFailedError) -> None:
         """End a call with a status, as :func:`abort`; returns if the client does not take it in time."""
         try:
-            async with asyncio.timeout(self._farewell_seconds):
+            async with asyncio.timeout(self._limits.farewell_seconds):
                 await uncancelled(abort(context, failure))
         except TimeoutError:
             log.info("a client does not read and has lost its place", reason=failure.reason, peer=context.peer())
 
+    def _client(self, method: str, context: ServicerContext[Any, Any]) -> tuple[str, str | None]:
+        """Who calls, and if by a token, what that stands for. Raises RequestFailedError."""
+        if self._tokens is None or method.startswith(HEALTH):
+            return _host(unquote(context.peer())), None
+        token = self._tokens.check(context.invocation_metadata() or ())
+        return token, token
+
     @contextmanager
-    def _admitted(self, method: str, context: ServicerContext[Any, Any], *, counted: bool) -> Iterator[None]:
-        """A call that may come in; while it lasts it counts. Raises RequestFailedError."""
-        client = _host(context.peer())
-        if self._tokens is not None and not method.startswith(HEALTH):
-            client = self._tokens.check(context.invocation_metadata() or ())
-        if not counted:
-            yield
-            return
-        if self.streams >= self._streams:
-            raise RequestFailedError(
-                "TOO_MANY_STREAMS",
-                f"the daemon has all of its {self._streams} streams open; try again later",
-                scope="all",
-            )
-        if self._open[client] >= self._streams_per_client:
-            raise RequestFailedError(
-                "TOO_MANY_STREAMS",
-                f"this client has all of its {self._streams_per_client} streams open; close one first",
-                scope="client",
-            )
-        self._open[client] += 1
+    def _counted(self, peer: str) -> Iterator[None]:
+        self._peers[peer] += 1
         try:
             yield
         finally:
-            self._open[client] -= 1
-            if not self._open[client]:
-                del self._open[client]  # clients that left are forgotten
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
 
 
-class _Unparsable:
-    """In the place of a message whose bytes are none: gRPC itself would log a traceback for each."""
+async def _answer(served: Any, request: object, context: Any, sides: tuple[bool, bool]) -> None:  # noqa: ANN401
+    if sides[1]:
+        await context.send_initial_metadata(())  # tells the client that it is in
+    result = served(request, context)
+    if inspect.isasyncgen(result):
+        async for response in result:
+            await context.write(response)
+        return
+    response = await result
+    if not sides[1]:
+        await context.write(response)
 
 
-def _parse(parse: Callable[[bytes], object], data: bytes) -> object:
+async def _parsed_all(requests: AsyncIterator[bytes], parse: Callable[[bytes], object]) -> AsyncIterator[object]:
+    first = True
+    async for data in requests:
+        yield _parsed(parse, _checked(data) if first else data)
+        first = False
+
+
+def _checked(data: bytes) -> bytes:
+    """A request that is no larger than it may be. Raises RequestFailedError."""
+    if len(data) > SMALL_BYTES:
+        raise invalid("request", f"it has {len(data)} bytes; {SMALL_BYTES} are the most here")
+    return data
+
+
+async def _received(requests: AsyncIterator[bytes], seconds: float) -> bytes:
+    """A message. Raises RequestFailedError."""
+    try:
+        async with asyncio.timeout(seconds):
+            data: bytes | None = await uncancelled(anext(aiter(requests), None))
+    except TimeoutError:
+        raise RequestFailedError("IDLE", f"the request did not come within {seconds:g} s") from None
+    if data is None:
+        raise invalid("request", "there is none")
+    return data
+
+
+def _parsed(parse: Callable[[bytes], object], data: bytes) -> object:
     try:
         return parse(data)
-    except DecodeError:
-        return _Unparsable()
-
-
-def _parsed(request: object) -> object:
-    if isinstance(request, _Unparsable):
-        raise invalid("request", "its bytes are not a message of this method; check the client's version of the proto")
-    return request
-
-
-async def _parsed_all(requests: AsyncIterator[object]) -> AsyncIterator[object]:
-    async for request in requests:
-        yield _parsed(request)
+    except DecodeError:  # gRPC itself would log a traceback for each
+        raise invalid(
+            "request", "its bytes are not a message of this method; check the client's version of the proto"
+        ) from None
 
 
 def _host(peer: str) -> str:
     """``ipv4:127.0.0.1:4711`` without its port."""
-    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else "unix"
+    family, _, rest = peer.partition(":")
+    return client_of(rest.rpartition(":")[0]) if family in {"ipv4", "ipv6"} else "unix"

@@ -120,7 +120,7 @@ class Hub(Protocol):
         ...
 
     async def devices(self) -> Sequence[Device]:
-        """What could be captured from; may take a moment."""
+        """What could be captured from; may take a moment. Raises AudioError if the sound system cannot be asked."""
         ...
 
     async def open_stream(self, settings: StreamSettings) -> RecognitionStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 
 SHORTEST_TOKEN = 16
 """Characters; a shorter one could be guessed."""
+NAME_LENGTH = 16
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.EAGAIN})
+"""Why a file cannot be read now, although nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,24 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def check_public(address: Address, *, encrypted: bool, insecure_public: bool) -> None:
+    """Raise ConfigError if other machines could reach an address and read what goes there."""
+    if address.public and not encrypted and not insecure_public:
+        raise ConfigError(
+            f"{address}: other machines could listen in, unencrypted; set up TLS, or listen on 127.0.0.1, or say "
+            "insecure_public if the network is yours alone"
+        )
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a socket from another one at its path; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
 def make_way(address: Address) -> None:
     """Remove the socket that a killed daemon left; raises ConfigError if one is still listening there, or no folder is.
 
@@ -85,10 +107,17 @@ def make_way(address: Address) -> None:
         probe.settimeout(1.0)
         try:
             probe.connect(address.path)
-        except OSError:
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:  # this alone proves that nobody is there: a queue that is full is somebody's
             path.unlink(missing_ok=True)
             return
-    raise ConfigError(f"{address}: another daemon listens there; end that one, or choose another path")
+        except OSError as error:
+            raise ConfigError(
+                f"{address}: another service may listen there ({error.strerror or error}); end that one, or choose "
+                "another path"
+            ) from None
+    raise ConfigError(f"{address}: another service listens there; end that one, or choose another path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +139,8 @@ class ServerTls:
                 stamp = self._stamp()
                 if stamp == current[0]:
                     return None
-                current[0] = stamp
                 renewed = self._configuration()
+                current[0] = stamp
             except ConfigError as error:
                 log.warning("tls files changed and cannot be used: the old ones stay", error=str(error))
                 return None
@@ -159,10 +188,15 @@ def read_pem(path: Path) -> bytes:
     return data
 
 
+class _PassingError(ConfigError):
+    """A file cannot be read now, and may be in a moment."""
+
+
 class Tokens:
     """The bearer tokens in a file: one a line, empty lines and those that begin with # apart.
 
-    The file is read again when it changes. While it cannot be read nobody is let in. Raises ConfigError at first.
+    The file is read again when it changes. While it is missing or wrong nobody is let in; what only passes (no file
+    descriptor left, a disk that errs) leaves the tokens as they are. Raises ConfigError at first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -184,8 +218,13 @@ class Tokens:
         # Every token is looked at, and each in constant time: how long it takes tells nothing.
         found = sum([hmac.compare_digest(digest, known) for known in self._digests])
         if not found or scheme.lower() != "bearer":
-            raise RequestFailedError("TOKEN_WRONG", "the token is not one that this daemon knows; ask who runs it")
-        return digest.hex()[:16]
+            raise RequestFailedError("TOKEN_WRONG", "the token is not one that this service knows; ask who runs it")
+        return digest.hex()[:NAME_LENGTH]
+
+    def clients(self) -> frozenset[str]:
+        """The names of all clients that would be let in now."""
+        self._renew()
+        return frozenset(digest.hex()[:NAME_LENGTH] for digest in self._digests)
 
     def _renew(self) -> None:
         stamp = _stamp(self._path)
@@ -193,6 +232,8 @@ class Tokens:
             return
         try:
             self._load(stamp)
+        except _PassingError:
+            return
         except ConfigError as error:
             self._digests = ()
             self._stamp = stamp
@@ -204,7 +245,8 @@ class Tokens:
         try:
             lines = [line.strip() for line in self._path.read_text("utf-8").splitlines()]
         except OSError as error:
-            raise ConfigError(f"tokens: {self._path}: {error.strerror}; check the path, owner and mode") from None
+            kind = _PassingError if error.errno in PASSING else ConfigError
+            raise kind(f"tokens: {self._path}: {error.strerror}; check the path, owner and mode") from None
         except UnicodeDecodeError:
             raise ConfigError(f"tokens: {self._path} is not text; write one token a line") from None
         tokens = [line for line in lines if line and not line.startswith("#")]

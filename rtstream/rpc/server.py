@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from grpc_reflection.v1alpha import reflection
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
-from rtstream.rpc.gate import Gate
-from rtstream.rpc.security import Address, ServerTls, Tokens, make_way
+from rtstream.rpc.connections import Doorman, room_for
+from rtstream.rpc.gate import Gate, Limits
+from rtstream.rpc.security import Address, ServerTls, Tokens, check_public, identity, make_way
 from rtstream.rpc.service import SpeechService
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import add_SpeechServiceServicer_to_server
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+SPARE_CALLS = 256
+"""Calls that may be open besides those that the gate lets in: being refused, or asking for health."""
 DEFAULT_ADDRESS = Address(host="127.0.0.1", port=7660)
 SERVICE: str = pb.DESCRIPTOR.services_by_name["SpeechService"].full_name
 HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -38,7 +42,8 @@ HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 class ServerConfig:
     """How to serve. TLS is for TCP; a Unix socket is guarded by its mode, which is ``unix_mode``.
 
-    ``streams``, ``streams_per_client``, ``farewell_seconds``: see Gate. ``idle_seconds``, ``pause_seconds``,
+    ``streams``, ``streams_per_client``, ``recognitions``, ``farewell_seconds``: see Limits. ``connections``,
+    ``connections_per_client``: see Doorman. ``idle_seconds``, ``pause_seconds``,
     ``longest_seconds``: see SpeechService.
     ``keepalive_seconds``: how often a connection on which nothing comes is probed; ``keepalive_timeout_seconds``: how
     long it may take to answer. ``handshake_seconds``: what a connection has to say hello.
@@ -52,6 +57,9 @@ class ServerConfig:
     message_bytes: int = 4 << 20
     streams: int = 256
     streams_per_client: int = 64
+    recognitions: int = 64
+    connections: int = 512
+    connections_per_client: int = 128
     farewell_seconds: float = 10.0
     idle_seconds: float = 30.0
     pause_seconds: float = PAUSE_SECONDS
@@ -67,13 +75,31 @@ class Server:
     """A server that runs. Made by :func:`serve`."""
 
     def __init__(
-        self, server: grpc.aio.Server, addresses: Sequence[Address], gate: Gate, health: HealthServicer
+        self,
+        server: grpc.aio.Server,
+        addresses: Sequence[Address],
+        gate: Gate,
+        doorman: Doorman,
+        health: HealthServicer,
     ) -> None:
         self.addresses = tuple(addresses)
         """Where it listens, with the ports that were chosen."""
         self._server = server
         self._gate = gate
         self._health = health
+        self._doorman = doorman
+        self._sockets = {path: identity(path) for path in self._paths}
+        self._watching = asyncio.ensure_future(gate.watch_tokens())
+        doorman.start()
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [Path(address.path) for address in self.addresses if address.path]
+
+    @property
+    def connections_refused(self) -> int:
+        """Connections that were closed because their client had too many."""
+        return self._doorman.refused
 
     @property
     def streams(self) -> int:
@@ -96,9 +122,12 @@ class Server:
         # gRPC counts a call as over while its handler still puts things away, and prints a traceback for each that
         # is cancelled in that by the end of the event loop.
         await self._gate.ended(cleanup_seconds)
-        for address in self.addresses:
-            if address.path:
-                Path(address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - at once, and at the end
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        await self._doorman.stop()
+        for path in self._paths:
+            if identity(path) == self._sockets[path]:  # it may be another service's by now
+                path.unlink(missing_ok=True)
 
 
 async def serve(hub: Hub, config: ServerConfig) -> Server:
@@ -110,19 +139,23 @@ async def serve(hub: Hub, config: ServerConfig) -> Server:
     if not config.listen:
         raise ConfigError("no address to listen on; give unix:PATH or HOST:PORT")
     for address in config.listen:
-        if address.public and config.tls is None and not config.insecure_public:
-            raise ConfigError(
-                f"{address}: other machines could listen in, unencrypted; set up TLS, or listen on 127.0.0.1, or say "
-                "insecure_public if the network is yours alone"
-            )
-    gate = Gate(
-        tokens=None if config.tokens is None else Tokens(config.tokens),
-        streams=config.streams,
-        streams_per_client=config.streams_per_client,
+        check_public(address, encrypted=config.tls is not None, insecure_public=config.insecure_public)
+    limits = Limits(
+        config.streams,
+        config.streams_per_client,
+        config.recognitions,
+        message_bytes=config.message_bytes,
+        idle_seconds=config.idle_seconds,
         farewell_seconds=config.farewell_seconds,
     )
+    gate = Gate(limits, tokens=None if config.tokens is None else Tokens(config.tokens))
     credentials = None if config.tls is None else config.tls.credentials()
-    server = grpc.aio.server(interceptors=(gate,), options=_options(config))
+    connections = room_for(config.connections, len(config.listen))
+    server = grpc.aio.server(
+        interceptors=(gate,),
+        options=_options(config, connections),
+        maximum_concurrent_rpcs=2 * config.streams + SPARE_CALLS,
+    )
     service = SpeechService(
         hub,
         idle_seconds=config.idle_seconds,
@@ -134,14 +167,17 @@ async def serve(hub: Hub, config: ServerConfig) -> Server:
     add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
     bound = [_bind(server, address, credentials, config.unix_mode) for address in config.listen]
-    running = Server(server, bound, gate, health)
+    doorman = Doorman(
+        bound, most=connections * 3 // 4, per_client=config.connections_per_client, busy=lambda: gate.peers
+    )
+    running = Server(server, bound, gate, doorman, health)
     await running.set_serving(False)
     await server.start()
     log.info("listening", addresses=[str(address) for address in bound], tls=config.tls is not None)
     return running
 
 
-def _options(config: ServerConfig) -> list[tuple[str, int]]:
+def _options(config: ServerConfig, connections: int) -> list[tuple[str, int]]:
     def milliseconds(seconds: float) -> int:
         return round(seconds * 1000)
 
@@ -149,6 +185,8 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.message_bytes),
         ("grpc.max_send_message_length", config.message_bytes),
         ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.http2.bdp_probe", 0),  # else what a call may send unread grows from 64 KiB to megabytes
         # Keepalive, aligned with the clients': gRPC's own server takes pings more often than every 300 s for an attack.
         ("grpc.keepalive_time_ms", milliseconds(config.keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout_seconds)),

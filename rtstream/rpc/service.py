@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rtstream.audio.source import PAUSE_SECONDS
+from rtstream.errors import AudioError
 from rtstream.rpc.convert import position_message
+from rtstream.rpc.failures import RequestFailedError
 from rtstream.rpc.recognizing import recognize, transcribe
 from rtstream.rpc.status import devices_message, status_message
 from rtstream.rpc.subscribing import Wanted, pass_on
@@ -80,4 +82,7 @@ class SpeechService(SpeechServiceServicer):
         context: ServicerContext[Any, Any],  # noqa: ARG002
     ) -> pb.ListDevicesResponse:
         """See the proto."""
-        return devices_message(await self._hub.devices())
+        try:
+            return devices_message(await self._hub.devices())
+        except AudioError as error:
+            raise RequestFailedError("NO_DEVICES", str(error)) from None

@@ -170,6 +170,46 @@ def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost
     assert (joined(split(items)[0]) == 1).all()
 
 
+@pytest.mark.parametrize("writer", [None, "waits", "has written"])
+def test_fifo_that_is_deleted_and_made_anew_is_read_again(tmp_path, writer):
+    path = tmp_path / "pcm"
+    os.mkfifo(path)
+    source = FifoSource(str(path), 16_000)
+    items, thread = start(source)
+    until(lambda: split(items)[1], "open")
+    old = None if writer is None else path.open("wb", buffering=0)
+    if writer == "has written":
+        old.write(b"\1\0" * 100)
+        until(lambda: split(items)[0], "the old one's audio")
+    path.unlink()
+    os.mkfifo(path)
+    path.write_bytes(b"\1\0" * 300)
+    expected = 400 if writer == "has written" else 300
+    until(lambda: sum(len(block.samples) for block in split(items)[0]) == expected, "the new one's audio")
+    source.close()
+    thread.join()
+    assert len(joined(split(items)[0])) == expected
+    if old is not None:
+        old.close()
+
+
+def test_fifo_that_is_deleted_is_lost_until_it_is_made_anew_but_a_writer_may_end_its_sentence(tmp_path):
+    path = tmp_path / "pcm"
+    os.mkfifo(path)
+    source = FifoSource(str(path), 16_000, pause_seconds=0.1)
+    items, thread = start(source)
+    with path.open("wb", buffering=0) as writer:
+        writer.write(b"\1\0" * 100)
+        path.unlink()
+        until(lambda: split(items)[1][-1:] == ["paused"], "pause")
+        threading.Event().wait(2.5)  # it has looked
+        writer.write(b"\1\0" * 100)
+        until(lambda: len(joined(split(items)[0])) == 200, "the rest")
+    until(lambda: split(items)[1][-1:] == ["lost"], "lost")
+    source.close()
+    thread.join()
+
+
 def test_fifo_is_made_if_wanted_and_what_is_there_is_left_alone(tmp_path):
     path = tmp_path / "a pcm"
     for _ in range(2):

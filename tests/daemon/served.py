@@ -20,7 +20,7 @@ PROGRAM = [sys.executable, "-c", "import sys; from rtstream.cli.main import main
 class Daemon:
     """``rtstream serve`` on a Unix socket; ``told`` is what systemd would hear, ``log`` its log so far."""
 
-    def __init__(self, folder, *options, environment=None, stdin=subprocess.DEVNULL, settings=""):
+    def __init__(self, folder, *options, environment=None, stdin=subprocess.DEVNULL, settings="", program=PROGRAM):
         self.socket = folder / "rtstream.sock"
         self.config = folder / "rtstream.toml"
         self.config.write_text(settings)
@@ -30,7 +30,7 @@ class Daemon:
         path = folder / f"notify-{id(self)}"
         self._notify.bind(str(path))
         self.process = subprocess.Popen(
-            [*PROGRAM, "serve", "--config", self.config, "--listen", f"unix:{self.socket}", *options],
+            [*program, "serve", "--config", self.config, "--listen", f"unix:{self.socket}", *options],
             env={**os.environ, "OMP_NUM_THREADS": "1", "NOTIFY_SOCKET": str(path), **(environment or {})},
             stdin=stdin,
             stderr=subprocess.PIPE,

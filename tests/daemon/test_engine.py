@@ -131,6 +131,44 @@ class Preparing(Slow):
         self.prepared.append(len(self.taken))
 
 
+def test_first_stream_goes_before_all_others_however_far_behind_it_is(engine):
+    order = []
+    began, gate = threading.Event(), threading.Event()
+
+    class Told:
+        def __init__(self, name):
+            self.name = name
+
+        def push(self, _):
+            began.set()
+            gate.wait()
+            order.append(self.name)
+            return []
+
+        def prepare(self):
+            pass
+
+        def finish(self):
+            return []
+
+    def channel(name, **more):
+        return Channel(engine, lambda: Told(name), lambda _: None, seconds=60, chunk_samples=BLOCK, **more)
+
+    greedy = [channel(f"client {number}") for number in range(4)]
+    own = channel("own", first=True)
+    greedy[0].offer(AudioBlock(np.zeros(BLOCK, np.float32), 0))
+    began.wait()
+    for number in range(20):
+        for each in [*greedy, own]:
+            each.offer(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+    gate.set()
+    for each in [*greedy, own]:
+        assert each.wait(60)
+    assert order[0] == "client 0"  # it was being served before there was anything else
+    assert order[1:21] == ["own"] * 20
+    assert sorted(order[21:25]) == [f"client {number}" for number in range(4)]
+
+
 @pytest.mark.parametrize("prepares", [True, False])
 def test_finals_are_prepared_only_when_nothing_else_waits(prepares):
     engine = Engine(prepares=prepares)

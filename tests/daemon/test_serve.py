@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -118,6 +119,36 @@ def test_what_cannot_be_recognised_in_time_at_the_end_is_told(serve, speech):
     until(lambda: subscriber.of("final"), "heard")
     assert daemon.stop() == 75
     assert daemon.events("stopped")[0]["complete"] is False
+
+
+BUSY = """
+import sys, torch
+from rtstream.recognizer.pipeline import Pipeline
+push = Pipeline.push
+def busy(self, block):
+    matrix = torch.rand(500, 500)
+    for _ in range(100_000):
+        matrix = torch.tanh(matrix @ matrix)
+    return push(self, block)
+Pipeline.push = busy
+from rtstream.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_stopping_while_a_thread_is_deep_in_the_engine_ends_with_75(serve, speech, signals):
+    daemon = serve(
+        *("--source", f"wav:{speech[0]}?speed=max&loop=1"),
+        program=[sys.executable, "-c", BUSY],
+        settings="[service]\ndrain_seconds = 0.5\n",
+    ).ready()
+    until(lambda: daemon.status().counters["audio_samples"], "heard")
+    for _ in range(signals):
+        daemon.send(signal.SIGTERM)
+    assert daemon.wait() == 75
+    assert daemon.events("stopped")[0]["complete"] is False
+    assert not [entry for entry in daemon.log if "text" in entry]  # neither a traceback nor C++'s last words
 
 
 def test_ready_is_told_only_when_the_model_is_loaded_for_which_the_service_waits(serve, bundle, tmp_path):

@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 
-from rtstream.errors import ConfigError
+from rtstream.errors import AudioError, ConfigError
 from rtstream.events import DeviceState, Final, Partial
 from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
 
@@ -90,6 +90,7 @@ class ScriptedHub:
         self.closing_seconds = 0.0
         self.settings = []
         self.broken = False
+        self.sound = None
 
     def status(self):
         return Status(
@@ -109,6 +110,8 @@ class ScriptedHub:
         )
 
     async def devices(self):
+        if self.sound:
+            raise AudioError(self.sound)
         return [Device("USB mic", 3, 1, 44_100, default=True, used=True), Device("line in", 0, 2, 48_000)]
 
     async def open_stream(self, settings):

@@ -1,6 +1,8 @@
 """TLS, mTLS and bearer tokens with real certificates and a real server."""
 
 import datetime as dt
+import errno
+import os
 
 import grpc
 import pytest
@@ -14,7 +16,8 @@ from rtstream.rpc.security import ServerTls, Tokens
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
-from tests.rpc.calls import failure
+from tests.publish.finals import final
+from tests.rpc.calls import failure, until
 from tests.rpc.conftest import running
 
 TOKEN, OTHER = "0123456789abcdef-one", "0123456789abcdef-two"
@@ -174,11 +177,59 @@ async def test_wrong_token_is_not_tried_again_for_ever(tokens):
         assert told.value.reason == "TOKEN_WRONG"
 
 
+async def test_nothing_of_a_message_is_read_before_the_token_is_checked(tokens):
+    async with running(ServerConfig(tokens=tokens)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        call = channel.stream_unary("/rtstream.v1.SpeechService/Transcribe")()  # which never sends its message
+        code, told = await failure(call)
+        assert code is grpc.StatusCode.UNAUTHENTICATED
+        assert told.reason == "TOKEN_MISSING"
+
+
+async def test_token_that_is_taken_back_ends_its_calls_and_no_others(tokens, monkeypatch):
+    monkeypatch.setattr("rtstream.rpc.gate.TOKENS_SECONDS", 0.05)
+    tokens.write_text(f"{TOKEN}\n{OTHER}\n")
+    async with running(ServerConfig(tokens=tokens)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+
+        def calls(token):
+            stub, metadata = SpeechServiceStub(channel), (("authorization", f"Bearer {token}"),)
+            return stub.Subscribe(pb.SubscribeRequest(), metadata=metadata), stub.Recognize(metadata=metadata)
+
+        ended, going = calls(TOKEN), calls(OTHER)
+        for subscription, _ in (ended, going):
+            assert (await subscription.read()).WhichOneof("event") == "heartbeat"
+        tokens.write_text(f"{OTHER}\n")
+        for call in ended:
+            code, told = await failure(call)
+            assert (code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_WRONG")
+        await until(lambda: served.server.streams == 3)
+        assert served.broker.subscribers == 1
+        assert not any(call.done() for call in (*going, watch))
+        served.broker.publish(final(1))
+        assert (await going[0].read()).WhichOneof("event") == "final"
+
+
+def test_token_file_that_cannot_be_read_for_a_moment_keeps_its_tokens(tokens, monkeypatch):
+    checked = Tokens(tokens)
+    ask = [("authorization", f"Bearer {TOKEN}")]
+    os.utime(tokens, (1, 1))
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.read_text", lambda *_: fail())
+        assert checked.check(ask)
+    tokens.write_text(OTHER)
+    assert checked.clients() == {checked.check([("authorization", f"Bearer {OTHER}")])}
+
+
+def fail():
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
 def test_scheme_must_be_bearer(tokens):
     checked = Tokens(tokens)
     assert checked.check([("authorization", f"bearer {TOKEN}")])
     for header in (f"Basic {TOKEN}", TOKEN, "Bearer", ""):
-        with pytest.raises(Exception, match="not one that this daemon knows"):
+        with pytest.raises(Exception, match="not one that this service knows"):
             checked.check([("authorization", header)])
 
 

@@ -23,6 +23,8 @@ from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
 from rtstream.rpc.channel import KEEPALIVE_SECONDS
 from rtstream.rpc.client import Client, ServerError
+from rtstream.rpc.connections import client_of
+from rtstream.rpc.gate import HEALTH_CALLS_PER_CLIENT
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import SERVICE, ServerConfig, serve
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -103,7 +105,7 @@ async def test_unix_socket_has_its_mode_and_goes_with_the_server(tmp_path):
         async with running(ServerConfig(listen=[Address(path=str(path))], unix_mode=0o600)) as served:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             assert await works(served)
-            with pytest.raises(ConfigError, match="another daemon"):
+            with pytest.raises(ConfigError, match="another service"):
                 await serve(served.hub, ServerConfig(listen=[Address(path=str(path))]))
             assert await works(served)
     finally:
@@ -117,6 +119,27 @@ async def test_socket_left_by_a_killed_daemon_is_taken_over(tmp_path):
         left.bind(str(path))
     async with running(ServerConfig(listen=[Address(path=str(path))])) as served:
         assert await works(served)
+
+
+@pytest.mark.parametrize("left", ["somebody whose queue is full", "somebody of another kind"])
+async def test_socket_at_which_somebody_may_be_is_not_taken_over(tmp_path, left):
+    path = tmp_path / "socket"
+    full = left == "somebody whose queue is full"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if full else socket.SOCK_DGRAM) as there:
+        there.bind(str(path))
+        waiting = []
+        if full:
+            there.listen(0)
+            with suppress(BlockingIOError):
+                while True:
+                    waiting.append(socket.socket(socket.AF_UNIX))
+                    waiting[-1].settimeout(0)
+                    waiting[-1].connect(str(path))
+        with pytest.raises(ConfigError, match="another service may listen there"):
+            await serve(ScriptedHub(Broker()), ServerConfig(listen=[Address(path=str(path))]))
+        assert path.is_socket()
+        for each in waiting:
+            each.close()
 
 
 async def test_file_that_is_no_socket_stays(tmp_path):
@@ -193,8 +216,7 @@ async def test_stream_past_the_limit_is_refused_until_another_ends(limits, scope
         calls = [stub.Subscribe(pb.SubscribeRequest()) for _ in range(3)]
         for call in calls:
             assert (await call.read()).WhichOneof("event") == "heartbeat"
-        health = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        for call in (stub.Subscribe(pb.SubscribeRequest()), stub.Recognize(iter([])), health):
+        for call in (stub.Subscribe(pb.SubscribeRequest()), stub.Recognize(iter([]))):
             code, told = await failure(call)
             assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert told.reason == "TOO_MANY_STREAMS"
@@ -206,13 +228,159 @@ async def test_stream_past_the_limit_is_refused_until_another_ends(limits, scope
         assert await again.read()
 
 
+async def test_health_watches_have_places_of_their_own_which_are_counted_for_each_client():
+    async with running(ServerConfig(streams=3)) as served, grpc.aio.insecure_channel(served.target) as channel:
+        watches = [HealthStub(channel).Watch(health_pb2.HealthCheckRequest()) for _ in range(HEALTH_CALLS_PER_CLIENT)]
+        for watch in watches:
+            assert (await watch.read()).status == SERVING
+        code, told = await failure(HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+        assert (code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS")
+        assert told.metadata == {"scope": "client"}
+        calls = [SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest()) for _ in range(3)]
+        for call in calls:
+            assert (await call.read()).WhichOneof("event") == "heartbeat"
+
+
+async def test_request_that_never_comes_loses_its_place_and_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 0.2)
+    async with running() as served, grpc.aio.insecure_channel(served.target) as channel:
+        slow = [channel.stream_unary("/rtstream.v1.SpeechService/GetStatus")() for _ in range(20)]
+        for call in slow:
+            await call.wait_for_connection()
+        assert await works(served)
+        for call in slow:
+            code, told = await failure(call)
+            assert (code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "IDLE")
+        await until(lambda: not served.server._gate._small.open)
+
+
+@pytest.mark.parametrize("method", ["GetStatus", "ListDevices", "Subscribe", "Recognize"])
+async def test_request_that_is_larger_than_any_can_be_is_refused(channel, method):
+    call = channel.stream_stream(f"/rtstream.v1.SpeechService/{method}")(iter([bytes(1 << 20)]))
+    code, told = await failure(call)
+    assert (code, told.metadata) == (grpc.StatusCode.INVALID_ARGUMENT, {"field": "request"})
+
+
+async def test_large_requests_wait_at_their_clients_while_others_are_held():
+    async with running(limit=100) as served, grpc.aio.insecure_channel(served.target) as channel:
+        served.hub.closing_seconds = 0.05
+        stub = SpeechServiceStub(channel)
+        most = 0
+
+        async def watch():
+            nonlocal most
+            while True:
+                most = max(most, len(served.hub.open_streams))
+                await asyncio.sleep(0.001)
+
+        watching = asyncio.ensure_future(watch())
+        request = pb.TranscribeRequest(audio=bytes((4 << 20) - 100))
+        answers = await asyncio.gather(*(stub.Transcribe(request) for _ in range(24)))
+        watching.cancel()
+        assert len(answers) == 24
+        assert 0 < most <= 8
+        assert not served.server._gate._large.open
+
+
+async def test_devices_that_cannot_be_listed_are_no_error_of_the_service(served, channel):
+    served.hub.sound = "the sound system does not answer"
+    code, told = await failure(SpeechServiceStub(channel).ListDevices(pb.ListDevicesRequest()))
+    assert (code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NO_DEVICES")
+    assert str(told) == served.hub.sound
+
+
+# Connections
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def connect(address, source=None):
+    """A connection that says hello and nothing more."""
+    if address.path:
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(address.path)
+    else:
+        made = socket.create_connection((address.host, address.port), source_address=source and (source, 0))
+    made.sendall(HELLO)
+    made.settimeout(0)
+    return made
+
+
+def is_open(connection):
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_idle_connections_are_bounded_and_calls_go_on_and_new_clients_come_in(tmp_path):
+    addresses = [Address(path=str(tmp_path / "socket")), Address(host="127.0.0.1")]
+    settings = ServerConfig(listen=addresses, connections=200, connections_per_client=20)
+    async with running(settings) as served:
+        unix, port = served.server.addresses
+        async with served.client() as first, Client(str(port)) as second:
+            listening = [client.subscribe() for client in (first, second)]
+            items = [asyncio.ensure_future(anext(each)) for each in listening]
+            await until(lambda: served.broker.subscribers == 2)
+            before = files()
+            idle = [connect(port, f"127.0.0.{1 + number % 5}") for number in range(150)]
+            idle += [connect(unix) for _ in range(50)]
+            await until(lambda: sum(map(is_open, idle)) <= 40)
+            assert sum(map(is_open, idle)) >= 30  # it closes what is too many, and no more
+            await until(lambda: files() - len(idle) <= before + 50)
+            async with Client(str(port)) as third:
+                assert await third.status()
+            served.broker.publish(final(1))
+            for item in items:
+                assert (await item).event.segment == 1
+            assert served.server.connections_refused >= 150
+        for each in idle:
+            each.close()
+
+
+async def test_connections_of_all_clients_are_bounded_before_they_are_accepted():
+    async with running(ServerConfig(connections=40, connections_per_client=40)) as served:
+        (port,) = served.server.addresses
+        idle = [connect(port) for _ in range(100)]
+        await until(lambda: sum(map(is_open, idle)) <= 30)
+        assert await works(served)
+        for each in idle:
+            each.close()
+        assert await works(served)
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("127.9.9.9", "loopback"),
+        ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("192.168.1.7", "192.168.1.7"),
+        ("::ffff:192.168.1.7", "192.168.1.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_who_is_one_client(host, client):
+    assert client_of(host) == client
+
+
 async def test_clients_that_left_are_forgotten(served, channel):
     for _ in range(20):
         call = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest())
         await call.read()
         call.cancel()
     await until(lambda: not served.server.streams and not served.broker.subscribers)
-    assert not served.server._gate._open
+    assert not served.server._gate._streams.open
 
 
 # Subscribe
