@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,28 +36,41 @@ def bar(level: float) -> str:
 
 
 def measure(source: Source, seconds: float, show: Callable[[str], None]) -> Finding:
-    """Listen for some seconds, showing the level, and judge it. Closes the source."""
+    """Listen for some seconds, showing the level, and judge it. Closes the source.
+
+    They are seconds of the clock, opening included: a device may give less audio than that, or none.
+    """
     heard = lost = 0
     loudest, peak = FLOOR_DB, 0.0
-    for item in source:
-        match item:
-            case DeviceState() if item.state in {"lost", "stalled"} and not heard:
-                source.close()
-                return Finding(
-                    "level", "failed", f"{item.device}: {item.detail}", "choose another device, or free this one"
-                )
-            case AudioLost():
-                lost += item.samples
-            case AudioBlock():
-                heard += len(item.samples)
-                level = decibels(item.samples)
-                loudest, peak = max(loudest, level), max(peak, float(np.abs(item.samples).max()))
-                show(bar(level))
-        if heard >= seconds * SAMPLE_RATE:
-            break
-    source.close()
+    timer = threading.Timer(seconds, source.close)
+    timer.start()
+    try:
+        for item in source:
+            match item:
+                case DeviceState(state="lost" | "stalled") as state:
+                    if not heard:
+                        return _silent(f"{state.device}: {state.detail}")
+                    break
+                case AudioLost():
+                    lost += item.samples
+                case AudioBlock():
+                    heard += len(item.samples)
+                    level = decibels(item.samples)
+                    loudest, peak = max(loudest, level), max(peak, float(np.abs(item.samples).max()))
+                    show(bar(level))
+            if heard >= seconds * SAMPLE_RATE:
+                break
+    finally:
+        timer.cancel()
+        source.close()
+    if not heard:
+        return _silent(f"it gave no audio within {seconds:g} s")
     found = f"loudest {loudest:.0f} dB, peak {100 * peak:.0f} % of full scale, over {heard / SAMPLE_RATE:.1f} s"
     return _judge(found, loudest, peak, lost)
+
+
+def _silent(found: str) -> Finding:
+    return Finding("level", "failed", found, "choose another device, or free this one; a slow one needs more --seconds")
 
 
 def _judge(found: str, loudest: float, peak: float, lost: int) -> Finding:

@@ -4,6 +4,7 @@ import ctypes.util
 import json
 import os
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -167,6 +168,37 @@ class Played:
 
     def close(self):
         pass
+
+
+class Stuck(Played):
+    """A source that gives its items and then nothing more until it is closed, as a sound server's null sink may."""
+
+    def __init__(self, *items):
+        super().__init__(*items)
+        self.closed = threading.Event()
+
+    def __iter__(self):
+        yield from self.items
+        self.closed.wait(60)
+        yield DeviceState("null", "ended" if self.closed.is_set() else "stalled")
+
+    def close(self):
+        self.closed.set()
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([], "it gave no audio within 0.2 s"),
+        ([DeviceState("null", "capturing"), AudioBlock(np.zeros(100, np.float32), 0)], "digital silence"),
+        ([AudioBlock(np.full(100, 0.1, np.float32), 0)], "loudest -20 dB"),
+    ],
+)
+def test_level_is_told_in_time_of_a_device_that_stops_giving_audio(items, told):
+    source = Stuck(*items)
+    finding = measure(source, 0.2, lambda _: None)
+    assert told in finding.found
+    assert source.closed.is_set()
 
 
 def level(*items):
