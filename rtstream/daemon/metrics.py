@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from rtstream.daemon.exits import UnavailableError
 from rtstream.events import CaptureState
 
 if TYPE_CHECKING:
@@ -57,23 +56,6 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
-
-    def serve(self, address: str) -> Callable[[], None]:
-        """Serve on HOST:PORT in a thread; the result ends that. Raises UnavailableError."""
-        host, _, port = address.rpartition(":")
-        try:
-            server, thread = start_http_server(int(port), host.strip("[]"), registry=self.registry)
-        except (OSError, OverflowError) as error:
-            raise UnavailableError(
-                f"metrics.listen = '{address}': cannot be listened on: {error}; choose another"
-            ) from None
-
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return stop
 
 
 class _Collector:

@@ -12,8 +12,9 @@ from rtstream import logging
 from rtstream.daemon.exits import ExitCode, UnavailableError
 from rtstream.daemon.leaving import Aside
 from rtstream.daemon.notify import Notifier
+from rtstream.daemon.scraping import MetricsServer
 from rtstream.daemon.service import Service
-from rtstream.daemon.settings import check_settings
+from rtstream.daemon.settings import check_settings, metrics_address, server_config
 from rtstream.errors import BundleError, ConfigError, RtstreamError
 from rtstream.events import Fault
 from rtstream.vad.gate import GateMissingError
@@ -60,7 +61,9 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, service)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload, service)
-        stop_metrics = service.metrics.serve(config.metrics.listen) if config.metrics.listen else None
+        scraped = MetricsServer(service.metrics.registry)
+        if (address := metrics_address(config)) is not None:
+            await scraped.start(address, server_config(config.server).tls)
         try:
             server = await self._start_server(service)
         except (RtstreamError, OSError, RuntimeError) as error:
@@ -69,8 +72,7 @@ class Runner:
             await self._serve(service, server)
         finally:
             await self._end(service, server)
-            if stop_metrics is not None:
-                await asyncio.to_thread(stop_metrics)
+            await scraped.stop()
             self._notifier.close()
         return ExitCode.STOPPED if service.complete else ExitCode.CUT_SHORT
 

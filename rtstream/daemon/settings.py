@@ -11,7 +11,7 @@ from rtstream.audio.source import parse_source
 from rtstream.daemon.segments import VadSettings
 from rtstream.errors import ConfigError, TranslationError
 from rtstream.recognizer.phrases import Phrase, parse_phrases
-from rtstream.rpc.security import Address, ServerTls
+from rtstream.rpc.security import Address, ServerTls, check_public
 from rtstream.rpc.server import ServerConfig
 from rtstream.translation.models import manifest_hears, model_paths
 from rtstream.translation.stabilizer import StabilizerConfig
@@ -35,6 +35,7 @@ def check_settings(config: Config) -> None:
         partial(parse_source, config.audio.source),
         partial(segmenter_config, config.vad),
         partial(server_config, config.server),
+        partial(metrics_address, config),
         partial(check_direct, config.translation),
         partial(phrases, config.recognition),
     ):
@@ -70,6 +71,21 @@ def server_config(server: Server, max_streams: int = 8) -> ServerConfig:
         idle_seconds=server.idle_seconds,
         pause_seconds=server.pause_seconds,
     )
+
+
+def metrics_address(config: Config) -> Address | None:
+    """Where metrics are served, None for nowhere. Raises ConfigError, as for an address of the server."""
+    if not config.metrics.listen:
+        return None
+    try:
+        address = Address.parse(config.metrics.listen)
+        encrypted = config.server.tls_certificate is not None
+        check_public(address, encrypted=encrypted, insecure_public=config.server.insecure_public)
+    except ConfigError as error:
+        raise ConfigError(f"metrics.listen: {error}") from None
+    if address.path:
+        raise ConfigError(f"metrics.listen: {address}: give HOST:PORT")
+    return address
 
 
 def segmenter_config(vad: Vad) -> SegmenterConfig:

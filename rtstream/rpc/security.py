@@ -153,8 +153,38 @@ class ServerTls:
             require_client_authentication=self.client_ca is not None,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """The same for what is no gRPC. Raises ConfigError."""
+        latest = [(self._stamp(), self._context())]
+
+        def renew(connection: ssl.SSLObject, *_: object) -> None:
+            # At each handshake.
+            try:
+                if (stamp := self._stamp()) != latest[0][0]:
+                    latest[0] = (stamp, self._context())
+            except ConfigError as error:
+                log.warning("tls files changed and cannot be used: the old ones stay", error=str(error))
+            connection.context = latest[0][1]
+
+        context = self._context()
+        context.sni_callback = renew
+        return context
+
+    def _context(self) -> ssl.SSLContext:
+        context = self._loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        if self.client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=read_pem(self.client_ca).decode("latin-1"))
+        return context
+
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        return grpc.ssl_server_certificate_configuration(
+            [(read_pem(self.key), read_pem(self.certificate))],
+            None if self.client_ca is None else read_pem(self.client_ca),
+        )
+
+    def _loaded(self, context: ssl.SSLContext) -> ssl.SSLContext:
         try:
             context.load_cert_chain(self.certificate, self.key)
         except FileNotFoundError:
@@ -167,10 +197,7 @@ class ServerTls:
             ) from None
         except OSError as error:
             raise ConfigError(f"TLS: {self.certificate}, {self.key}: {error.strerror}; check owner and mode") from None
-        return grpc.ssl_server_certificate_configuration(
-            [(read_pem(self.key), read_pem(self.certificate))],
-            None if self.client_ca is None else read_pem(self.client_ca),
-        )
+        return context
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         files = [self.certificate, self.key, *([] if self.client_ca is None else [self.client_ca])]
