@@ -1,3 +1,3 @@
-"""rtstream: a streaming speech recognition daemon for always-on devices."""
+"""rtstream: a streaming speech recognition service for always-on devices."""
 
 __version__ = "0.1.0"

@@ -148,4 +148,4 @@ class Fault:
 
 
 ServiceEvent = Event | Translation | AudioLost | DeviceState | Fault
-"""Everything that the daemon publishes."""
+"""Everything that the service publishes."""

@@ -37,6 +37,7 @@ def test_help_of_every_command_has_an_example(name, capsys):
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"rtstream {name} " in shown.split("Example", 1)[1]
+    assert "daemon" not in shown  # it is the service, everywhere
 
 
 def test_version_is_the_package_version(capsys):

@@ -1,4 +1,4 @@
-"""What the daemon listens to, whatever it is, and how it is named: ``mic``, ``wav:FILE``, ``fifo:PATH``, ``-``."""
+"""What the service listens to, whatever it is, and how it is named: ``mic``, ``wav:FILE``, ``fifo:PATH``, ``-``."""
 
 from __future__ import annotations
 

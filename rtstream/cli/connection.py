@@ -1,4 +1,4 @@
-"""Options that every command has which talks to a daemon, and the client that they describe."""
+"""Options that every command has which talks to a service, and the client that they describe."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def connection_options(command: Callable[..., None]) -> Callable[..., None]:
         "--token-file", type=file, help="File with the bearer token.  [default: the token in $RTSTREAM_TOKEN]"
     )
     @click.option("--tls", is_flag=True, help="Encrypted, with the certificates that the system trusts.")
-    @click.option("--ca", type=file, help="Encrypted; PEM file of who signed the daemon's certificate.")
+    @click.option("--ca", type=file, help="Encrypted; PEM file of who signed the service's certificate.")
     @click.option("--cert", "certificate", type=file, help="PEM file of your own certificate, for mTLS.")
     @click.option("--key", type=file, help="PEM file of its key.")
-    @click.option("--server-name", metavar="NAME", help="Name in the daemon's certificate, if not the address's.")
+    @click.option("--server-name", metavar="NAME", help="Name in the service's certificate, if not the address's.")
     @wraps(command)
     def with_options(
         *args: Any,  # noqa: ANN401 - what click passes

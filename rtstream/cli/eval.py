@@ -36,7 +36,7 @@ kind of noise. NAME:KIND means only the clips of one language or label, NAME:joi
 its single digits, by one speaker each. Texts are compared
 after Whisper's English normalizer (arXiv 2212.04356, appendix C); each clip is followed by
 a second of silence and goes through voice activity detection, segmenter and recogniser as
-in the daemon.
+in the service.
 
 Punctuation and case are scored where a set's references have them: precision, recall and
 F1 of each mark (--json), and how many words are right in case among those that are right.

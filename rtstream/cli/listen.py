@@ -31,12 +31,12 @@ Examples:
     show_default=True,
     help="What is written to standard output.",
 )
-@click.option("--from-start", is_flag=True, help="Begin with all finals that the daemon still holds.")
+@click.option("--from-start", is_flag=True, help="Begin with all finals that the service still holds.")
 @click.option(
     "--since",
     type=Age(),
     metavar="WHEN",
-    help="Begin with the finals of this last time that the daemon still holds: 2h, 1h30min, 3d, or since 14:00.",
+    help="Begin with the finals of this last time that the service still holds: 2h, 1h30min, 3d, or since 14:00.",
 )
 @click.option(
     "--resume-after", metavar="EPOCH:N", help="Begin after a final: the epoch and sequence of a line of jsonl."
@@ -44,12 +44,12 @@ Examples:
 @click.option(
     "--words",
     is_flag=True,
-    help="Times and confidence of every word, if the daemon gives them (text, jsonl); the times in the cues (vtt).",
+    help="Times and confidence of every word, if the service gives them (text, jsonl); the times in the cues (vtt).",
 )
 @click.option("--clock", is_flag=True, help="Times of day, local time (text, srt, vtt; jsonl has them in any case).")
 @click.option("--no-partials", is_flag=True, help="Finals alone.")
-@translate_option("Also show the daemon's translations into these")
-@click.option("--wait", is_flag=True, help="Wait for the daemon if it is not there yet.")
+@translate_option("Also show the service's translations into these")
+@click.option("--wait", is_flag=True, help="Wait for the service if it is not there yet.")
 @connection_options
 def command(
     target: str | None,
@@ -65,14 +65,14 @@ def command(
     wait: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Show what a daemon hears, as it is said, until interrupted.
+    """Show what a service hears, as it is said, until interrupted.
 
     TARGET is unix:PATH or HOST:PORT; by default $RTSTREAM_SERVER, or this machine's port 7660. On a terminal the words
     of an open segment appear on one line. A lost connection is made again and goes on where it was: every final comes
     once. Lines of jsonl are those of replay, with "epoch" and "sequence"; faults, lost audio and the device's state
-    have lines of their own there, and go to standard error otherwise. --translate is for a daemon that translates
+    have lines of their own there, and go to standard error otherwise. --translate is for a service that translates
     (translation.languages in its settings): a line below the finals for each; captions wait for it. Times of text are
-    those since the start of the daemon. Captions count from the first final shown, also over several runs of it. With
+    those since the start of the service. Captions count from the first final shown, also over several runs of it. With
     --clock both are times of day; captions' hours go on counting behind midnight.
     """
     if from_start + (since is not None) + (resume_after is not None) > 1:

@@ -125,7 +125,7 @@ def describe(item: Item) -> str:
     """A line for people about what is no transcript."""
     if isinstance(item, Gap):
         count = "some finals" if item.missed is None else f"{item.missed} finals"
-        return f"{count} after number {item.requested.sequence} are no longer held by the daemon ({item.reason})"
+        return f"{count} after number {item.requested.sequence} are no longer held by the service ({item.reason})"
     match item.event:
         case AudioLost(position, samples, reason):
             return f"{samples / SAMPLE_RATE:.2f} s of audio were lost at {short_clock(position)} ({reason})"

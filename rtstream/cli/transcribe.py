@@ -1,4 +1,4 @@
-"""``rtstream transcribe``: recordings through a daemon that runs, without loading a model here."""
+"""``rtstream transcribe``: recordings through a service that runs, without loading a model here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def command(
     phrases: tuple[str, ...],
     connection: ConnectionOptions,
 ) -> None:
-    """Transcribe audio files with a daemon that runs; the output is that of replay.
+    """Transcribe audio files with a service that runs; the output is that of replay.
 
     FILE has any format that libsndfile reads, any rate and length; "-" is standard input, a WAV stream or, with --rate,
     raw PCM. It is decoded here and sent while it is recognised. A file that cannot be read, or holds no speech, makes

@@ -162,7 +162,7 @@ def _address(address: Address) -> Finding:
         try:
             make_way(address)
         except ConfigError as error:
-            running = "another daemon" in str(error)
+            running = "another service" in str(error)
             advice = "nothing, if that is the service" if running else "make the folder, or choose another path"
             return Finding(name, "warning" if running else "failed", str(error), advice)
         folder = Path(address.path).parent

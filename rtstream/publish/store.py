@@ -1,8 +1,8 @@
-"""Finals on disk: what a subscriber missed while it, or the daemon, was away.
+"""Finals on disk: what a subscriber missed while it, or the service, was away.
 
 One SQLite file in WAL mode with a row per final, beside it ``FILE.state``: a byte that says whether finals went
 unstored, which is overwritten in place since on a full disk nothing else can be written, and whose lock keeps a second
-daemon off the same history.
+service off the same history.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A client's connection: TLS, and keepalive that the daemon's server agrees with."""
+"""A client's connection: TLS, and keepalive that the service's server agrees with."""
 
 from __future__ import annotations
 

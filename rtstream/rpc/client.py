@@ -97,15 +97,15 @@ class Client:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         on_connection: Callable[[ConnectionState, str], None] | None = None,
     ) -> AsyncGenerator[Item]:
-        """Iterate over what the daemon publishes, for ever: every final once and in order.
+        """Iterate over what the service publishes, for ever: every final once and in order.
 
         Begins now, after the final ``resume_after``, with all finals that are held, or with those of the last
         ``max_age_seconds``. When the connection is lost, or was too slow, it is made again and resumed after the last
-        final; ``on_connection`` hears of it, with a line for people. ``wait``: also wait for a daemon that is not
+        final; ``on_connection`` hears of it, with a line for people. ``wait``: also wait for a service that is not
         there at first, else that is an error. Without ``reconnect`` any loss is one. A Gap says that finals are missing
-        which the daemon no longer holds.
+        which the service no longer holds.
 
-        ``languages``: whose translations are wanted; None: all that the daemon makes. Without ``partials`` those of
+        ``languages``: whose translations are wanted; None: all that the service makes. Without ``partials`` those of
         finals alone come. Translations are not held: what was translated while the client was away does not come later.
         """
         request = subscribe_request(
@@ -208,7 +208,7 @@ class Client:
         return [read_final(final) for final in response.finals]
 
     async def status(self) -> Status:
-        """How the daemon is."""
+        """How the service is."""
         try:
             response = await self._stub.GetStatus(
                 pb.GetStatusRequest(), metadata=self._metadata, timeout=ANSWER_SECONDS
@@ -218,7 +218,7 @@ class Client:
         return read_status(response)
 
     async def devices(self) -> list[Device]:
-        """What the daemon could capture from."""
+        """What the service could capture from."""
         try:
             response = await self._stub.ListDevices(
                 pb.ListDevicesRequest(), metadata=self._metadata, timeout=ANSWER_SECONDS

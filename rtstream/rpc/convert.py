@@ -182,7 +182,7 @@ def recognize_response(event: Partial | Final | AudioLost | Fault, *, words: boo
 def read_event(  # noqa: PLR0911 - a table
     message: pb.SubscribeResponse | pb.RecognizeResponse,
 ) -> ServiceEvent | None:
-    """The event in a message; None for a heartbeat, a gap, and what a newer daemon may send."""
+    """The event in a message; None for a heartbeat, a gap, and what a newer service may send."""
     match message.WhichOneof("event"):
         case "partial":
             partial = message.partial

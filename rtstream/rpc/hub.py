@@ -1,4 +1,4 @@
-"""What the gRPC service needs of the daemon behind it."""
+"""What the gRPC server needs of the service behind it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class NotReadyError(RtstreamError):
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What a client asks of its own stream. ``chunk_ms``: None for the daemon's own, else 320, 640 or 1280.
+    """What a client asks of its own stream. ``chunk_ms``: None for the service's own, else 320, 640 or 1280.
 
-    ``phrases``: names and words to find where they are said, besides the daemon's own, each ``PHRASE`` or
+    ``phrases``: names and words to find where they are said, besides the service's own, each ``PHRASE`` or
     ``PHRASE=WEIGHT``.
     """
 
@@ -44,7 +44,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that could be captured from. ``rate`` is its native one in Hz, ``used``: by the daemon, now."""
+    """A device that could be captured from. ``rate`` is its native one in Hz, ``used``: by the service, now."""
 
     name: str
     index: int
@@ -56,7 +56,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the daemon is. ``counters`` count from its start; names as those of its metrics.
+    """How the service is. ``counters`` count from its start; names as those of its metrics.
 
     ``audio_age_seconds``: how long ago the last block came from the source, None before the first.
     ``real_time_factor``: CPU time per time of audio, lately; None before any. ``languages``: into which it translates.
@@ -103,11 +103,11 @@ class RecognitionStream(Protocol):
 
 
 class Hub(Protocol):
-    """The daemon, as the service sees it. All of it is called on the event loop of the server."""
+    """The service, as the server sees it. All of it is called on the event loop of the server."""
 
     @property
     def broker(self) -> Broker:
-        """Where the events of the daemon's own source are published."""
+        """Where the events of the service's own source are published."""
         ...
 
     @property
@@ -116,7 +116,7 @@ class Hub(Protocol):
         ...
 
     def status(self) -> Status:
-        """How the daemon is, now."""
+        """How the service is, now."""
         ...
 
     async def devices(self) -> Sequence[Device]:

@@ -90,9 +90,9 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def make_way(address: Address) -> None:
-    """Remove the socket that a killed daemon left; raises ConfigError if one is still listening there, or no folder is.
+    """Remove the socket that a killed service left; raises ConfigError if one still listens there, or no folder is.
 
-    gRPC itself would take the path away even from a daemon that is alive.
+    gRPC itself would take the path away even from a service that is alive.
     """
     path = Path(address.path)
     if not path.parent.is_dir():

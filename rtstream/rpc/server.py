@@ -201,7 +201,7 @@ def _options(config: ServerConfig, connections: int) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", milliseconds(config.handshake_seconds)),
         ("grpc.max_connection_idle_ms", milliseconds(300)),
         ("grpc.max_concurrent_streams", max(config.streams_per_client * 2, 16)),
-        ("grpc.so_reuseport", 0),  # else a second daemon would share the port, and take half of the clients
+        ("grpc.so_reuseport", 0),  # else a second service would share the port, and take half of the clients
     ]
 
 

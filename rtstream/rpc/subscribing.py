@@ -52,7 +52,7 @@ class Wanted:
 
     @classmethod
     def read(cls, request: pb.SubscribeRequest, made: Sequence[str]) -> Wanted:
-        """Check a request to a daemon that translates into ``made``. Raises RequestFailedError."""
+        """Check a request to a service that translates into ``made``. Raises RequestFailedError."""
         resume_after = None
         if request.HasField("resume_after"):
             resume_after = read_position(request.resume_after)
@@ -106,7 +106,7 @@ def _languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
         matching = {name for name in made if within(name, tag)}
         if not matching:
             all_made = f"it does into {', '.join(made)}" if made else "it does not translate"
-            raise invalid("languages", f"the daemon does not translate into '{language}'; {all_made}")
+            raise invalid("languages", f"the service does not translate into '{language}'; {all_made}")
         found |= matching
     return frozenset(found if wanted else made)
 
@@ -170,7 +170,7 @@ class _Sender:
                 due = clock() + self._wanted.heartbeat
                 continue
             if item is None:
-                raise RequestFailedError("STOPPING", "the daemon ends; subscribe again when it is back")
+                raise RequestFailedError("STOPPING", "the service ends; subscribe again when it is back")
             if self._wanted.includes(item):
                 await self._write(subscribe_response(item, words=self._wanted.words))
                 due = clock() + self._wanted.heartbeat

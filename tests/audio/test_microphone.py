@@ -19,7 +19,7 @@ QUICK = MicrophoneConfig(stall_seconds=1.0, retry_seconds=0.05, retry_most_secon
 
 
 class Heard:
-    """Reads a microphone in a thread, as the daemon does."""
+    """Reads a microphone in a thread, as the service does."""
 
     def __init__(self, microphone):
         self.items = []

@@ -211,7 +211,7 @@ async def test_captions_of_listen_wait_for_their_translation_and_the_last_ones_c
 async def test_listen_to_a_daemon_that_does_not_translate_is_one_line(served):
     code, out, err = await run("listen", served.target, "--translate", "de")
     assert (code, out) == (1, "")
-    assert "the daemon does not translate into 'de'; it does into es, pt-BR" in err
+    assert "the service does not translate into 'de'; it does into es, pt-BR" in err
     assert err.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""A real daemon in a process of its own, with what a test needs around it."""
+"""A real service in a process of its own, with what a test needs around it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The daemon as a process: what goes in, what comes out, and what signals do."""
+"""The service as a process: what goes in, what comes out, and what signals do."""
 
 import json
 import os
@@ -193,7 +193,7 @@ def test_full_disk_is_a_fault_while_transcripts_go_on_and_all_are_stored_when_th
     ).ready()
     subscriber = daemon.subscribe(from_start=True)
     until(lambda: len(finals(subscriber)) > 5, "finals")
-    # A real write error of the kernel: no file of the daemon may grow.
+    # A real write error of the kernel: no file of the service may grow.
     resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     (fault,) = until(lambda: daemon.status().faults, "fault")
     assert fault.code in {"DISK_FULL", "STORE_FAILED"}  # SQLite gives EFBIG one name or the other

@@ -1,4 +1,4 @@
-"""The daemon translates, with a real CTranslate2 model that writes in capitals."""
+"""The service translates, with a real CTranslate2 model that writes in capitals."""
 
 import os
 import shutil

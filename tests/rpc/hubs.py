@@ -1,4 +1,4 @@
-"""A daemon without a model: it recognises what the test scripts, and everything around it is real."""
+"""A service without a model: it recognises what the test scripts, and everything around it is real."""
 
 import asyncio
 from collections import deque
@@ -77,7 +77,7 @@ class ScriptedStream:
 
 
 class ScriptedHub:
-    """The daemon as the service sees it; ``limit``: of client streams. ``languages``: into which it translates."""
+    """What the server needs of a service; ``limit``: of client streams. ``languages``: into which it translates."""
 
     def __init__(self, broker, *, limit=8):
         self.broker = broker

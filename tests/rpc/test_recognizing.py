@@ -52,7 +52,7 @@ def kinds(responses):
         ([config(phrases=["Grafana=9"])], "config.phrases"),
         ([config(phrases=["C++"])], "config.phrases"),
         ([config(phrases=["word" + "abcdefghij"[n % 10] * (n // 10 + 1) for n in range(501)])], "config.phrases"),
-        ([config(chunk=Duration(nanos=320_000_000))], "config"),  # what the daemon itself refuses
+        ([config(chunk=Duration(nanos=320_000_000))], "config"),  # what the service itself refuses
         ([config(), pb.RecognizeRequest(audio=b"odd")], "audio"),
         ([config(encoding=pb.AUDIO_ENCODING_F32LE), pb.RecognizeRequest(audio=b"\0\0\xc0\x7f")], "audio"),  # NaN
         ([config(encoding=pb.AUDIO_ENCODING_F32LE), pb.RecognizeRequest(audio=b"\xff" * 3)], "audio"),
