@@ -58,8 +58,9 @@ fi
 put() { # MODE SOURCE TARGET
     install -D -m "$1" "$root/$2" "$destination$3"
 }
-for file in README.md CHANGELOG.md LICENSE NOTICE deploy/README.md; do
-    [ ! -f "$root/$file" ] || put 0644 "$file" "/usr/share/doc/rtstream/$file"
+for path in "$root"/{README.md,CHANGELOG.md,LICENSE,NOTICE,deploy/README.md} "$root"/docs/*.md; do
+    file=${path#"$root/"}
+    [ ! -f "$path" ] || put 0644 "$file" "/usr/share/doc/rtstream/$file"
 done
 put 0644 deploy/systemd/rtstream.service /etc/systemd/system/rtstream.service
 put 0644 deploy/systemd/rtstream-user.service /usr/share/rtstream/rtstream-user.service

@@ -205,7 +205,7 @@ async def test_captions_of_listen_wait_for_their_translation_and_the_last_ones_c
     process.send_signal(2)
     code, out, err = await ended(process)
     assert (code, err) == (130, "")
-    assert out == "2\n00:00:02,000 --> 00:00:02,500\nwords that were said\n\n"
+    assert out == "2\n00:00:01,000 --> 00:00:02,000\nwords that were said\n\n"  # from the first one on
 
 
 async def test_listen_to_a_daemon_that_does_not_translate_is_one_line(served):

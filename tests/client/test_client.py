@@ -300,3 +300,16 @@ async def test_example_of_the_documentation_runs_where_an_event_loop_runs_alread
     finally:
         end(process)
     assert all(re.fullmatch(r" +\d+\.\d\d s  .+", line) for line in written)
+
+
+def test_example_for_asyncio_runs(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/clients.md").read_text(), re.DOTALL)
+    process = start_server(tmp_path)
+    try:
+        program = [sys.executable, "-c", example.replace("127.0.0.1:7660", f"unix:{tmp_path}/socket")]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=ROOT) as listening:
+            written = [listening.stdout.readline() for _ in range(3)]
+            listening.kill()
+    finally:
+        end(process)
+    assert [line.split()[0] for line in written] == ["1", "2", "3"]
