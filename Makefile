@@ -33,7 +33,8 @@ check: setup ## lint, formatting, types, import order
 	deploy/make-protos.sh $(BIN)/python --check
 	deploy/check-protos.sh
 
-teacher: setup ## get Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
+teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
+	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"
 	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-base"
 	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-tiny.en"
 

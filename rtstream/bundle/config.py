@@ -13,7 +13,15 @@ from rtstream.nn.model import ModelConfig
 if TYPE_CHECKING:
     from rtstream.nn.text_model import SpeechInputConfig
 
-ADDED: dict[str, Any] = {"whole": False, "whole_rank": 0}
+ADDED: dict[str, Any] = {
+    "whole": False,
+    "whole_rank": 0,
+    "front_end": "mel",
+    "positions": "sinusoid",
+    "rotary": 0,
+    "mlp": "gelu",
+    "voice": False,
+}
 """Sizes that models made before they were thought of have had all along."""
 
 
@@ -24,14 +32,18 @@ def to_dict(config: ModelConfig) -> dict[str, Any]:
 
 def from_dict(data: object) -> ModelConfig:
     """The configuration that ``to_dict`` wrote. Raises BundleError naming the key that is missing, unknown or wrong."""
-    model = table("model", data, {"encoder", "decoder", "letters"})
+    known = {field.name for field in fields(ModelConfig)}
+    model = table("model", _completed(data, known), known)
     encoder = section(EncoderConfig, "encoder", model["encoder"])
     decoder = decoder_from_dict(model["decoder"])
     if not isinstance(model["letters"], str):
         msg = f"model.letters: must be a string (got {model['letters']!r})"
         raise BundleError(msg)
+    if type(model["voice"]) is not bool:
+        msg = f"model.voice: must be true or false (got {model['voice']!r})"
+        raise BundleError(msg)
     try:
-        return ModelConfig(EncoderConfig(**encoder), decoder, model["letters"])
+        return ModelConfig(EncoderConfig(**encoder), decoder, model["letters"], model["voice"])
     except ValueError as error:
         msg = f"model: {error}"
         raise BundleError(msg) from error
@@ -70,15 +82,22 @@ def table(where: str, data: object, allowed: set[str]) -> dict[str, Any]:
     return dict(data)
 
 
+def _completed(data: object, known: set[str]) -> object:
+    """The sizes with those that are newer than the model, as it has had them."""
+    return {key: value for key, value in ADDED.items() if key in known} | data if isinstance(data, dict) else data
+
+
 def section(cls: type[StackConfig | DecoderConfig | SpeechInputConfig], name: str, data: object) -> dict[str, Any]:
     """The fields of a part's sizes. Raises BundleError naming the key that is missing, unknown or of another type."""
     known = {field.name for field in fields(cls)}
-    added = {key: value for key, value in ADDED.items() if key in known}
-    values = table(f"model.{name}", added | data if isinstance(data, dict) else data, known)
+    values = table(f"model.{name}", _completed(data, known), known)
     for field in fields(cls):
         value = values[field.name]
         if field.type == "int" and (type(value) is not int or value < 0):
             msg = f"model.{name}.{field.name}: must be a count (got {value!r})"
+            raise BundleError(msg)
+        if field.type.endswith("Name") and not isinstance(values[field.name], str):
+            msg = f"model.{name}.{field.name}: must be a name (got {values[field.name]!r})"
             raise BundleError(msg)
         if field.type == "bool" and type(value) is not bool:
             msg = f"model.{name}.{field.name}: must be true or false (got {value!r})"

@@ -17,6 +17,7 @@ from rtstream.bundle import default
 from rtstream.bundle.deflate import deflate, inflate
 from rtstream.bundle.rounding import rounded_state
 from rtstream.errors import BundleError
+from rtstream.nn.names import current_name, renamed
 from rtstream.nn.quantized import (
     SCALE,
     State,
@@ -105,7 +106,7 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
     Raises BundleError where one has not the name, shape and dtype that ``config`` makes, or cannot be inflated.
     """
     with _reading(path):
-        state = load_file(path)
+        state = renamed(load_file(path))
     model = skeleton(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     packed = quantized_names(model) if weights != "float16" else set()
@@ -154,7 +155,7 @@ def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
 def tensor_bytes(path: Path) -> dict[str, int]:
     """Bytes that each tensor of a file takes in it. Raises BundleError where it is not readable."""
     with _reading(path), safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        return {current_name(name): file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
 
 
 @contextmanager

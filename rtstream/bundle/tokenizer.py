@@ -1,8 +1,9 @@
 """Byte-level BPE over a cut vocabulary.
 
-The tokenizer is Whisper's (GPT-2's algorithm: Sennrich et al. 2016 over bytes), reduced to the tokens that our texts
-use. ``cut`` keeps every token's ancestors, so a text whose tokens are all kept is encoded as the full tokenizer
-encodes it; any other text is spelt with smaller pieces, down to single bytes, and still comes back exactly.
+The tokenizer is Whisper's (GPT-2's algorithm: Sennrich et al. 2016 over bytes) or Moonshine's (SentencePiece's BPE, of
+which the earlier of two pieces is made first), reduced to the tokens that our texts use. ``cut`` keeps every token's
+ancestors, so a text whose tokens are all kept is encoded as the full tokenizer encodes it; any other text is spelt with
+smaller pieces, down to single bytes, and still comes back exactly.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # GPT-2's pre-tokenizer; [^\W\d_] and \d stand for its \p{L} and \p{N}.
 WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
+SPACED = re.compile(r" ?[^ ]+| +")
+"""The words of a tokenizer without merges: SentencePiece lets only spaces part them."""
+
 LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 """A language's special token."""
 
@@ -38,10 +42,13 @@ def byte_characters() -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """``pieces`` by id, byte-level strings; ``merges`` in order of priority; ``special`` names to ids."""
+    """``pieces`` by id, byte-level strings; ``merges`` in order of priority; ``special`` names to ids.
+
+    Without ``merges`` any two neighbours merge that make a piece, those of the lowest id first.
+    """
 
     pieces: tuple[str, ...]
-    merges: tuple[tuple[str, str], ...]
+    merges: tuple[tuple[str, str], ...] | None
     special: dict[str, int]
 
     @cached_property
@@ -51,7 +58,13 @@ class Tokenizer:
 
     @cached_property
     def _ranks(self) -> dict[tuple[str, str], int]:
-        return {pair: rank for rank, pair in enumerate(self.merges)}
+        return {pair: rank for rank, pair in enumerate(self.merges or ())}
+
+    def _rank(self, pair: tuple[str, str]) -> int:
+        """The priority of a merge, the lower the sooner; that of none is ``len(self)``."""
+        if self.merges is None:
+            return self._ids.get(pair[0] + pair[1], len(self))
+        return self._ranks.get(pair, len(self))
 
     @cached_property
     def _bytes(self) -> dict[str, int]:
@@ -84,27 +97,38 @@ class Tokenizer:
         return {match[1]: index for match, index in found if match}
 
     @property
-    def no_speech(self) -> int:
-        """Id of the token by which, in the place of the language, Whisper's decoder says that nobody speaks."""
-        return self.special["<|nospeech|>"]
+    def no_speech(self) -> int | None:
+        """Id of the token by which, in the place of the language, Whisper's decoder says that nobody speaks.
+
+        None in Moonshine's, which says neither.
+        """
+        return self.special.get("<|nospeech|>")
 
     def prompt(self, language: str = "en") -> list[int]:
         """The tokens before a text: start, language, task, no timestamps; start and the last where all is English.
 
-        Raises KeyError for a language that is not known.
+        Moonshine's is the start alone. Raises KeyError for a language that is not known.
         """
-        asked = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
-        return [self.special[name] for name in (asked if self.languages or language != "en" else asked[::3])]
+        asked = ["<|startoftranscript|>"]
+        if self.languages or language != "en":
+            asked += [f"<|{language}|>", "<|transcribe|>"]
+        if "<|notimestamps|>" in self.special:
+            asked.append("<|notimestamps|>")
+        return [self.special[name] for name in asked]
 
     def begins_word(self, token: int) -> bool:
         """Whether a token starts a new word: it begins with a space, or is special."""
         return self.pieces[token].startswith(byte_characters()[ord(" ")]) or token in self.special.values()
 
+    def words(self, text: str) -> list[str]:
+        """The parts of a text that are encoded each by itself, with the spaces before them."""
+        return (SPACED if self.merges is None else WORDS).findall(text)
+
     def _split(self, word: str) -> list[str]:
         parts = [byte_characters()[byte] for byte in word.encode()]
         while len(parts) > 1:
-            rank, index = min((self._ranks.get(pair, len(self.merges)), i) for i, pair in enumerate(pairwise(parts)))
-            if rank == len(self.merges):
+            rank, index = min((self._rank(pair), i) for i, pair in enumerate(pairwise(parts)))
+            if rank == len(self):
                 break
             parts[index : index + 2] = [parts[index] + parts[index + 1]]
         return parts
@@ -112,7 +136,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; no special tokens."""
         tokens: list[int] = []
-        for word in WORDS.findall(text):
+        for word in self.words(text):
             if word not in self._cache:
                 if len(self._cache) > 100_000:  # bounded: a daemon lives for months
                     self._cache.clear()
@@ -131,19 +155,30 @@ class Tokenizer:
 
         Returns it and the old id of each new one, which cuts an embedding table to match.
         """
-        pairs = {left + right: (left, right) for left, right in self.merges}
+        pairs = {left + right: (left, right) for left, right in self.merges or ()}
         wanted = set(byte_characters().values())
         stack = [self.pieces[token] for token in keep if token not in set(self.special.values())]
         while stack:
             piece = stack.pop()
             if piece not in wanted:
                 wanted.add(piece)
-                stack.extend(pairs[piece])
+                stack.extend(pairs[piece] if self.merges is not None else self._made_of(piece))
         old = sorted(self._ids[piece] for piece in wanted) + sorted(self.special.values())
         new = {index: position for position, index in enumerate(old)}
-        merges = tuple(pair for pair in self.merges if pair[0] + pair[1] in wanted)
+        merges = self.merges and tuple(pair for pair in self.merges if pair[0] + pair[1] in wanted)
         special = {name: new[index] for name, index in self.special.items()}
         return Tokenizer(tuple(self.pieces[index] for index in old), merges, special), old
+
+    def _made_of(self, piece: str) -> list[str]:
+        """All pieces that come before a piece where it is made: those that are merged first come first."""
+        parts, made = list(piece), []
+        while len(parts) > 1:
+            rank, index = min((self._rank(pair), i) for i, pair in enumerate(pairwise(parts)))
+            if rank == len(self):
+                return []  # only whole: nothing makes it of pieces
+            parts[index : index + 2] = [parts[index] + parts[index + 1]]
+            made.append(parts[index])
+        return made[:-1]
 
     def select_special(self, names: Sequence[str]) -> Tokenizer:
         """The same tokenizer with only these special tokens; the others become unreachable until ``cut``."""
@@ -158,7 +193,8 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        data = {"pieces": self.pieces, "merges": [" ".join(pair) for pair in self.merges], "special": self.special}
+        merges = None if self.merges is None else [" ".join(pair) for pair in self.merges]
+        data = {"pieces": self.pieces, "merges": merges, "special": self.special}
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
         temporary.replace(path)
@@ -168,10 +204,11 @@ class Tokenizer:
         """Read what ``save`` wrote. Raises BundleError naming the file where it is not that."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            merges = tuple(tuple(merge.split(" ")) for merge in data["merges"])
+            given = data["merges"]
+            merges = None if given is None else tuple(tuple(merge.split(" ")) for merge in given)
             tokenizer = cls(tuple(data["pieces"]), merges, {str(k): int(v) for k, v in data["special"].items()})
             complete = all(character in tokenizer._ids for character in byte_characters().values())
-            known = all(left + right in tokenizer._ids for left, right in merges)
+            known = all(left + right in tokenizer._ids for left, right in merges or ())
             named = all(0 <= index < len(tokenizer) for index in (*tokenizer.special.values(), tokenizer.end))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             msg = f"{path}: not a tokenizer ({type(error).__name__}): copy the bundle again"

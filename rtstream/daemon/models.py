@@ -8,8 +8,6 @@ import torch
 
 from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.default import model_path
-from rtstream.events import SAMPLE_RATE
-from rtstream.nn.encoder import FRAMES_PER_SECOND
 from rtstream.recognizer.memory import bound_kernel_cache, return_freed_memory
 from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
@@ -49,7 +47,7 @@ class LoadedModel:
 
     def chunk_samples(self, recognizer: Recognizer) -> int:
         """How much audio is recognised at a time."""
-        return recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND
+        return recognizer.chunk_samples
 
     def pipeline(self, recognizer: Recognizer, segments: Segments, tell_states: ToldStates | None = None) -> Pipeline:
         """A stream from its beginning."""

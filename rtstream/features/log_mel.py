@@ -7,12 +7,15 @@ depends on nothing but its own 25 ms of audio.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.events import SAMPLE_RATE
+
+Count = TypeVar("Count", int, Tensor)
 
 N_FFT = 400
 HOP = SAMPLE_RATE // 100  # 10 ms
@@ -77,6 +80,14 @@ class LogMel(nn.Module):
     def silence(self) -> float:
         """The feature of digital silence."""
         return (self.floor + 4.0) / 4.0
+
+    def rows(self, samples: Count) -> Count:
+        """How many rows so many samples make."""
+        return -(-samples // HOP)
+
+    def padded(self, rows: Tensor, frames: int) -> Tensor:
+        """(n, n_mels) and silence behind it, as much as makes so many encoder frames."""
+        return F.pad(rows, (0, 0, 0, 2 * frames - len(rows)), value=self.silence)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Features of whole recordings: (..., samples) to (..., ceil(samples / 160), n_mels)."""

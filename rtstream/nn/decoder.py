@@ -1,4 +1,7 @@
-"""The attention decoder: Whisper's, over a vocabulary cut to the tokens that our texts use.
+"""The attention decoder, Whisper's or Moonshine's, over a vocabulary cut to the tokens that our texts use.
+
+They differ in how they know places (learnt positions that are added, or turned queries and keys) and in the
+feed-forward branch (GELU, or SwiGLU). Norms and matrices always have biases: where a family has none they are zero.
 
 ``forward`` scores whole texts, for training. ``extend`` and ``step`` decode a stream with an explicit state:
 cross-attention keys of the frames that have come so far, self-attention keys of the tokens so far. ``begin`` and
@@ -9,19 +12,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtstream.nn.positions import rotate, rotations
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+MLPName = Literal["gelu", "swiglu"]
+
+
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """Sizes of a decoder. ``alignment_heads``: (layer, head) pairs whose cross-attention follows the speech."""
+    """Sizes of a decoder.
+
+    ``alignment_heads``: (layer, head) pairs whose cross-attention follows the speech. ``rotary``: channels of a head
+    that rotary position embedding turns; 0: positions are learnt and added. ``mlp``: what is between the matrices of
+    the feed-forward branch; SwiGLU (arXiv 2002.05202) has a gate as wide as ``ffn`` beside it.
+    """
 
     vocabulary: int
     d_model: int = 512
@@ -30,6 +43,8 @@ class DecoderConfig:
     layers: int = 6
     max_tokens: int = 448
     alignment_heads: tuple[tuple[int, int], ...] = ()
+    rotary: int = 0
+    mlp: MLPName = "gelu"
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "d_model", "heads", "ffn", "layers", "max_tokens"):
@@ -38,6 +53,12 @@ class DecoderConfig:
                 raise ValueError(msg)
         if self.d_model % self.heads:
             msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
+            raise ValueError(msg)
+        if self.rotary % 2 or not 0 <= self.rotary <= self.d_model // self.heads:
+            msg = f"rotary ({self.rotary}) must be even and from 0 to a head's {self.d_model // self.heads} channels"
+            raise ValueError(msg)
+        if self.mlp not in get_args(MLPName):
+            msg = f"mlp ({self.mlp!r}) must be one of {', '.join(get_args(MLPName))}"
             raise ValueError(msg)
         for layer, head in self.alignment_heads:
             if not (0 <= layer < self.layers and 0 <= head < self.heads):
@@ -157,21 +178,33 @@ class DecoderLayer(nn.Module):
         self.cross_kv = nn.Linear(d, 2 * d)
         self.cross_out = nn.Linear(d, d)
         self.ffn_norm = nn.LayerNorm(d)
-        self.ff1 = nn.Linear(d, config.ffn)
+        self.gated = config.mlp == "swiglu"
+        self.ff1 = nn.Linear(d, config.ffn * (2 if self.gated else 1))
         self.ff2 = nn.Linear(config.ffn, d)
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(..., n, parts * d) to ``parts`` tensors (..., heads, n, d_head)."""
         return tuple(part.transpose(-3, -2) for part in x.unflatten(-1, (parts, self.heads, -1)).unbind(-3))
 
-    def read(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of further tokens, and keys and values of those before and of these, each (..., heads, n, d_head)."""
+    def project(self, x: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of tokens, each (..., heads, n, d_head), the first two turned by ``turns``."""
         q, k, v = self.split(self.qkv(self.self_norm(x)), 3)
+        return (q, k, v) if turns is None else (rotate(q, turns), rotate(k, turns), v)
+
+    def read(self, x: Tensor, keys: Tensor, values: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of further tokens, and keys and values of those before and of these, each (..., heads, n, d_head)."""
+        q, k, v = self.project(x, turns)
         return q, torch.cat([keys, k], dim=-2), torch.cat([values, v], dim=-2)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The residual stream after the feed-forward branch."""
-        y: Tensor = x + self.drop(self.ff2(F.gelu(self.ff1(self.ffn_norm(x)))))
+        hidden = self.ff1(self.ffn_norm(x))
+        if self.gated:
+            hidden, gate = hidden.chunk(2, dim=-1)
+            hidden = F.silu(gate) * hidden
+        else:
+            hidden = F.gelu(hidden)
+        y: Tensor = x + self.drop(self.ff2(hidden))
         return y
 
     def drop(self, branch: Tensor) -> Tensor:
@@ -187,11 +220,17 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.d_model)
         self.input_scale = 1.0  # of the embeddings where they are read; the output takes them as they are
-        self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
+        self.positions = None if config.rotary else nn.Parameter(torch.zeros(config.max_tokens, config.d_model))
+        self.turns: Tensor | None
+        self.register_buffer("turns", self.make_turns(), persistent=False)
         # A module list, seen as what it holds.
         self.layers = cast("Sequence[DecoderLayer]", nn.ModuleList(DecoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.d_model)
         self.output: nn.Module | None = None  # the embedding packed, in int8 inference
+
+    def make_turns(self) -> Tensor | None:
+        """The fixed table of turns, (2, max_tokens, rotary / 2); None where positions are learnt."""
+        return rotations(self.config.max_tokens, self.config.rotary) if self.config.rotary else None
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores of each token, (..., vocabulary), from the last layer's output."""
@@ -211,7 +250,10 @@ class Decoder(nn.Module):
         x: Tensor = self.embedding(tokens)
         if self.input_scale != 1.0:
             x = x * self.input_scale
-        return x + self.positions[start : start + tokens.shape[-1]]
+        return x if self.positions is None else x + self.positions[start : start + tokens.shape[-1]]
+
+    def _turns(self, start: int, n: int) -> Tensor | None:
+        return None if self.turns is None else self.turns[:, start : start + n]
 
     def hidden(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """The last layer's output (batch, n, d_model), of which ``logits`` makes what ``forward`` gives."""
@@ -219,11 +261,11 @@ class Decoder(nn.Module):
 
     def follow(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``hidden``, and the mean cross-attention of the alignment heads (batch, n, frames), zero without any."""
-        x = self.embed(tokens)
+        x, turns = self.embed(tokens), self._turns(0, tokens.shape[-1])
         frames_mask = None if mask is None else mask[:, None, None, :]
         alignment = x.new_zeros(*tokens.shape, states.shape[1])
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.split(layer.qkv(layer.self_norm(x)), 3)
+            q, k, v = layer.project(x, turns)
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + layer.drop(layer.out(attended.transpose(-3, -2).flatten(-2)))
             (q,) = layer.split(layer.cross_q(layer.cross_norm(x)), 1)
@@ -247,13 +289,14 @@ class Decoder(nn.Module):
             raise ValueError(msg)
         if n == 1:
             return None
-        return torch.ones(n, before + n, dtype=torch.bool, device=self.positions.device).tril(before)
+        return torch.ones(n, before + n, dtype=torch.bool, device=self.norm.weight.device).tril(before)
 
     def initial_state(self, room: int = 0) -> DecoderState:
         """No tokens, no frames; ``room`` for so many frames, which ``extend`` then need not copy."""
         c = self.config
-        empty = tuple(self.positions.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
-        return DecoderState(empty, empty, self.positions.new_empty(c.layers, 2, c.heads, room, c.d_model // c.heads), 0)
+        like = self.norm.weight
+        empty = tuple(like.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
+        return DecoderState(empty, empty, like.new_empty(c.layers, 2, c.heads, room, c.d_model // c.heads), 0)
 
     def extend(self, states: Tensor, state: DecoderState) -> DecoderState:
         """The state with (n, d_model) further encoder states to attend to.
@@ -281,11 +324,11 @@ class Decoder(nn.Module):
         ``max_tokens``.
         """
         causal = self._causal(state.tokens, tokens.shape[0])
-        x = self.embed(tokens, state.tokens)
+        x, turns = self.embed(tokens, state.tokens), self._turns(state.tokens, len(tokens))
         alignment = x.new_zeros(len(x), state.frames)
         keys, values = [], []
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.read(x, state.keys[index], state.values[index])
+            q, k, v = layer.read(x, state.keys[index], state.values[index], turns)
             keys.append(k)
             values.append(v)
             attended = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=causal)[0]
@@ -320,10 +363,10 @@ class Decoder(nn.Module):
         Raises ValueError past ``max_tokens``.
         """
         causal = self._causal(state.tokens, tokens.shape[1])
-        x = self.embed(tokens, state.tokens)
+        x, turns = self.embed(tokens, state.tokens), self._turns(state.tokens, tokens.shape[1])
         keys, values = [], []
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.read(x, state.keys[index], state.values[index])
+            q, k, v = layer.read(x, state.keys[index], state.values[index], turns)
             keys.append(k)
             values.append(v)
             attended = attend(q, k.transpose(-1, -2), v, causal)

@@ -1,27 +1,35 @@
-"""The streaming ResidualTransformer encoder.
+"""The streaming ResidualTransformer encoder, of two families: Whisper's and Moonshine's.
 
-Whisper's shape (two convolutions, 50 frames a second, pre-norm layers, GELU) with attention by chunk: a frame sees its
-own chunk and ``left_context`` frames before it, never a later chunk. ``forward`` computes whole segments under that
-mask, for training; ``step`` computes the same function chunk by chunk, its state an explicit value, and on request
-keeps the newest frames open until they have been seen together with those that follow them.
+Pre-norm layers with GELU over the frames of a front end (see ``front_end``), whose places are told by sinusoids that
+are added or by turning queries and keys, with attention by chunk: a frame sees its own chunk and ``left_context``
+frames before it, never a later chunk. Norms and matrices always have biases: where a family has none they are zero.
+``forward`` computes whole segments under that mask, for training; ``step`` computes the same function chunk by chunk,
+its state an explicit value, and on request keeps the newest frames open until they have been seen together with those
+that follow them.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtstream.nn.front_end import FrontEndName, WaveFrontEnd, make_front_end
+from rtstream.nn.positions import rotate, rotations, sinusoids
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FRAMES_PER_SECOND = 50
+    from rtstream.nn.front_end import MelState, WaveState
+
+MEL_FRAME, MEL_LOOK_AHEAD = 320, 200
+"""Samples at 16 kHz from one encoder frame to the next behind log-mel features, and those behind a chunk that its last
+frame needs: the convolutions look one mel frame ahead, whose window of 400 is centred at the chunk's end."""
+PositionsName = Literal["sinusoid", "rope"]
 ROWS = 128
 """Frames that go through a feed-forward branch at a time: what is between its matrices then stays in the cache."""
 POSITIONS = ("qkv", "out", "ff1", "ff2")
@@ -83,10 +91,15 @@ class StackConfig:
 class EncoderConfig(StackConfig):
     """Sizes of a speech encoder.
 
-    ``left_context``: frames (20 ms) before its chunk that a frame attends to. ``whole``: full context has private parts
-    of its own beside those of the chunks, of rank ``whole_rank``; with 0 it is what the shared matrices compute alone.
+    ``front_end``: ``mel`` or ``wave``, see ``front_end``. ``positions``: ``sinusoid``, or ``rope`` of the first
+    ``rotary`` channels of a head. ``left_context``: frames before its chunk that a frame attends to. ``whole``: full
+    context has private parts of its own, of rank ``whole_rank``, to which those of the chunks add; with 0 it is what
+    the shared matrices compute alone. Biases and norms each has its own.
     """
 
+    front_end: FrontEndName = "mel"
+    positions: PositionsName = "sinusoid"
+    rotary: int = 0
     n_mels: int = 80
     left_context: int = 512
     max_frames: int = 1500
@@ -102,19 +115,40 @@ class EncoderConfig(StackConfig):
             if getattr(self, name) < 1:
                 msg = f"{name} ({getattr(self, name)}) must be at least 1"
                 raise ValueError(msg)
+        for name, known in (("front_end", get_args(FrontEndName)), ("positions", get_args(PositionsName))):
+            if getattr(self, name) not in known:
+                msg = f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}"
+                raise ValueError(msg)
+        check_rotary(self.rotary, self.d_model // self.heads, wanted=self.positions == "rope")
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples at 16 kHz from one frame to the next."""
+        return MEL_FRAME if self.front_end == "mel" else WaveFrontEnd.FRAME
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples behind a chunk that its last frame needs."""
+        return MEL_LOOK_AHEAD if self.front_end == "mel" else WaveFrontEnd.SEEN - WaveFrontEnd.FRAME
+
+
+def check_rotary(rotary: int, head: int, *, wanted: bool) -> None:
+    """Raise ValueError where so many channels of a head's cannot be turned, or none are to be."""
+    if rotary % 2 or not (0 < rotary <= head if wanted else rotary == 0):
+        msg = f"rotary ({rotary}) must be even and from 2 to a head's {head} channels with rope, and 0 without"
+        raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderState:
     """What one stream carries from chunk to chunk; never written to in place.
 
-    ``mel``: frames (n, n_mels) not yet used by the first convolution, ``conv``: (1, d) its last output; ``open``:
-    (n, d) output of the convolutions for the frames that are to be encoded again; ``keys`` and ``values``: (layers,
-    heads, n, d_head) of the last ``left_context`` frames before those; ``frames``: encoder frames before those.
+    ``front``: the front end's; ``open``: (n, d) its output for the frames that are to be encoded again; ``keys`` and
+    ``values``: (layers, heads, n, d_head) of the last ``left_context`` frames before those; ``frames``: encoder frames
+    before those.
     """
 
-    mel: Tensor
-    conv: Tensor
+    front: MelState | WaveState
     open: Tensor
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
@@ -133,28 +167,11 @@ class Encoded:
     open: Tensor
 
 
-def sinusoids(length: int, channels: int) -> Tensor:
-    """Whisper's fixed position encodings, (length, channels): sines, then cosines, of geometric wavelengths."""
-    step = math.log(10_000) / (channels // 2 - 1)
-    place, number = torch.arange(length, device="cpu"), torch.arange(channels // 2, device="cpu")
-    angles = place[:, None] * torch.exp(-step * number)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
 def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device | None = None) -> Tensor:
     """Boolean (frames, frames), true where a query (row) may see a key (column)."""
     index = torch.arange(frames, device=device)
     start = index // chunk * chunk
     return (index[None] < start[:, None] + chunk) & (index[None] >= start[:, None] - left_context)
-
-
-def _convolved(x: Tensor, convolution: nn.Conv1d, stride: int = 1) -> Tensor:
-    """GELU of an unpadded convolution of width 3 over (n, channels) frames, (frames, outputs).
-
-    As one product: for so few frames oneDNN takes longer to lay the weights out than to multiply by them.
-    """
-    windows = x.unfold(0, 3, stride).flatten(1)
-    return F.gelu(F.linear(windows, convolution.weight.flatten(1), convolution.bias))
 
 
 class SharedGroup(nn.Module):
@@ -201,28 +218,38 @@ class EncoderLayer(nn.Module):
         private: ResidualLinear = getattr(self, position)
         return private
 
-    def project(self, x: Tensor, group: SharedGroup) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (..., heads, frames, d_head)."""
-        qkv: Tensor = self.qkv(self.attention_norm(x), group.qkv)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        return q.transpose(-3, -2), k.transpose(-3, -2), v.transpose(-3, -2)
+    def project(
+        self, x: Tensor, group: SharedGroup, turns: Tensor | None = None, under: EncoderLayer | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (..., heads, frames, d_head), the first two turned as ``rotate`` says.
 
-    def merge(self, x: Tensor, attended: Tensor, group: SharedGroup) -> Tensor:
+        ``under``: the layer whose private parts this one's add to.
+        """
+        qkv: Tensor = self.qkv(self.attention_norm(x), group.qkv, _private(under, "qkv"))
+        q, k, v = (part.transpose(-3, -2) for part in qkv.unflatten(-1, (3, self.heads, -1)).unbind(-3))
+        return (q, k, v) if turns is None else (rotate(q, turns), rotate(k, turns), v)
+
+    def merge(self, x: Tensor, attended: Tensor, group: SharedGroup, under: EncoderLayer | None = None) -> Tensor:
         """Residual stream after attention and feed-forward; ``attended`` is (..., heads, frames, d_head)."""
-        branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out)
+        branch: Tensor = self.out(attended.transpose(-3, -2).flatten(-2), group.out, _private(under, "out"))
         x = x + self.drop(branch if self.attention_scale is None else branch * self.attention_scale)
         if self.training or x.shape[-2] <= ROWS:
-            return self.feed_forward(x, group)
-        return torch.cat([self.feed_forward(rows, group) for rows in x.split(ROWS, dim=-2)], dim=-2)
+            return self.feed_forward(x, group, under)
+        return torch.cat([self.feed_forward(rows, group, under) for rows in x.split(ROWS, dim=-2)], dim=-2)
 
-    def feed_forward(self, x: Tensor, group: SharedGroup) -> Tensor:
+    def feed_forward(self, x: Tensor, group: SharedGroup, under: EncoderLayer | None = None) -> Tensor:
         """Residual stream after the feed-forward branch."""
-        branch: Tensor = self.ff2(F.gelu(self.ff1(self.ffn_norm(x), group.ff1)), group.ff2)
+        hidden = F.gelu(self.ff1(self.ffn_norm(x), group.ff1, _private(under, "ff1")))
+        branch: Tensor = self.ff2(hidden, group.ff2, _private(under, "ff2"))
         return x + self.drop(branch if self.ffn_scale is None else branch * self.ffn_scale)
 
     def drop(self, branch: Tensor) -> Tensor:
         """The branch after dropout."""
         return F.dropout(branch, self.dropout) if self.training and self.dropout else branch
+
+
+def _private(layer: EncoderLayer | None, position: str) -> ResidualLinear | None:
+    return None if layer is None else layer.private(position)
 
 
 class Whole(nn.Module):
@@ -236,135 +263,129 @@ class Whole(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Log-mel frames (100 a second) to states (50 a second). Holds weights only, so all streams share one."""
+    """Features to states: log-mel frames (100 a second), or samples. Holds weights only, so all streams share one."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.conv1 = nn.Conv1d(config.n_mels, config.d_model, 3, padding=1)
-        self.conv2 = nn.Conv1d(config.d_model, config.d_model, 3, stride=2, padding=1)
+        self.front = make_front_end(config)
         # Module lists, seen as what they hold.
         self.groups = cast("Sequence[SharedGroup]", nn.ModuleList(SharedGroup(config) for _ in range(config.groups)))
         self.layers = cast("Sequence[EncoderLayer]", nn.ModuleList(EncoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.d_model)
         self.whole = Whole(config) if config.whole else None
         self.positions: Tensor
-        self.register_buffer("positions", sinusoids(config.max_frames, config.d_model), persistent=False)
+        self.register_buffer("positions", self.make_positions(), persistent=False)
+
+    def make_positions(self) -> Tensor:
+        """The fixed table of positions: what is added, (max_frames, d_model), or turns, (2, max_frames, rotary / 2)."""
+        c = self.config
+        return rotations(c.max_frames, c.rotary) if c.rotary else sinusoids(c.max_frames, c.d_model)
 
     def group_of(self, layer: int) -> SharedGroup:
         """The shared matrices of a layer: the same object for each layer of its group."""
         return self.groups[layer // self.config.share]
 
+    def under(self, layer: int) -> EncoderLayer | None:
+        """The layer of full context whose private parts those of the chunks add to, where it has any."""
+        return self.whole.layers[layer] if self.whole is not None and self.config.whole_rank else None
+
     def matrix(self, layer: int, position: str) -> Tensor:
         """The whole matrix of a layer at one of ``POSITIONS``, shared and private parts added up."""
-        return self.layers[layer].private(position).weight(self.group_of(layer).matrix(position))
+        under = self.under(layer)
+        private = self.layers[layer].private(position)
+        return private.weight(self.group_of(layer).matrix(position), _private(under, position))
 
     def forward(
-        self, mel: Tensor, lengths: Tensor | None = None, chunk: int | None = None, *, wanted: int | None = None
+        self, features: Tensor, lengths: Tensor | None = None, chunk: int | None = None, *, wanted: int | None = None
     ) -> Tensor:
         """States of whole segments.
 
-        ``mel`` (batch, mel frames, n_mels); ``lengths`` (batch,) mel frames that count, all by default; ``chunk``
-        encoder frames a chunk, None for full context. Returns the first ``wanted`` states, (batch, wanted, d_model),
-        by default all ceil(mel frames / 2) of them.
+        ``features`` (batch, mel frames, n_mels) or (batch, samples); ``lengths`` (batch,) of them that count, all by
+        default; ``chunk`` encoder frames a chunk, None for full context. Returns the first ``wanted`` states, (batch,
+        wanted, d_model), by default all of them.
         Raises ValueError for more frames than there are positions.
         """
-        x = mel.transpose(1, 2)
-        if lengths is not None:  # what lies past the end must be the convolutions' own zero padding, as in a stream
-            inside = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None])[:, None]
-            x = x * inside
-        x = F.gelu(self.conv1(x))
-        if lengths is not None:
-            x = x * inside
-        x = F.gelu(self.conv2(x)).transpose(1, 2)
+        x, turns = self._placed(self.front(features, lengths, chunk), 0)
         frames = x.shape[1]
-        if frames > self.config.max_frames:
-            msg = f"{frames} frames are more than the {self.config.max_frames} positions of the encoder"
-            raise ValueError(msg)
-        x = x + self.positions[:frames]
 
-        mask = None if chunk is None else chunk_mask(frames, chunk, self.config.left_context, mel.device)
+        mask = None if chunk is None else chunk_mask(frames, chunk, self.config.left_context, x.device)
         if lengths is not None:
-            keys = torch.arange(frames, device=mel.device) < ((lengths + 1) // 2)[:, None]
+            keys = torch.arange(frames, device=x.device) < self.front.frames(lengths)[:, None]
             padding = keys[:, None, None, :]
             mask = padding.expand(-1, 1, frames, -1) if mask is None else mask & padding
             # A padded query must see something, or its softmax is undefined and poisons the gradient.
-            mask = mask | (~keys[:, None, :, None] & (torch.arange(frames, device=mel.device) == 0))
+            mask = mask | (~keys[:, None, :, None] & (torch.arange(frames, device=x.device) == 0))
         private = self if chunk is not None or self.whole is None else self.whole
         for index, layer in enumerate(private.layers):
-            group = self.group_of(index)
-            q, k, v = layer.project(x, group)
+            group, under = self.group_of(index), None if private is self.whole else self.under(index)
+            q, k, v = layer.project(x, group, turns, under)
             if index == len(private.layers) - 1:  # nothing sees the others' last states
                 q, x = q[..., :wanted, :], x[:, :wanted]
                 mask = None if mask is None else mask[..., :wanted, :]
-            x = layer.merge(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), group)
+            x = layer.merge(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), group, under)
         states: Tensor = private.norm(x)
         return states
+
+    def _placed(self, x: Tensor, start: int) -> tuple[Tensor, Tensor | None]:
+        """Frames (..., n, d_model) told that they stand from ``start`` on, or how their queries and keys are turned."""
+        end = start + x.shape[-2]
+        if end > self.config.max_frames:
+            msg = f"{end} frames are more than the {self.config.max_frames} positions of the encoder: cut sooner"
+            raise ValueError(msg)
+        if self.config.rotary:
+            return x, self.positions[:, start:end]
+        return x + self.positions[start:end], None
 
     def initial_state(self) -> EncoderState:
         """The state at the start of a segment."""
         c = self.config
-        weight = self.conv1.weight
+        weight = self.norm.weight
         empty = tuple(weight.new_zeros(c.heads, 0, c.d_model // c.heads) for _ in self.layers)
-        mel, frame = weight.new_zeros(1, c.n_mels), weight.new_zeros(1, c.d_model)
-        return EncoderState(mel, frame, frame[:0], empty, empty, 0)
+        return EncoderState(self.front.initial_state(), weight.new_zeros(0, c.d_model), empty, empty, 0)
 
     def step(
-        self, mel: Tensor, state: EncoderState, chunk: int, *, ahead: int = 0, last: bool = False
+        self, features: Tensor, state: EncoderState, chunk: int, *, ahead: int = 0, last: bool = False
     ) -> tuple[Encoded, EncoderState]:
-        """States of the chunks that (n, n_mels) further mel frames complete, and the next state.
+        """States of the chunks that further ``features`` complete, (n, n_mels) or (n,), and the next state.
 
-        A chunk of C encoder frames needs 2 C + 1 mel frames: the convolutions look one frame ahead. ``last`` ends
-        the segment: the remaining frames make a shorter chunk, and all are settled.
+        How much of them a chunk needs is the front end's to say. ``last`` ends the segment: what is left makes a
+        shorter chunk, and all are settled.
 
         The newest ``ahead`` frames stay open: they are encoded again together with the next chunk, so that each frame
         is settled when it has seen as many that follow it, or more. That is Emformer's look-ahead (arXiv 2010.10759)
         without its delay, for ``ahead`` / ``chunk`` more computing. Without it ``settled`` is what ``forward`` gives.
         """
-        state = replace(state, mel=torch.cat([state.mel, mel]))
+        # One front end's state is never given to the other.
+        chunks, front = self.front.step(features, state.front, chunk)  # type: ignore[arg-type]
+        state = replace(state, front=front)
         settled = [state.open[:0]]
         newest = state.open[:0]
-        # state.mel starts one frame before the next chunk's first, so whole chunks need 2 * chunk + 2 frames of it.
-        while state.mel.shape[0] >= 2 * chunk + 2:
-            x, state = self._convolve(state, chunk)
+        for x in chunks:
             encoded, state = self._attend(x, state, ahead)
             settled.append(encoded.settled)
             newest = encoded.open
-        if last and (state.mel.shape[0] > 1 or len(state.open)):
-            x, state = self._convolve_last(state) if state.mel.shape[0] > 1 else (state.open[:0], state)
-            encoded, state = self._attend(x, state, 0)
+        if last:
+            encoded, state = self._attend(self.front.finish(front), state, 0)  # type: ignore[arg-type]
             settled.append(encoded.settled)
             newest = encoded.open
         return Encoded(torch.cat(settled), newest), state
 
-    def _convolve(self, state: EncoderState, chunk: int) -> tuple[Tensor, EncoderState]:
-        used = state.mel[: 2 * chunk + 2]
-        hidden = _convolved(used, self.conv1)
-        x = _convolved(torch.cat([state.conv, hidden]), self.conv2, stride=2)
-        return x, replace(state, mel=state.mel[2 * chunk :], conv=hidden[-1:])
-
-    def _convolve_last(self, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        hidden = _convolved(F.pad(state.mel, (0, 0, 0, 1)), self.conv1)
-        padded = F.pad(torch.cat([state.conv, hidden]), (0, 0, 0, hidden.shape[0] % 2))
-        return _convolved(padded, self.conv2, stride=2), replace(state, mel=state.mel[:0], conv=hidden[-1:])
-
     def _attend(self, new: Tensor, state: EncoderState, ahead: int) -> tuple[Encoded, EncoderState]:
         frames = torch.cat([state.open, new])
-        end = state.frames + frames.shape[0]
-        if end > self.config.max_frames:
-            msg = f"a segment of more than {self.config.max_frames} frames: cut it sooner"
-            raise ValueError(msg)
-        x = frames + self.positions[state.frames : end]
+        if not len(frames):
+            return Encoded(frames, frames), state
+        x, turns = self._placed(frames, state.frames)
         keys, values = [], []
         settled = max(frames.shape[0] - ahead, 0)
         known = state.keys[0].shape[1] + settled
         kept = slice(max(known - self.config.left_context, 0), known)
         for index, layer in enumerate(self.layers):
-            group = self.group_of(index)
-            q, k, v = layer.project(x, group)
+            group, under = self.group_of(index), self.under(index)
+            q, k, v = layer.project(x, group, turns, under)
             k = torch.cat([state.keys[index], k], dim=1)
             v = torch.cat([state.values[index], v], dim=1)
-            x = layer.merge(x, F.scaled_dot_product_attention(q[None], k[None], v[None])[0], group)
+            x = layer.merge(x, F.scaled_dot_product_attention(q[None], k[None], v[None])[0], group, under)
             keys.append(k[:, kept])
             values.append(v[:, kept])
         states = self.norm(x)

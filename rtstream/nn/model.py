@@ -1,4 +1,4 @@
-"""The whole recognition network: encoder, CTC head and decoder over the same states."""
+"""The whole recognition network: encoder, and over the same states CTC head, decoder, and who speaks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 from rtstream.nn.ctc import CTCHead
 from rtstream.nn.decoder import Decoder, DecoderConfig
 from rtstream.nn.encoder import Encoder, EncoderConfig
+from rtstream.nn.voice import VoiceHead
 
 LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
 """What CTC writes; its symbol i + 1 is LETTERS[i], symbol 0 the blank."""
@@ -16,11 +17,12 @@ LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Sizes of the three parts."""
+    """Sizes of the parts. ``voice``: whether a head of its own says who speaks; else the decoder does."""
 
     encoder: EncoderConfig
     decoder: DecoderConfig
     letters: str = field(default=LETTERS)
+    voice: bool = False
 
 
 class SpeechModel(nn.Module):
@@ -32,3 +34,4 @@ class SpeechModel(nn.Module):
         self.encoder = Encoder(config.encoder)
         self.ctc = CTCHead(config.encoder.d_model, 1 + len(config.letters))
         self.decoder = Decoder(config.decoder)
+        self.voice = VoiceHead(config.encoder.d_model) if config.voice else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,13 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from rtstream.nn.encoder import sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 from rtstream.nn.text_model import TextModel, TextModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
 HANDICAP = {"onednn": 1.5}
@@ -229,14 +229,22 @@ def skeleton(config: ModelConfig | TextModelConfig) -> SpeechModel | TextModel:
 
     Nothing may be computed without storage: for that torch imports its compiler and sympy, 75 MB and a second or two.
     """
-    with torch.device("meta"), _Unfilled():
+    with without_storage():
         return SpeechModel(config) if isinstance(config, ModelConfig) else TextModel(config)
+
+
+@contextmanager
+def without_storage() -> Iterator[None]:
+    """What is made within has shapes and no storage."""
+    with torch.device("meta"), _Unfilled():
+        yield
 
 
 def quantized_names(model: nn.Module) -> set[str]:
     """Names of the tensors of a model that are held as int8: every matrix, no bias, norm, diagonal or convolution."""
     full = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (SharedLinear, nn.Linear))}
-    return {TABLE} | full | low_rank_names(model)
+    table = {TABLE} & {name for name, _ in model.named_parameters()}
+    return table | full | low_rank_names(model)
 
 
 def low_rank_names(model: nn.Module) -> set[str]:
@@ -247,7 +255,9 @@ def low_rank_names(model: nn.Module) -> set[str]:
 
 def rounded_names(model: nn.Module) -> set[str]:
     """Names of the weights that a file may hold in fewer steps than int8 has: all of int8 but what is small."""
-    small = low_rank_names(model) | {name for name, _ in model.named_parameters() if name.startswith("ctc.")}
+    small = low_rank_names(model) | {
+        name for name, _ in model.named_parameters() if name.startswith(("ctc.", "voice."))
+    }
     return quantized_names(model) - small
 
 
@@ -339,6 +349,6 @@ def _load(config: ModelConfig | TextModelConfig, state: State) -> SpeechModel | 
     model = skeleton(config)
     model.load_state_dict(state, strict=False, assign=True)
     if isinstance(model, SpeechModel):
-        sizes = model.config.encoder
-        model.encoder.positions = sinusoids(sizes.max_frames, sizes.d_model)
+        model.encoder.positions = model.encoder.make_positions()
+    model.decoder.turns = model.decoder.make_turns()
     return model

@@ -45,7 +45,8 @@ class ResidualLinear(nn.Module):
 
     ``parts`` matrices that read the same input (q, k, v) are fused: B is (parts * rank, inputs), A (parts, outputs,
     rank), d (parts, min(inputs, outputs)) on each part's leading square, and the output is their concatenation. Rank 0
-    and ``diagonal=False`` switch those parts off; the shared part is off where the caller passes None.
+    and ``diagonal=False`` switch those parts off; the shared part is off where the caller passes None. Where two passes
+    share what tells a layer from its neighbours, the one's private part lies ``under`` the other's.
     """
 
     def __init__(self, inputs: int, outputs: int, *, parts: int = 1, rank: int = 0, diagonal: bool = False) -> None:
@@ -62,27 +63,38 @@ class ResidualLinear(nn.Module):
         if self.a is not None:
             nn.init.normal_(self.a, std=rank**-0.5)
 
-    def weight(self, shared: SharedLinear | None) -> Tensor:
-        """The whole matrix, (parts * outputs, inputs): quicker where a step has many frames, that is in training."""
-        weight = self.bias.new_zeros(self.parts * self.outputs, self.inputs) if shared is None else shared.weight
+    def private(self) -> Tensor:
+        """The private part as a matrix, (parts * outputs, inputs)."""
+        weight = self.bias.new_zeros(self.parts, self.outputs, self.inputs)
         if self.a is not None and self.b is not None:
-            low = torch.bmm(self.a, self.b.view(self.parts, self.rank, self.inputs))
-            weight = weight + low.reshape(self.parts * self.outputs, self.inputs)
+            weight = torch.bmm(self.a, self.b.view(self.parts, self.rank, self.inputs))
         if self.d is not None:
             width = self.d.shape[1]
-            square = F.pad(torch.diag_embed(self.d), (0, self.inputs - width, 0, self.outputs - width))
-            weight = weight + square.reshape(self.parts * self.outputs, self.inputs)
+            weight = weight + F.pad(torch.diag_embed(self.d), (0, self.inputs - width, 0, self.outputs - width))
+        return weight.reshape(self.parts * self.outputs, self.inputs)
+
+    def weight(self, shared: SharedLinear | None, under: ResidualLinear | None = None) -> Tensor:
+        """The whole matrix, (parts * outputs, inputs): quicker where a step has many frames, that is in training."""
+        weight = self.private()
+        for part in (None if shared is None else shared.weight, None if under is None else under.private()):
+            weight = weight if part is None else weight + part
         if self.fading is not None and self.fade > 0.0:
             weight = weight + self.fade * self.fading
         return weight
 
-    def forward(self, x: Tensor, shared: SharedLinear | None) -> Tensor:
-        """(..., inputs) to (..., parts * outputs). Never builds the matrix but in training."""
-        if self.training:
-            return F.linear(x, self.weight(shared), self.bias)
-        given = x if self.down is None else self.down.rows(x)
-        y: Tensor = self.bias.repeat(*x.shape[:-1], 1) if shared is None else shared(given, self.bias)
-        # The private terms are added in place, to (rows, parts, outputs) of the same memory.
+    def _beside(self, x: Tensor) -> Tensor | float:
+        """What the private part adds to (..., inputs), in training."""
+        y: Tensor | float = 0.0
+        if self.a is not None and self.b is not None:
+            low = F.linear(x, self.b).unflatten(-1, (self.parts, self.rank))
+            y = torch.cat([F.linear(part, a) for part, a in zip(low.unbind(-2), self.a, strict=True)], dim=-1)
+        if self.d is not None:
+            width = self.d.shape[1]
+            y = y + torch.cat([F.pad(x[..., :width] * d, (0, self.outputs - width)) for d in self.d], dim=-1)
+        return y
+
+    def _add(self, y: Tensor, x: Tensor, given: Any) -> None:  # noqa: ANN401 - what packed matrices are called with
+        """Add the private part of (..., inputs) to (..., parts * outputs) in place."""
         rows, parts = x.reshape(-1, 1, self.inputs), y.view(-1, self.parts, self.outputs)
         if self.a is not None:
             low: Tensor = F.linear(x, self.b) if self.down is None else self.down(given)  # type: ignore[arg-type]
@@ -91,4 +103,24 @@ class ResidualLinear(nn.Module):
         if self.d is not None:
             width = self.d.shape[1]
             parts[..., :width].addcmul_(rows[..., :width], self.d)
+
+    def forward(self, x: Tensor, shared: SharedLinear | None, under: ResidualLinear | None = None) -> Tensor:
+        """(..., inputs) to (..., parts * outputs). Never builds the matrix but in training.
+
+        ``under``: another private part, but for its bias, that this one adds to.
+        """
+        both = [self] if under is None else [self, under]
+        if self.training:
+            # Of a shared matrix that does not learn no gradient is needed, so the matrix is not built either.
+            if shared is not None and not shared.weight.requires_grad and self.fading is None:
+                y: Tensor = shared(x, self.bias)
+                for part in both:
+                    y = y + part._beside(x)  # noqa: SLF001 - of this class
+                return y
+            return F.linear(x, self.weight(shared, under), self.bias)
+        down = next((part.down for part in both if part.down is not None), None)
+        given = x if down is None else down.rows(x)
+        y = self.bias.repeat(*x.shape[:-1], 1) if shared is None else shared(given, self.bias)
+        for part in both:
+            part._add(y, x, given)  # noqa: SLF001 - as above
         return y

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.nn.encoder import EncoderLayer, SharedGroup, StackConfig, sinusoids
+from rtstream.nn.encoder import EncoderLayer, SharedGroup, StackConfig
+from rtstream.nn.positions import sinusoids
 from rtstream.nn.residual_linear import SharedLinear
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class TextModelConfig:
     def __post_init__(self) -> None:
         if self.encoder.d_model != self.decoder.d_model:
             msg = f"encoder and decoder differ in d_model ({self.encoder.d_model}, {self.decoder.d_model})"
+            raise ValueError(msg)
+        if self.decoder.rotary:
+            msg = f"rotary ({self.decoder.rotary}) must be 0: both sides count positions from one table"
             raise ValueError(msg)
 
 
@@ -115,8 +119,13 @@ class TextModel(nn.Module):
             if isinstance(module, (nn.Linear, SharedLinear)):
                 nn.init.xavier_uniform_(module.weight)
         with torch.no_grad():
-            self.decoder.positions.copy_(sinusoids(config.decoder.max_tokens, config.decoder.d_model))
+            self._positions().copy_(sinusoids(config.decoder.max_tokens, config.decoder.d_model))
         self.speech = None if config.speech is None else SpeechInput(config.speech, config.encoder)
+
+    def _positions(self) -> Tensor:
+        """Those of the decoder, from which both sides count."""
+        assert self.decoder.positions is not None
+        return self.decoder.positions
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """States (batch, n, d_model) of ``source`` (batch, n) ids; ``mask`` (batch, n), true where a token counts.
@@ -142,7 +151,7 @@ class TextModel(nn.Module):
             msg = f"{n} rows of speech are more than the {most} of the model"
             raise ValueError(msg)
         first = self.decoder.embedding(languages)[:, None] * self.decoder.input_scale
-        x = torch.cat([first.to(stacked.dtype), stacked], dim=1) + self.decoder.positions[:n]
+        x = torch.cat([first.to(stacked.dtype), stacked], dim=1) + self._positions()[:n]
         states: Tensor = self.encoder(x, mask, self.speech)
         return states
 

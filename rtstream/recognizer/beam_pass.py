@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rtstream.nn.beam_search import Beam
+from rtstream.nn.encoder import MEL_FRAME
 from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Written, repeats, token_limit
 
 if TYPE_CHECKING:
@@ -51,9 +52,16 @@ class BeamDecoder(GreedyDecoder):
     """
 
     def __init__(
-        self, decoder: Decoder, tokenizer: Tokenizer, width: int, language: str = "en", *, sure: float = SURE
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        width: int,
+        language: str = "en",
+        *,
+        frame: int = MEL_FRAME,
+        sure: float = SURE,
     ) -> None:
-        super().__init__(decoder, tokenizer, language)
+        super().__init__(decoder, tokenizer, language, frame=frame)
         self.sure = sure
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 
@@ -73,7 +81,7 @@ class BeamDecoder(GreedyDecoder):
         greedy = super().extend(state, committed, stop_frames, draft)
         if min(greedy.log_probs, default=0.0) >= self.sure:
             return greedy
-        most = len(greedy.tokens) + len(greedy.draft) + token_limit(stop_frames)
+        most = len(greedy.tokens) + len(greedy.draft) + token_limit(stop_frames, self.frame)
         best = self._likeliest(state, committed, min(most, self.limit(state) - len(committed)))
         if best is None:
             return greedy
@@ -83,7 +91,9 @@ class BeamDecoder(GreedyDecoder):
     def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> list[int] | None:
         """The tokens, at most so many, that the beam has after a committed text to its end; None where none ends."""
         given = [*self.prompt, *committed]
-        begun = self.decoder.step(torch.tensor(given[:-1]), state.rewound(0), scored=1)[2]
+        begun = state.rewound(0)
+        if given[:-1]:  # Moonshine's prompt is a single token
+            begun = self.decoder.step(torch.tensor(given[:-1]), begun, scored=1)[2]
         (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [_Text(most)])
         return next((hypothesis.tokens for hypothesis in found if hypothesis.ended), None)
 

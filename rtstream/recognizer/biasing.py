@@ -17,7 +17,7 @@ import numpy as np
 from rtstream.recognizer.ctc_search import LogProbs, excess
 from rtstream.recognizer.phrases import Spelling, parts
 from rtstream.recognizer.word_spotter import Spot, Spotter
-from rtstream.recognizer.words import SAMPLES_A_FRAME, join, spell, time_words
+from rtstream.recognizer.words import join, spell, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,8 +116,7 @@ class Biaser:
 
     def spans(self, words: Sequence[str], log_probs: LogProbs) -> list[tuple[int, int]]:
         """First frame of each word, and the one after its last."""
-        timed = time_words(" ".join(words), log_probs, self._letters, 0)
-        return [(word.start // SAMPLES_A_FRAME, word.end // SAMPLES_A_FRAME) for word in timed]
+        return [(word.start, word.end) for word in time_words(" ".join(words), log_probs, self._letters, 0, frame=1)]
 
     def _exchanges(
         self, words: list[str], log_probs: LogProbs, spots: Sequence[Spot], *, kept: int, ended: bool, alone: bool

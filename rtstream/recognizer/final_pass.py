@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.events import SAMPLE_RATE
+from rtstream.nn.encoder import MEL_FRAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,14 +22,14 @@ SPARE_TOKENS = 6
 MAX_PERIOD = 24
 REPEATS = 3
 LITTLE_ATTENTION = 0.003
-REWIND_FRAMES = 75  # attention that falls back by 1.5 s begins the text again
+REWIND_SECONDS = 1.5  # attention that falls back by so much begins the text again
 GUESSED_TOKENS = 8  # of a draft that was wrong, tried again at a time
 LEAPT_TOKENS = 3  # of a draft, that may be left out
 
 
-def token_limit(frames: int) -> int:
-    """The most tokens that a text over this many encoder frames may have."""
-    return SPARE_TOKENS + int(frames / FRAMES_PER_SECOND * TOKENS_A_SECOND)
+def token_limit(frames: int, frame: int = MEL_FRAME) -> int:
+    """The most tokens that a text over this many encoder frames, of ``frame`` samples each, may have."""
+    return SPARE_TOKENS + int(frames * frame / SAMPLE_RATE * TOKENS_A_SECOND)
 
 
 def repeats(tokens: list[int]) -> bool:
@@ -71,10 +72,10 @@ def places(attention: Tensor) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What Whisper's decoder says before a text (arXiv 2212.04356, section 2.3).
+    """What Whisper's decoder says before a text (arXiv 2212.04356, section 2.3), or a head of its own (``nn.voice``).
 
     ``no_speech``: probability that nobody speaks. ``language``: that the text's language is spoken, of all languages;
-    1 from a decoder that knows no other.
+    1 from a decoder that knows no other. A decoder that says neither finds that somebody speaks the text's language.
     """
 
     no_speech: float
@@ -133,9 +134,12 @@ class Written(NamedTuple):
 class GreedyDecoder:
     """Greedy search over one decoder's weights."""
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, language: str = "en") -> None:
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, language: str = "en", *, frame: int = MEL_FRAME) -> None:
+        """``frame``: samples from one encoder frame to the next."""
         self.decoder = decoder
         self.tokenizer = tokenizer
+        self.frame = frame
+        self.rewind = round(REWIND_SECONDS * SAMPLE_RATE / frame)
         self.prompt = tokenizer.prompt(language)
         self.allowed = torch.zeros(len(tokenizer))
         self.allowed[tokenizer.unwritten] = -torch.inf
@@ -175,6 +179,8 @@ class GreedyDecoder:
         return self._opening(self.decoder.step(torch.tensor(self.prompt[:1]), state.rewound(0))[0])
 
     def _opening(self, logits: Tensor) -> Opening:
+        if self.tokenizer.no_speech is None:
+            return Opening(no_speech=0.0, language=1.0)
         no_speech = logits[0].softmax(dim=-1)[self.tokenizer.no_speech]
         if self.language is None:
             return Opening(float(no_speech), language=1.0)
@@ -182,7 +188,7 @@ class GreedyDecoder:
 
     def limit(self, state: DecoderState) -> int:
         """The most tokens that a text over all frames of ``state`` may have."""
-        return min(token_limit(state.frames), self.decoder.config.max_tokens - len(self.prompt) - 1)
+        return min(token_limit(state.frames, self.frame), self.decoder.config.max_tokens - len(self.prompt) - 1)
 
     def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
         """The text of all frames of ``state``.
@@ -239,7 +245,7 @@ class GreedyDecoder:
             # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
             *before, place = heard_at[len(self.prompt) - 1 : steps]
             newest = place >= state.frames - stop_frames
-            if newest or place < max(before, default=0) - REWIND_FRAMES or len(added) >= left:
+            if newest or place < max(before, default=0) - self.rewind or len(added) >= left:
                 whole = self._whole_words(added, token)
                 return Grown(whole, [*added, token][len(whole) :], None, log_probs[: len(whole)])
             added.append(token)

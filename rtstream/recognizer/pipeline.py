@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rtstream.events import SAMPLE_RATE, SegmentAudio
-from rtstream.features.log_mel import N_FFT
-from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.events import SegmentAudio
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.session import RecognizerSession
 from rtstream.vad.segmenter import Segmenter
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from rtstream.events import AudioBlock, Event
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.recognizer.session import StageTimes, ToldStates
-
-LOOK_AHEAD = N_FFT // 2
-"""Samples behind a chunk that its last state needs: the convolutions look one mel frame ahead, centred at its end."""
 
 
 class Segments(Protocol):
@@ -56,7 +51,7 @@ class Pipeline:
     ) -> None:
         self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
         self._session = RecognizerSession(recognizer, tell_states)
-        self._pieces = _Pieces(recognizer.chunk_frames * SAMPLE_RATE // FRAMES_PER_SECOND)
+        self._pieces = _Pieces(recognizer.chunk_samples, recognizer.bundle.config.encoder.look_ahead)
         self._silence = 0  # of the audio that was given last
 
     @property
@@ -106,11 +101,12 @@ class Pipeline:
 class _Pieces:
     """Cuts each segment where its chunks become complete, so that a chunk is one piece however the audio came."""
 
-    def __init__(self, chunk: int) -> None:
-        self._chunk = chunk
+    def __init__(self, chunk: int, look_ahead: int) -> None:
+        """``look_ahead``: samples behind a chunk that its last state needs."""
+        self._chunk, self._first = chunk, chunk + look_ahead
         self._waiting: list[NDArray[np.float32]] = []
         self._length = 0  # of what is waiting
-        self._wanted = chunk + LOOK_AHEAD
+        self._wanted = self._first
 
     @property
     def rest(self) -> NDArray[np.float32]:
@@ -127,7 +123,7 @@ class _Pieces:
             self._wanted = self._chunk
         if audio.last:
             yield self._give(audio, self._length, last=True)
-            self._wanted = self._chunk + LOOK_AHEAD
+            self._wanted = self._first
 
     def _give(self, audio: SegmentAudio, count: int, *, last: bool) -> SegmentAudio:
         waiting = self.rest

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import LogMel
-from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.features.make import Features, make_features
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
 BEAMS = (1, 5)
 """The narrowest and the widest beam."""
-FRAME_MS = 1000 // FRAMES_PER_SECOND
+FRAME_MS = 20
+"""What lengths in ms are multiples of; they are rounded to the encoder's own frames."""
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
 
@@ -81,19 +81,30 @@ class Recognizer:
         self.encoder = bundle.model.encoder
         self.ctc = bundle.model.ctc
         self.letters = bundle.config.letters
-        self.features = LogMel(bundle.config.encoder.n_mels)
+        sizes = bundle.config.encoder
+        self.features: Features = make_features(sizes)
+        self.frame_samples = sizes.frame_samples
         self.guard = config.guard or guard_of(bundle.guard, bundle.path)
         decoder, tokenizer = bundle.model.decoder, bundle.tokenizer
         greedy = config.beam == 1
         self.decoder: GreedyDecoder = (
-            GreedyDecoder(decoder, tokenizer) if greedy else BeamDecoder(decoder, tokenizer, config.beam)
+            GreedyDecoder(decoder, tokenizer, frame=self.frame_samples)
+            if greedy
+            else BeamDecoder(decoder, tokenizer, config.beam, frame=self.frame_samples)
         )
-        self.second: GreedyDecoder = BeamDecoder(decoder, tokenizer, BEAMS[1], sure=math.inf)
+        self.second: GreedyDecoder = BeamDecoder(decoder, tokenizer, BEAMS[1], frame=self.frame_samples, sure=math.inf)
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
-        whole = bundle.config.encoder.max_frames
-        self.chunk_frames = config.chunk_ms // FRAME_MS or whole
+        self.chunk_frames = self._frames(config.chunk_ms) or sizes.max_frames
         # Else nothing is made of the chunks: a final's segment is encoded whole.
         self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or not config.reencode)
-        self.ahead_frames = config.ahead_ms // FRAME_MS if config.partials == "decoder" else 0
-        self.stop_frames = config.stop_ms // FRAME_MS
+        self.ahead_frames = self._frames(config.ahead_ms) if config.partials == "decoder" else 0
+        self.stop_frames = self._frames(config.stop_ms)
         self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000
+
+    @property
+    def chunk_samples(self) -> int:
+        """How much audio is encoded at a time."""
+        return self.chunk_frames * self.frame_samples
+
+    def _frames(self, ms: int) -> int:
+        return round(ms * SAMPLE_RATE / 1000 / self.frame_samples)

@@ -11,13 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-import torch.nn.functional as F
 
-from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
-from rtstream.features.log_mel import HOP
-from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.events import Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.biasing import BiasedText
-from rtstream.recognizer.context import SEEN_FRAMES, context_frames
+from rtstream.recognizer.context import context_frames, seen_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
 from rtstream.recognizer.final_pass import Grown, said_once
 from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spelt, spoken, written_alone
@@ -58,10 +55,6 @@ class StageTimes:
 def _final_until(end: int, silence: int, tail: int) -> int:
     """The position up to which a final is made of a segment that ends at ``end`` after ``silence`` samples of it."""
     return min(end, end - silence + tail)
-
-
-def _mel_frames(samples: int) -> int:
-    return -(-samples // HOP)
 
 
 ToldStates = Callable[[int, "Tensor"], None]
@@ -134,7 +127,7 @@ class RecognizerSession:
             return
         with self.times.measure("features"):
             mel = torch.cat([*segment.features, r.features.step(torch.from_numpy(rest), segment.mel)[0]])
-        if len(mel) >= _mel_frames(until - segment.start):  # else a frame's last samples are still to come
+        if len(mel) >= r.features.rows(until - segment.start):  # else a frame's last samples are still to come
             segment.found = self._find(segment, mel, until)
 
     def change(self, recognizer: Recognizer) -> None:
@@ -185,20 +178,25 @@ class RecognizerSession:
             return before
         with self.times.measure("ctc"):
             posteriors = self.recognizer.ctc(states[:spoken]).numpy()
+            voice = self.recognizer.bundle.model.voice
+            voices = () if voice is None else (voice(states[:spoken]),)
         with self.times.measure("decoder"):
             decoder = self.recognizer.bundle.model.decoder.extend(states, before.decoder)
-        return Heard(decoder, (*before.posteriors, posteriors))
+        return Heard(decoder, (*before.posteriors, posteriors), (*before.voices, *voices))
 
     def _encode_whole(self, mel: Tensor) -> tuple[Tensor, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
         r = self.recognizer
-        most = r.bundle.config.encoder.max_frames
+        sizes = r.bundle.config.encoder
         with self.times.measure("second encoding"):
-            frames = -(-len(mel) // 2)
+            lengths = torch.tensor([len(mel)])
+            frames = int(r.encoder.front.frames(lengths))
             # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
-            whole = min(-(-context_frames(frames, most) // SHAPE_STEP) * SHAPE_STEP, most)
-            padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=r.features.silence)
-            return r.encoder(padded[None], wanted=frames + SEEN_FRAMES)[0], frames
+            whole = min(-(-context_frames(frames, sizes) // SHAPE_STEP) * SHAPE_STEP, sizes.max_frames)
+            padded = r.features.padded(mel, whole)[None]
+            if sizes.front_end == "wave":  # knows recordings of any length, and takes padding for no part of them
+                return r.encoder(padded, lengths, wanted=frames)[0], frames
+            return r.encoder(padded, wanted=frames + seen_frames(sizes))[0], frames
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
@@ -220,7 +218,7 @@ class RecognizerSession:
                 segment.biased.take_back()
             return None
         segment.committed, segment.draft, segment.text = [*segment.committed, *grown.tokens], grown.draft, text
-        end = segment.start + heard.decoder.frames * SAMPLE_RATE // FRAMES_PER_SECOND
+        end = segment.start + heard.decoder.frames * r.frame_samples
         words = self._words(text, segment) if r.config.words else ()
         return Partial(number, segment.start, min(end, segment.end), text, words)
 
@@ -258,22 +256,23 @@ class RecognizerSession:
         if segment.text:
             return True
         with self.times.measure("guard"):
-            opening = opening or r.decoder.opening(heard.decoder)
+            opening = heard.opening or opening or r.decoder.opening(heard.decoder)
             return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
 
     def _find(self, segment: _OpenSegment, mel: Tensor | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``mel``: its features, where they are to be encoded."""
         r, heard, states = self.recognizer, segment.heard, None
         if mel is not None:
-            encoded, frames = self._encode_whole(mel[: _mel_frames(until - segment.start)])
+            encoded, frames = self._encode_whole(mel[: r.features.rows(until - segment.start)])
             heard = self._hear(encoded, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
             if self._tell_states is not None:
                 states = encoded[:frames].clone()  # a view would keep its padding's too
         draft = [*segment.committed, *segment.draft]
         decoded, text = self._transcribed(r.decoder, heard, draft)
-        if text is None and addressed(decoded.opening, r.guard):
+        opening = heard.opening or decoded.opening
+        if text is None and addressed(opening, r.guard):
             text = self._transcribed(r.second, heard, draft)[1] or None  # nothing is no answer to what was heard
-        return _Found(until, heard, decoded.opening, text, states)
+        return _Found(until, heard, opening, text, states)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
@@ -344,4 +343,6 @@ class RecognizerSession:
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         with self.times.measure("words"):
-            return time_words(text, segment.heard.log_probs, self.recognizer.letters, segment.start)
+            return time_words(
+                text, segment.heard.log_probs, self.recognizer.letters, segment.start, self.recognizer.frame_samples
+            )

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.events import SAMPLE_RATE, Word
-from rtstream.nn.encoder import FRAMES_PER_SECOND
+from rtstream.events import Word
 from rtstream.recognizer.ctc_search import LogProbs, align
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SAMPLES_A_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
 
 
 def spell(text: str, letters: str) -> list[list[int]]:
@@ -35,18 +32,19 @@ def join(words: list[list[int]], letters: str) -> list[int]:
     return joined
 
 
-def time_words(text: str, log_probs: LogProbs, letters: str, start: int) -> tuple[Word, ...]:
+def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: int) -> tuple[Word, ...]:
     """Each word of ``text`` with its place in the source, in samples, and its confidence.
 
-    ``start`` is the position of the first frame. Confidence is the geometric mean of CTC's posteriors of the word's
-    letters where they lie, so a word that CTC does not hear is near 0. Words without letters take the gap between
-    their neighbours and the confidence 0; where the text does not fit at all, words share the time evenly.
+    ``start`` is the position of the first frame, ``frame`` the samples from one to the next. Confidence is the
+    geometric mean of CTC's posteriors of the word's letters where they lie, so a word that CTC does not hear is near 0.
+    Words without letters take the gap between their neighbours and the confidence 0; where the text does not fit at
+    all, words share the time evenly.
     """
     names = text.split()
     spelt = spell(text, letters)
     aligned = align(log_probs, join(spelt, letters)) if any(spelt) else None
     if aligned is None:
-        bounds = np.linspace(0, len(log_probs), len(names) + 1).astype(int) * SAMPLES_A_FRAME + start
+        bounds = np.linspace(0, len(log_probs), len(names) + 1).astype(int) * frame + start
         return tuple(Word(n, int(a), int(b), 0.0) for n, a, b in zip(names, bounds, bounds[1:], strict=False))
     words: list[Word] = []
     position, end = 0, start
@@ -57,8 +55,8 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int) -> tupl
         position += 1 if position else 0  # the space
         span = slice(position, position + len(symbols))
         position += len(symbols)
-        first = start + int(aligned.first[span][0]) * SAMPLES_A_FRAME
-        end = start + (int(aligned.last[span][-1]) + 1) * SAMPLES_A_FRAME
+        first = start + int(aligned.first[span][0]) * frame
+        end = start + (int(aligned.last[span][-1]) + 1) * frame
         words.append(Word(name, first, end, float(np.exp(aligned.scores[span].mean()))))
     return tuple(words)
 

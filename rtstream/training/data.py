@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import tarfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +24,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
+from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY
 from rtstream.training.augment import Augment, Augmenter
 from rtstream.training.joined import JOINED, join, join_digits
 from rtstream.training.text import letter_ids, normalize
@@ -40,6 +42,7 @@ T = TypeVar("T")
 
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
+HALVES = ("choosing", "reporting")
 ENGLISH, NO_LANGUAGE = "en", "zxx"  # BCP 47
 MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
 
@@ -72,6 +75,13 @@ class Clip:
     def kind(self) -> str:
         """What is heard: the label, or else the language."""
         return self.label or self.language
+
+    @property
+    def voice(self) -> int:
+        """Who speaks."""
+        if self.reference == "" and self.language in {ENGLISH, NO_LANGUAGE}:
+            return NOBODY
+        return KNOWN if self.language == ENGLISH else FOREIGN
 
     @property
     def written(self) -> str | None:
@@ -152,9 +162,23 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
 
 
 def load_set(folder: Path, name: str) -> list[Clip]:
-    """The clips of NAME or NAME:KIND, as the commands call sets, in ``folder``. Raises as ``load_shard``."""
+    """The clips of NAME or NAME:KIND, as the commands call sets, in ``folder``. Raises as ``load_shard``.
+
+    Of the kinds in HALVES are the two halves of a set, parted by speaker: what is chosen on one is reported on the
+    other. Where all are of one speaker, or of none that is known, they are parted by clip.
+    """
     shard, _, kind = name.partition(":")
-    return load_shard(folder / shard, kind or None)
+    if kind not in HALVES:
+        return load_shard(folder / shard, kind or None)
+    clips = load_shard(folder / shard)
+    several = len({clip.speaker for clip in clips}) > 1
+    speakers = sorted({clip.speaker for clip in clips}, key=lambda speaker: zlib.crc32(speaker.encode()))
+    places = {speaker: index for index, speaker in enumerate(speakers)}
+    return [
+        clip
+        for index, clip in enumerate(clips)
+        if (places[clip.speaker] if several else index) % 2 == HALVES.index(kind)
+    ]
 
 
 def find_shard(folders: Sequence[Path], name: str) -> list[Clip]:
@@ -175,7 +199,8 @@ class Batch:
     ``targets`` (batch, n) with IGNORED where nothing is learnt; ``letters`` all CTC targets one after another,
     ``letter_counts`` (batch,), -1 for clips without a text. ``word_tokens`` (batch, words): text tokens up to the end
     of each word, 0 past the last. ``goals`` (batch, frames, d_model) the teacher's kept states, float16, of which
-    ``goal_counts`` (batch,) count; (batch, 0, 0) where none are kept.
+    ``goal_counts`` (batch,) count; (batch, 0, 0) where none are kept. ``voices`` (batch,) who speaks, as ``nn.voice``
+    numbers it.
     """
 
     audio: Tensor
@@ -187,6 +212,7 @@ class Batch:
     word_tokens: Tensor
     goals: Tensor
     goal_counts: Tensor
+    voices: Tensor
 
     def first(self, rows: int) -> Batch:
         """The first ``rows`` clips."""
@@ -269,8 +295,9 @@ class Batches(IterableDataset[Batch]):
         for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
             tokens[row, : len(prompt) + len(text) - 1] = torch.tensor([*prompt, *text[:-1]])
             # After the first token Whisper's decoder says the language, or that there is no speech.
-            spoken = self.tokenizer.languages.get(clip.language.partition("-")[0], IGNORED)
-            targets[row, 0] = self.tokenizer.no_speech if clip.text == "" else spoken
+            if self.tokenizer.no_speech is not None:
+                spoken = self.tokenizer.languages.get(clip.language.partition("-")[0], IGNORED)
+                targets[row, 0] = self.tokenizer.no_speech if clip.text == "" else spoken
             if clip.text is None:
                 counts.append(-1)
                 continue
@@ -287,6 +314,7 @@ class Batches(IterableDataset[Batch]):
             word_tokens=pad_sequence([self._word_tokens(text) for text in written], batch_first=True),
             goals=pad_sequence([torch.from_numpy(states) for states in goals], batch_first=True),
             goal_counts=torch.tensor([len(states) for states in goals]),
+            voices=torch.tensor([clip.voice for clip in clips]),
         )
 
     def _word_tokens(self, text: str | None) -> Tensor:

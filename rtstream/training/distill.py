@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtstream.features.log_mel import HOP, LogMel
+from rtstream.features.log_mel import LogMel
+from rtstream.features.make import make_features
 from rtstream.nn.ctc import BLANK
-from rtstream.recognizer.context import SEEN_FRAMES, context_samples
+from rtstream.nn.voice import pooled
+from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.training.data import IGNORED, Batch
 from rtstream.training.prefix import cut_prefixes
 from rtstream.training.whisper import whisper_features
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtstream.nn.decoder import Decoder
-    from rtstream.nn.encoder import Encoder
+    from rtstream.nn.encoder import Encoder, EncoderConfig
     from rtstream.nn.model import SpeechModel
 
 
 class Teacher(nn.Module):
-    """The teacher's encoder on padded audio, with Whisper's own clamp of each recording's features."""
+    """The teacher's encoder: Whisper's on padded audio, with its own clamp of each recording's features."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -33,9 +35,12 @@ class Teacher(nn.Module):
         self.features = LogMel(encoder.config.n_mels)
 
     @torch.no_grad()
-    def forward(self, audio: Tensor) -> Tensor:
-        """(batch, samples) to states (batch, frames, d_model) of the audio and its padding."""
-        wanted = context_samples(audio.shape[1], self.encoder.config.max_frames)
+    def forward(self, audio: Tensor, samples: Tensor | None = None) -> Tensor:
+        """(batch, n), of which ``samples`` (batch,) count, to states (batch, frames, d_model), the padding's too."""
+        if self.encoder.config.front_end == "wave":
+            whole: Tensor = self.encoder(audio, samples)
+            return whole
+        wanted = context_samples(audio.shape[1], self.encoder.config)
         states: Tensor = self.encoder(whisper_features(self.features, audio, wanted))
         return states
 
@@ -45,7 +50,8 @@ class Losses:
     """Unweighted losses.
 
     ``distance`` relative to the energy of the teacher's states; ``ctc`` a letter or end; ``decoder`` cross-entropy a
-    token; ``imitation`` the divergence of the decoder's distribution from the teacher's, a token.
+    token; ``imitation`` the divergence of the decoder's distribution from the teacher's, a token; ``voice``
+    cross-entropy of who speaks, a clip.
     """
 
     distance: Tensor
@@ -53,6 +59,7 @@ class Losses:
     decoder: Tensor
     imitation: Tensor
     tokens_right: Tensor
+    voice: Tensor
 
 
 def losses(
@@ -66,22 +73,28 @@ def losses(
     generator: torch.Generator,
     prefixes: float = 0.0,
 ) -> Losses:
-    """Forward the batch and compute every loss.
+    """Forward the batch and compute every loss. ``features`` as ``make_features`` gives them, or changed.
 
     With ``chunk`` None the clips are padded as the recognizer pads whole segments. ``theirs``: what ``imitated`` gave,
     if the teacher is to be imitated. ``prefixes``: share of the clips of which the decoder sees, and learns, a
     beginning only; drawn by ``generator``.
     """
-    lengths = (batch.samples + HOP - 1) // HOP
-    heard = (lengths + 1) // 2
+    sizes = model.config.encoder
+    lengths = feature_rows(batch.samples, sizes)
+    heard = model.encoder.front.frames(lengths)
     if chunk is None:
-        wanted = context_samples(batch.audio.shape[1], model.config.encoder.max_frames)
-        states = model.encoder(features(F.pad(batch.audio, (0, wanted - batch.audio.shape[1]))))
-        frames = (heard + SEEN_FRAMES).clamp(max=states.shape[1])
+        wanted = context_samples(batch.audio.shape[1], sizes)
+        padded = features(F.pad(batch.audio, (0, wanted - batch.audio.shape[1])))
+        states = model.encoder(padded, lengths if sizes.front_end == "wave" else None)
+        frames = (heard + seen_frames(sizes)).clamp(max=states.shape[1])
     else:
         states = model.encoder(features(batch.audio), lengths, chunk)
         frames = heard
     zero = states.sum() * 0.0
+    voice = zero
+    if model.voice is not None:  # asked when so much of each clip has been heard as a stream may have
+        share = 1.0 if chunk is None else 0.2 + 0.8 * torch.rand(len(heard), generator=generator).to(heard.device)
+        voice = voice_loss(model, states, (heard * share).long().clamp(min=1), batch.voices)
 
     both = min(states.shape[1], batch.goals.shape[1])  # by chunk the goals go on where the states have ended
     taught = inside(torch.minimum(frames, batch.goal_counts), both)
@@ -92,7 +105,7 @@ def losses(
 
     rows = batch.letter_counts >= 0
     if not bool(rows.any()):
-        return Losses(distance, zero, zero, zero, zero.detach())
+        return Losses(distance, zero, zero, zero, zero.detach(), voice)
     log_probs = model.ctc(states[:, : int(heard.max())])
     visible, targets = frames, batch.targets
     if chunk is not None and prefixes > 0:
@@ -107,23 +120,38 @@ def losses(
         theirs=theirs,
         label_smoothing=label_smoothing,
     )
-    return Losses(distance, ctc_loss(log_probs, heard, batch, rows), *read)
+    return Losses(distance, ctc_loss(log_probs, heard, batch, rows), *read, voice)
+
+
+def voice_loss(model: SpeechModel, states: Tensor, counts: Tensor, voices: Tensor) -> Tensor:
+    """Cross-entropy of who speaks in the first ``counts`` (batch,) states; zero of a model that does not say it."""
+    if model.voice is None:
+        return states.sum() * 0.0
+    scores = pooled(model.voice(states), inside(counts.clamp(min=1), states.shape[1]))
+    return F.cross_entropy(scores, voices)
 
 
 def rehearsal(
     model: SpeechModel, batch: Batch, *, theirs: Tensor | None, label_smoothing: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """CTC, cross-entropy and imitation over the teacher's own states, which full context gives where it is kept fixed.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """CTC, cross-entropy, imitation and who speaks, over the teacher's own states.
 
-    ``theirs`` as for ``losses``. All zero where no clip with a reference has such states.
+    These are what full context gives where it is kept fixed. ``theirs`` as for ``losses``. All zero where no clip with
+    a reference has such states. A decoder that does not learn is not asked.
     """
+    known = batch.goal_counts > 0
     labelled = batch.letter_counts >= 0
-    rows = labelled & (batch.goal_counts > 0)
-    states = batch.goals.to(model.decoder.positions.dtype)
+    rows = labelled & known
+    states = batch.goals.to(model.decoder.norm.weight.dtype)
+    zero = states.sum() * 0.0 + model.ctc.output.bias.sum() * 0.0
+    heard = model.encoder.front.frames(feature_rows(batch.samples, model.config.encoder))
+    heard = torch.minimum(heard, batch.goal_counts)
+    voice = voice_loss(model, states[known], heard[known], batch.voices[known]) if bool(known.any()) else zero
     if not bool(rows.any()):
-        zero = states.sum() * 0.0
-        return zero, zero, zero
-    heard = torch.minimum((batch.samples + 2 * HOP - 1) // (2 * HOP), batch.goal_counts)
+        return zero, zero, zero, voice
+    ctc = ctc_loss(model.ctc(states[:, : int(heard.max())]), heard, batch, rows)
+    if not model.decoder.norm.weight.requires_grad:
+        return ctc, ctc * 0.0, ctc * 0.0, voice
     read = read_losses(
         model.decoder,
         states,
@@ -134,7 +162,7 @@ def rehearsal(
         theirs=None if theirs is None else theirs[rows[labelled]],
         label_smoothing=label_smoothing,
     )
-    return ctc_loss(model.ctc(states[:, : int(heard.max())]), heard, batch, rows), *read[:2]
+    return ctc, *read[:2], voice
 
 
 def ctc_loss(log_probs: Tensor, heard: Tensor, batch: Batch, rows: Tensor) -> Tensor:
@@ -187,6 +215,11 @@ def read_losses(
     return entropy, F.kl_div(ours, theirs[shared], log_target=True, reduction="batchmean"), right
 
 
+def feature_rows(samples: Tensor, config: EncoderConfig) -> Tensor:
+    """How many features so many samples (batch,) make."""
+    return make_features(config).rows(samples)
+
+
 def inside(counts: Tensor, frames: int) -> Tensor:
     """(batch, frames), true in the first ``counts`` (batch,) of each row."""
     return torch.arange(frames, device=counts.device) < counts[:, None]
@@ -202,7 +235,7 @@ def imitated(guide: Decoder, batch: Batch) -> Tensor | None:
     if not bool(rows.any()):
         return None
     mask = inside(batch.goal_counts.clamp(min=1), max(1, batch.goals.shape[1]))[rows]
-    states = batch.goals[rows].to(guide.positions.dtype)
+    states = batch.goals[rows].to(guide.norm.weight.dtype)
     if not states.numel():
-        states = guide.positions.new_zeros(len(states), 1, guide.positions.shape[1])
+        states = guide.norm.weight.new_zeros(len(states), 1, guide.config.d_model)
     return F.log_softmax(guide(batch.tokens[rows], states, mask).float(), dim=-1)

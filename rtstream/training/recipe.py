@@ -33,6 +33,9 @@ class Encoder(Strict):
     whole: bool = Field(
         default=False, description="full context keeps the teacher's weights; chunks learn their own parts beside them"
     )
+    whole_rank: int = Field(
+        0, ge=0, description="R of full context's private part, which tells layers that share apart; chunks' add to it"
+    )
     left_context: int = Field(512, ge=0, description="encoder frames (20 ms) before its chunk that a frame sees")
 
 
@@ -56,6 +59,7 @@ class Loss(Strict):
     ctc: float = Field(0.3, ge=0)
     decoder: float = Field(1.0, ge=0, description="cross-entropy of the text")
     imitation: float = Field(0.0, ge=0, description="divergence from the teacher's decoder")
+    voice: float = Field(0.0, ge=0, description="cross-entropy of who speaks, where a head of the model's own says it")
     hidden: float = Field(0.0, ge=0, description="distance from its last layer's output")
     attention: float = Field(0.0, ge=0, description="divergence from where it looks")
     language: float = Field(0.0, ge=0, description="cross-entropy of which language is spoken, or that nobody speaks")
@@ -69,6 +73,11 @@ class Optimizer(Schedule):
 
     seconds: float = Field(60.0, gt=0, description="audio in a batch, of each process")
     encoder_lr: float = Field(2e-4, ge=0)
+    shared_lr: float = Field(
+        0.0,
+        ge=0,
+        description="of the matrices that layers share, where full context has private parts; 0: as they began",
+    )
     decoder_lr: float = Field(5e-5, ge=0)
     ctc_lr: float = Field(1e-3, ge=0)
 
@@ -100,6 +109,9 @@ class Recipe(Strict):
     spec_augment: bool = True
     chunks: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0, 16, 32, 32, 64), min_length=1, description="encoder frames a chunk, drawn a batch; 0: full context"
+    )
+    heads_first: int = Field(
+        0, ge=0, description="first steps in which CTC and who speaks alone are learnt, over the teacher's kept states"
     )
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
     rounded: bool = Field(

@@ -21,6 +21,7 @@ from rtstream.bundle.text_bundle import PIECES, holds_text_model
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.nn.model import SpeechModel
+from rtstream.nn.names import renamed
 from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.align import align_layers
 from rtstream.training.data import Batches, clean_clip, find_shard
@@ -29,21 +30,26 @@ from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
 from rtstream.training.shallow import ShallowTrainer, with_layers
 from rtstream.training.start import as_taught, from_teacher, mixed, restructure, two_passes, unshared, with_languages
+from rtstream.training.surgery import shared_start
 from rtstream.training.taught import WholeTeacher, teach
+from rtstream.training.teacher import load_teacher
 from rtstream.training.trainer import Trainer
 from rtstream.training.vocabulary import cut_tokenizer, kept_ids
-from rtstream.training.whisper import load_whisper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
 
     from rtstream.nn.encoder import EncoderConfig
     from rtstream.training.augment import Augment
     from rtstream.training.data import Clip
     from rtstream.training.recipe import Encoder, Recipe
-    from rtstream.training.whisper import WhisperCheckpoint
+    from rtstream.training.teacher import Checkpoint
 
 TOKENIZER = "tokenizer.json"
+MEASURED = 150
+"""Recordings on which layers that come to share are to lose least."""
 
 TeachingReport = Callable[[str, int, int], object]
 """Told the source, and how many of its clips the teacher has been given of how many."""
@@ -57,7 +63,7 @@ def load_checkpoint(path: Path) -> tuple[SpeechModel, Tokenizer]:
     state = read_checkpoint(path, torch.device("cpu"))
     try:
         model = SpeechModel(from_dict(state["config"]))
-        model.load_state_dict(state["model"] | state["average"])
+        model.load_state_dict(renamed(state["model"] | state["average"]))
     except (RuntimeError, TypeError) as error:
         msg = f"{path}: not a checkpoint of a training run: {error}"
         raise TrainingError(msg) from error
@@ -94,13 +100,14 @@ def target_encoder(source: EncoderConfig, wanted: Encoder) -> EncoderConfig:
             layer_scale=source.layer_scale or wanted.grow > 1,
             left_context=wanted.left_context,
             whole=wanted.whole,
+            whole_rank=wanted.whole_rank,
         )
     except ValueError as error:
         msg = f"encoder: {error}"
         raise TrainingError(msg) from error
 
 
-def make_tokenizer(recipe: Recipe, teacher: WhisperCheckpoint, directory: Path, texts: Path) -> Tokenizer:
+def make_tokenizer(recipe: Recipe, teacher: Checkpoint, directory: Path, texts: Path) -> Tokenizer:
     """The run's tokenizer: cut from the teacher's once, then read from the run's directory."""
     path = directory / TOKENIZER
     if not path.exists():
@@ -136,7 +143,7 @@ def make_trainer(
         _check_rounded(recipe, start)
     directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
-    teacher = load_whisper(teacher_directory) if needs_teacher else None
+    teacher = load_teacher(teacher_directory) if needs_teacher else None
     if resumed:
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
@@ -151,7 +158,9 @@ def make_trainer(
         if world > 1:
             dist.barrier()
         tokenizer = Tokenizer.load(directory / TOKENIZER)
-        model = _restructured(_begin(recipe, tokenizer, teacher, start), recipe)
+        model = _restructured(_begin(recipe, tokenizer, teacher, start, audio), recipe)
+    if recipe.spec_augment and model.config.encoder.front_end == "wave":
+        raise TrainingError("spec_augment: must be false: it changes log-mel features, and this model reads the wave")
     guide = None
     if recipe.taught and recipe.loss.imitation > 0:
         assert teacher is not None
@@ -184,7 +193,7 @@ def make_shallow_trainer(
     check_structure(Path("--from"), model.config.encoder, recipe.encoder)
     if rank == 0:
         tokenizer.save(directory / TOKENIZER)
-    teacher = load_whisper(teacher_directory) if recipe.taught else None
+    teacher = load_teacher(teacher_directory) if recipe.taught else None
     batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
     shallow = with_layers(model, recipe.decoder.layers)
     trainer = ShallowTrainer(recipe, shallow, model.decoder, batches, directory)
@@ -195,7 +204,7 @@ def make_shallow_trainer(
 def _batches(
     recipe: Recipe,
     tokenizer: Tokenizer,
-    teacher: WhisperCheckpoint | None,
+    teacher: Checkpoint | None,
     audio: Sequence[Path],
     taught: Path,
     *,
@@ -222,7 +231,7 @@ def _batches(
     )
 
 
-def _over(tokenizer: Tokenizer, teacher: WhisperCheckpoint, seed: int) -> SpeechModel:
+def _over(tokenizer: Tokenizer, teacher: Checkpoint, seed: int) -> SpeechModel:
     """The teacher over the tokens of ``tokenizer``."""
     return from_teacher(teacher, tokenizer, kept_ids(teacher.tokenizer, tokenizer), seed)
 
@@ -230,8 +239,9 @@ def _over(tokenizer: Tokenizer, teacher: WhisperCheckpoint, seed: int) -> Speech
 def _begin(
     recipe: Recipe,
     tokenizer: Tokenizer,
-    teacher: WhisperCheckpoint | None,
+    teacher: Checkpoint | None,
     start: tuple[SpeechModel, Tokenizer] | None,
+    audio: Sequence[Path],
 ) -> SpeechModel:
     """Where the run begins, before the recipe's structure: the start, the teacher, between them or both."""
     if start is not None and _goes_on(recipe, start[0]):
@@ -239,9 +249,26 @@ def _begin(
     assert teacher is not None
     whole = _over(tokenizer, teacher, recipe.seed)
     model = whole if start is None else start[0]
+    if recipe.encoder.whole_rank:
+        if start is not None:
+            raise TrainingError(
+                "--from: layers come to share from the teacher's alone: leave it out, or name such a run"
+            )
+        return shared_start(whole, target_encoder(whole.config.encoder, recipe.encoder), _recordings(recipe, audio))
     if recipe.encoder.whole:
         return two_passes(model, whole, target_encoder(model.config.encoder, recipe.encoder))
     return mixed(model, whole, recipe.mix)
+
+
+def _recordings(recipe: Recipe, audio: Sequence[Path]) -> list[Tensor]:
+    """Some recordings of each source, as many as its share has of ``MEASURED``; the same each time."""
+    total = sum(recipe.sources.values())
+    chosen: list[Clip] = []
+    for name, share in recipe.sources.items():
+        clips = [clip for clip in find_shard(audio, name) if 0.5 < clip.seconds <= recipe.max_clip]
+        wanted = max(1, round(MEASURED * share / total))
+        chosen += clips[:: max(1, len(clips) // wanted)][:wanted]
+    return [torch.from_numpy(clip.read()) for clip in chosen]
 
 
 def _check_rounded(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) -> None:
@@ -251,10 +278,10 @@ def _check_rounded(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) 
     check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)
 
 
-def _given(model: SpeechModel, tokenizer: Tokenizer, teacher: WhisperCheckpoint) -> tuple[SpeechModel, Tokenizer]:
+def _given(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint) -> tuple[SpeechModel, Tokenizer]:
     """A start that is gone on with, with what a bundle lacks or has rounded of the teacher."""
     model, tokenizer = with_languages(model, tokenizer, teacher)
-    if model.config.encoder.whole:
+    if model.config.encoder.whole and model.config.encoder.share == 1:
         as_taught(model, teacher)
     return model, tokenizer
 
@@ -291,7 +318,7 @@ class TaughtRecipe(Protocol):
 def teach_sources(
     recipe: TaughtRecipe,
     sources: Mapping[str, Sequence[Clip]],
-    teacher: WhisperCheckpoint,
+    teacher: Checkpoint,
     directory: Path,
     report: TeachingReport,
 ) -> dict[str, list[Clip]]:
@@ -341,7 +368,7 @@ def _restructured(model: SpeechModel, recipe: Recipe) -> SpeechModel:
 
 def check_structure(path: Path, got: EncoderConfig, wanted: Encoder) -> None:
     """Raise TrainingError where the encoder of the checkpoint at ``path`` is not the one that the recipe asks for."""
-    for name in ("share", "rank", "diagonal", "full_rank", "left_context", "whole"):
+    for name in ("share", "rank", "diagonal", "full_rank", "left_context", "whole", "whole_rank"):
         if getattr(got, name) != getattr(wanted, name):
             msg = (
                 f"{path}: its encoder has {name} {getattr(got, name)}, the recipe {getattr(wanted, name)}: "

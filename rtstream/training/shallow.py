@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rtstream.errors import TrainingError
-from rtstream.features.log_mel import HOP
 from rtstream.nn.model import SpeechModel
 from rtstream.training.data import IGNORED
-from rtstream.training.distill import inside
+from rtstream.training.distill import feature_rows, inside
 from rtstream.training.precision import autocast
 from rtstream.training.prefix import cut_prefixes
 from rtstream.training.speech_loop import SpeechLoop
@@ -151,7 +150,7 @@ class ShallowTrainer(SpeechLoop):
                 parts[""] = self._read(batch, states, visible, targets, rows)
             rows = rows & (batch.goal_counts > 0)
             if bool(rows.any()):
-                states = batch.goals.to(self.model.decoder.positions.dtype)
+                states = batch.goals.to(self.model.decoder.norm.weight.dtype)
                 parts["whole_"] = self._read(batch, states, batch.goal_counts, batch.targets, rows)
         w = r.loss
         total = self.model.decoder.norm.weight.sum() * 0.0
@@ -168,8 +167,8 @@ class ShallowTrainer(SpeechLoop):
     @torch.no_grad()
     def _by_chunk(self, batch: Batch, chunk: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """States by chunk, how many of each row are seen, and the targets; of some rows a beginning only."""
-        lengths = (batch.samples + HOP - 1) // HOP
-        heard = (lengths + 1) // 2
+        lengths = feature_rows(batch.samples, self.model.config.encoder)
+        heard = self.model.encoder.front.frames(lengths)
         states = self.model.encoder(self.features(batch.audio), lengths, chunk)
         log_probs = self.model.ctc(states)
         share = self.recipe.loss.prefixes

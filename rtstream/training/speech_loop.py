@@ -9,7 +9,7 @@ from torch import nn
 
 from rtstream.bundle.config import to_dict
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import LogMel
+from rtstream.features.make import make_features
 from rtstream.training.loop import Loop
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SpeechLoop(Loop):
         save_seconds: float,
     ) -> None:
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
-        self.features = LogMel(model.config.encoder.n_mels).to(self.device)
+        self.features = make_features(model.config.encoder).to(self.device)
         self.audio_seconds = 0.0
 
     def own_state(self) -> dict[str, Any]:

@@ -13,14 +13,17 @@ from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import POSITIONS, Encoder, EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear
+from rtstream.training.moonshine import MoonshineCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.encoder import EncoderLayer
+    from rtstream.training.teacher import Checkpoint
     from rtstream.training.whisper import WhisperCheckpoint
 
+CONVOLUTIONS = ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")
 ROUNDED = 0.02
 """Of a matrix's energy, that rounding may take: at 4 bits a weight it takes 0.6 %."""
 Method = Literal["mean", "diagonal", "svd"]
@@ -32,7 +35,7 @@ def teacher_encoder(teacher: WhisperCheckpoint) -> Encoder:
     config = EncoderConfig(
         d_model=teacher.d_model, heads=teacher.heads, ffn=4 * teacher.d_model, layers=teacher.layers("encoder")
     )
-    state = {name: w[f"encoder.{name}"] for name in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")}
+    state = {f"front.{name}": w[f"encoder.{name}"] for name in CONVOLUTIONS}
     state |= {"norm.weight": w["encoder.layer_norm.weight"], "norm.bias": w["encoder.layer_norm.bias"]}
     for index in range(config.layers):
         old = f"encoder.layers.{index}."
@@ -48,8 +51,10 @@ def teacher_encoder(teacher: WhisperCheckpoint) -> Encoder:
     return encoder
 
 
-def from_teacher(teacher: WhisperCheckpoint, tokenizer: Tokenizer, kept: list[int], seed: int) -> SpeechModel:
+def from_teacher(teacher: Checkpoint, tokenizer: Tokenizer, kept: list[int], seed: int) -> SpeechModel:
     """An unshared student with the teacher's encoder and decoder, the token table cut to ``kept`` old ids."""
+    if isinstance(teacher, MoonshineCheckpoint):
+        return teacher.model(tokenizer, kept, seed)
     w = teacher.weights
     encoder = teacher_encoder(teacher)
     decoder_config = DecoderConfig(
@@ -95,15 +100,15 @@ def _qkv(w: Mapping[str, Tensor], prefix: str, parts: str = "qkv") -> tuple[Tens
     return torch.cat(weights), torch.cat(biases)
 
 
-def with_languages(
-    model: SpeechModel, tokenizer: Tokenizer, teacher: WhisperCheckpoint
-) -> tuple[SpeechModel, Tokenizer]:
+def with_languages(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint) -> tuple[SpeechModel, Tokenizer]:
     """A model that can say of all the teacher's languages which one is spoken, and its tokenizer.
 
     The tokens that are missing are added behind the others, their rows of the table are the teacher's: tuning moves
     those that a model has by a thirtieth of their length. Both as they are where nothing is missing, and where either
     knows English alone. Raises TrainingError where the teacher is of another width.
     """
+    if isinstance(teacher, MoonshineCheckpoint):
+        return model, tokenizer
     known = teacher.tokenizer.languages
     missing = [name for name in map("<|{}|>".format, known) if name not in tokenizer.special]
     if not missing or not tokenizer.languages:
@@ -120,12 +125,18 @@ def with_languages(
     return student, wider
 
 
-def as_taught(model: SpeechModel, teacher: WhisperCheckpoint) -> SpeechModel:
+def _encoder_of(teacher: Checkpoint) -> Encoder:
+    if isinstance(teacher, MoonshineCheckpoint):
+        return teacher.model(teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0).encoder
+    return teacher_encoder(teacher)
+
+
+def as_taught(model: SpeechModel, teacher: Checkpoint) -> SpeechModel:
     """A model of two passes with the teacher's own matrices, which training never changes and a bundle has rounded.
 
     Raises TrainingError where they are not the ones that were rounded.
     """
-    own = teacher_encoder(teacher).state_dict()
+    own = _encoder_of(teacher).state_dict()
     state = model.encoder.state_dict()
     for name in (name for name in state if name.startswith("groups.")):
         old, new = state[name], own.get(name)
@@ -170,8 +181,7 @@ def two_passes(model: SpeechModel, teacher: SpeechModel, target: EncoderConfig) 
     encoder, source, base = student.encoder, model.encoder, teacher.encoder
     assert encoder.whole is not None
     with torch.no_grad():
-        for name in ("conv1", "conv2"):
-            getattr(encoder, name).load_state_dict(getattr(base, name).state_dict())
+        encoder.front.load_state_dict(base.front.state_dict())
         encoder.groups.load_state_dict(base.groups.state_dict())  # type: ignore[attr-defined]
         encoder.norm.load_state_dict(source.norm.state_dict())
         encoder.whole.norm.load_state_dict(base.norm.state_dict())
@@ -201,7 +211,7 @@ def restructure(
         encoder.load_state_dict(source.state_dict())
     else:
         grow = _growth(source.config, target)
-        for name in ("conv1", "conv2", "norm"):
+        for name in ("front", "norm"):
             getattr(encoder, name).load_state_dict(getattr(source, name).state_dict())
         with torch.no_grad():
             for index, layer in enumerate(encoder.layers):
@@ -238,7 +248,7 @@ def unshared(model: SpeechModel) -> SpeechModel:
 def _growth(source: EncoderConfig, target: EncoderConfig) -> int:
     """How often each layer of the source is used in the target."""
     grow, remainder = divmod(target.layers, source.layers)
-    same = ("n_mels", "d_model", "heads", "ffn", "max_frames")
+    same = ("front_end", "positions", "rotary", "n_mels", "d_model", "heads", "ffn", "max_frames")
     differs = any(getattr(source, name) != getattr(target, name) for name in same)
     if source.share != 1 or source.rank or source.diagonal or differs or remainder or grow < 1:
         msg = f"an encoder of {source} cannot become one of {target}: start from an unshared one"

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from rtstream.errors import TrainingError
-from rtstream.nn.encoder import FRAMES_PER_SECOND
-from rtstream.recognizer.context import SEEN_FRAMES, context_frames
+from rtstream.events import SAMPLE_RATE
+from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.recognizer.final_pass import repeats, token_limit
-from rtstream.recognizer.words import SAMPLES_A_FRAME
+from rtstream.training.distill import feature_rows, inside
 from rtstream.training.precision import autocast
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.decoder import Decoder
+    from rtstream.nn.encoder import EncoderConfig
     from rtstream.training.data import Clip
     from rtstream.training.distill import Teacher
 
@@ -50,7 +51,7 @@ class Taught:
     written: str | None
 
     def read(self) -> NDArray[np.float16]:
-        """The states, float16 (frames, d_model): those of the clip, then ``SEEN_FRAMES`` of its padding."""
+        """The states, float16 (frames, d_model): those of the clip, then as many of its padding as the decoder sees."""
         shape = (self.frames, self.d_model)
         offset = self.row * self.d_model * 2
         return np.array(np.memmap(self.path, np.float16, mode="r", offset=offset, shape=shape))
@@ -92,7 +93,7 @@ def teach(
         done = len(clips) - len(missing)
         if missing:
             states.truncate(rows * width * 2)  # what no line tells of
-        for batch in _batches(missing, teacher.encoder.encoder.config.max_frames):
+        for batch in _batches(missing, teacher.encoder.encoder.config):
             audio = [hear(clip) for clip in batch]
             heard = _listen(audio, [bool(clip.text) for clip in batch], teacher)
             added = []
@@ -128,12 +129,12 @@ def _read_index(index: BinaryIO) -> dict[int, dict[str, Any]]:
         raise TrainingError(msg) from error
 
 
-def _batches(clips: Sequence[Clip], most: int) -> Iterator[list[Clip]]:
-    """Clips of about one length, BATCH_SECONDS with their padding, which makes at most ``most`` frames of one."""
+def _batches(clips: Sequence[Clip], sizes: EncoderConfig) -> Iterator[list[Clip]]:
+    """Clips of about one length, BATCH_SECONDS with their padding."""
     batch: list[Clip] = []
     for clip in sorted(clips, key=lambda clip: clip.seconds):
-        frames = context_frames(int(clip.seconds * FRAMES_PER_SECOND), most)
-        if batch and (len(batch) + 1) * frames > BATCH_SECONDS * FRAMES_PER_SECOND:
+        samples = context_samples(int(clip.seconds * SAMPLE_RATE), sizes)
+        if batch and (len(batch) + 1) * samples > BATCH_SECONDS * SAMPLE_RATE:
             yield batch
             batch = []
         batch.append(clip)
@@ -146,28 +147,50 @@ def _listen(
     audio: Sequence[NDArray[np.float32]], write: Sequence[bool], teacher: WholeTeacher
 ) -> list[tuple[NDArray[np.float16], str | None]]:
     """States of each recording, and text of those to ``write``."""
-    lengths = [-(-len(samples) // SAMPLES_A_FRAME) for samples in audio]
+    encoder = teacher.encoder.encoder
+    samples = torch.tensor([len(each) for each in audio])
+    counts = encoder.front.frames(feature_rows(samples, encoder.config))
+    lengths: list[int] = counts.tolist()
     padded = torch.zeros(len(audio), max(map(len, audio)))
-    for row, samples in enumerate(audio):
-        padded[row, : len(samples)] = torch.from_numpy(samples)
+    for row, each in enumerate(audio):
+        padded[row, : len(each)] = torch.from_numpy(each)
     texts: list[str | None] = [None] * len(audio)
     with autocast(padded.device, "bfloat16"):
-        states = teacher.encoder(padded)
+        states = teacher.encoder(padded, samples)
     rows = [row for row, wanted in enumerate(write) if wanted]
     if rows:
-        given = states[rows].to(teacher.decoder.positions.dtype)
-        written = greedy(given, [lengths[row] for row in rows], teacher.decoder, teacher.tokenizer)
+        given = states[rows].to(teacher.decoder.norm.weight.dtype)
+        written = greedy(
+            given,
+            [lengths[row] for row in rows],
+            teacher.decoder,
+            teacher.tokenizer,
+            frame=encoder.config.frame_samples,
+            mask=None if seen_frames(encoder.config) else inside(counts[rows], given.shape[1]),
+        )
         for row, text in zip(rows, written, strict=True):
             texts[row] = text
-    seen = [min(length + SEEN_FRAMES, states.shape[1]) for length in lengths]
+    seen = [min(length + seen_frames(encoder.config), states.shape[1]) for length in lengths]
     kept = [states[row, :frames].to(torch.float16).numpy() for row, frames in enumerate(seen)]
     return list(zip(kept, texts, strict=True))
 
 
-def greedy(states: Tensor, lengths: Sequence[int], decoder: Decoder, tokenizer: Tokenizer) -> list[str | None]:
-    """The decoder's text over each row of states (batch, frames, d_model); None where it does not come to an end."""
+def greedy(
+    states: Tensor,
+    lengths: Sequence[int],
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    *,
+    frame: int,
+    mask: Tensor | None = None,
+) -> list[str | None]:
+    """The decoder's text over each row of states (batch, frames, d_model); None where it does not come to an end.
+
+    ``lengths`` of the rows' states, ``frame`` samples each, are the recording's; ``mask`` (batch, frames) is true where
+    one is seen, by default everywhere: Whisper's decoder knows the padding.
+    """
     prompt = tokenizer.prompt()
-    state = decoder.begin(states)
+    state = decoder.begin(states, mask)
     texts: list[str | None] = [None] * len(states)
     tokens: list[list[int]] = [[] for _ in states]
     rows = list(range(len(states)))
@@ -181,7 +204,7 @@ def greedy(states: Tensor, lengths: Sequence[int], decoder: Decoder, tokenizer: 
                 texts[row] = tokenizer.decode(tokens[row]).strip()
                 continue
             tokens[row].append(token)
-            if len(tokens[row]) < token_limit(lengths[row]) and not repeats(tokens[row]):
+            if len(tokens[row]) < token_limit(lengths[row], frame) and not repeats(tokens[row]):
                 going.append(place)
         if len(going) < len(rows):
             rows = [rows[place] for place in going]

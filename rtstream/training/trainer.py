@@ -17,16 +17,29 @@ from rtstream.training.start import set_fade
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from rtstream.nn.decoder import Decoder
     from rtstream.nn.model import SpeechModel
     from rtstream.training.data import Batch, Batches
-    from rtstream.training.recipe import Recipe
+    from rtstream.training.recipe import Optimizer, Recipe
 
 
 FULL_CONTEXT = 1.25
 """Audio of a full-context step with its padding, to that of a batch."""
+
+
+def _groups(model: SpeechModel, o: Optimizer) -> list[tuple[list[nn.Parameter], float]]:
+    """What learns, and at which full rate."""
+    shared = {id(p) for group in model.encoder.groups for p in group.parameters()} if o.shared_lr else set()
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
+    heads = [*model.ctc.parameters(), *(() if model.voice is None else model.voice.parameters())]
+    groups = [
+        ([p for p in encoder if id(p) not in shared], o.encoder_lr),
+        (heads, o.ctc_lr),
+        ([p for p in model.decoder.parameters() if p.requires_grad], o.decoder_lr),
+    ]
+    return [*groups, ([p for p in encoder if id(p) in shared], o.shared_lr)] if shared else groups
 
 
 class Trainer(SpeechLoop):
@@ -47,14 +60,17 @@ class Trainer(SpeechLoop):
             kept = rounded_names(model) | convolutions(model)
             for name, parameter in model.named_parameters():
                 parameter.requires_grad = name not in kept
-        elif model.encoder.whole is not None:  # full context is kept as it is: chunks learn beside it
-            for part in (model.encoder.whole, *model.encoder.groups, model.encoder.conv1, model.encoder.conv2):
+        elif model.encoder.whole is not None:
+            fixed: list[nn.Module] = [model.encoder.front]
+            if not model.config.encoder.whole_rank:  # full context is kept as it is: chunks learn beside it
+                fixed.append(model.encoder.whole)
+            if not o.shared_lr:
+                fixed += model.encoder.groups
+            for part in fixed:
                 part.requires_grad_(requires_grad=False)
-        groups = (
-            ([p for p in model.encoder.parameters() if p.requires_grad], o.encoder_lr),
-            (model.ctc.parameters(), o.ctc_lr),
-            ([p for p in model.decoder.parameters() if p.requires_grad], o.decoder_lr),
-        )
+        if not o.decoder_lr:
+            model.decoder.requires_grad_(requires_grad=False)
+        groups = _groups(model, o)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
         for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
@@ -78,6 +94,8 @@ class Trainer(SpeechLoop):
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of the recipe's losses, and each of them."""
         r = self.recipe
+        if self.step < r.heads_first:
+            return self._heads_losses(batch)
         generator, frames = self.draw()
         chunk = frames or None
 
@@ -103,15 +121,19 @@ class Trainer(SpeechLoop):
             w = r.loss
             total = w.distance * parts.distance + w.ctc * parts.ctc
             total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
-            whole = (parts.ctc, parts.decoder, parts.imitation)
+            total = total + w.voice * parts.voice
+            whole = (parts.ctc, parts.decoder, parts.imitation, parts.voice)
             if self.model.encoder.whole is not None and not r.rounded:
                 whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
                 total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
+                total = total + w.voice * whole[3]
         return total, {
             "distance": float(parts.distance.detach()),
             "ctc": float(parts.ctc.detach()),
             "decoder": float(parts.decoder.detach()),
             "imitation": float(parts.imitation.detach()),
+            "voice": float(parts.voice.detach()),
+            "whole_voice": float(whole[3].detach()),
             "whole_ctc": float(whole[0].detach()),
             "whole_decoder": float(whole[1].detach()),
             "whole_imitation": float(whole[2].detach()),
@@ -119,6 +141,13 @@ class Trainer(SpeechLoop):
             "chunk": chunk or 0,
         }
 
+    def _heads_losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Those of the heads alone, over the teacher's kept states: CTC from scratch is slow, and this costs little."""
+        w = self.recipe.loss
+        with autocast(self.device, self.recipe.precision):
+            ctc, _, _, voice = rehearsal(self.model, batch, theirs=None, label_smoothing=0.0)
+        return w.ctc * ctc + w.voice * voice, {"whole_ctc": float(ctc.detach()), "whole_voice": float(voice.detach())}
+
     def _rows_in_full_context(self, batch: Batch) -> int:
-        samples = context_samples(batch.audio.shape[1], self.model.config.encoder.max_frames)
+        samples = context_samples(batch.audio.shape[1], self.model.config.encoder)
         return max(1, int(FULL_CONTEXT * self.recipe.optimizer.seconds * SAMPLE_RATE / samples))

@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.tokenizer import LANGUAGE, WORDS, Tokenizer
+from rtstream.bundle.tokenizer import LANGUAGE, Tokenizer
 from rtstream.errors import TrainingError
 from rtstream.training.text import normalize
 
@@ -47,10 +47,10 @@ def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: 
             opener = gzip.open if path.suffix == ".gz" else open
             with opener(path, "rt", encoding="utf-8") as file:
                 for line in file:
-                    as_written.update(WORDS.findall(f" {line.strip()}"))
+                    as_written.update(full.words(f" {line.strip()}"))
                     plain = normalize(line)
                     if plain:
-                        normalized.update(WORDS.findall(f" {plain}"))
+                        normalized.update(full.words(f" {plain}"))
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             msg = f"{path}: text for the vocabulary cannot be read: {error}"
             raise TrainingError(msg) from error

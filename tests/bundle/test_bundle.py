@@ -61,7 +61,7 @@ def test_convolutions_are_kept_in_all_of_int8(tokenizer, tmp_path, bits):
     for engine in ("float", "auto"):
         encoder = load_bundle(tmp_path, engine).model.encoder
         for name in ("conv1", "conv2"):
-            weight, kept = getattr(model.encoder, name).weight, getattr(encoder, name).weight
+            weight, kept = getattr(model.encoder.front, name).weight, getattr(encoder.front, name).weight
             assert kept.dtype == torch.float32
             steps = weight.abs().amax(dim=(1, 2), keepdim=True) / 127
             assert bool(((kept - weight).abs() <= 0.51 * steps + 1e-7).all())
@@ -102,8 +102,8 @@ def test_bundles_of_the_second_version_have_them_in_half_precision(copy):
     state = load_file(copy / WEIGHTS)
     before = load_bundle(copy, "float").model.encoder.state_dict()
     for name in ("conv1", "conv2"):
-        del state[f"encoder.{name}.weight{SCALE}"]
-        state[f"encoder.{name}.weight"] = before[f"{name}.weight"].half()
+        del state[f"encoder.front.{name}.weight{SCALE}"]
+        state[f"encoder.front.{name}.weight"] = before[f"front.{name}.weight"].half()
     save_file(state, copy / WEIGHTS)
     edit_manifest(copy, lambda data: data.update(version=2))
     edit_manifest(copy, lambda data: data.pop("guard"))
@@ -165,7 +165,7 @@ def test_a_bundle_of_the_first_version_is_saved_in_eight_bits_without_loss(first
     save_bundle(tmp_path / "again", "again", model, tokenizer, "", rounding=Rounding(8))
     again = load_bundle(tmp_path / "again", "float").model.state_dict()
     for name, tensor in model.state_dict().items():
-        if not name.startswith("encoder.conv"):  # which were float16
+        if not name.startswith("encoder.front.conv"):  # which were float16
             torch.testing.assert_close(again[name], tensor, rtol=1e-6, atol=1e-9)
 
 

@@ -218,7 +218,7 @@ def test_state_is_bounded_by_left_context_and_chunk():
     with torch.no_grad():
         for index in range(30):
             _, state = encoder.step(noise(10, 6, seed=index), state, 4)
-            assert state.mel.shape[0] <= 2 * 4 + 1
+            assert state.front.mel.shape[0] <= 2 * 4 + 1
             assert all(k.shape[1] <= 6 for k in (*state.keys, *state.values))
 
 
@@ -298,7 +298,7 @@ def test_names_of_the_tensors_are_those_of_saved_checkpoints():
     layer = {*private, *norms, "attention_scale", "ffn_scale"}
     expected = {f"layers.{index}.{name}" for index in (0, 1) for name in layer}
     expected |= {f"groups.0.{position}.weight" for position in ("qkv", "out", "ff1", "ff2")}
-    expected |= {f"{module}.{part}" for module in ("conv1", "conv2", "norm") for part in ("weight", "bias")}
+    expected |= {f"{module}.{part}" for module in ("front.conv1", "front.conv2", "norm") for part in ("weight", "bias")}
     assert set(encoder.state_dict()) == expected
 
 
@@ -322,7 +322,7 @@ def test_full_context_with_parts_of_its_own_is_what_the_shared_matrices_compute_
         ("layers", True, False),
         ("whole", False, True),
         ("groups", True, True),
-        ("conv1", True, True),
+        ("front.conv1", True, True),
     ],
 )
 def test_the_two_passes_share_matrices_and_convolutions_and_nothing_else(part, chunks_change, whole_changes):

@@ -110,7 +110,7 @@ def test_no_float_matrix_is_left_in_an_int8_model_but_the_small_low_rank_factors
     packed = packed_model(model.config, quantize_state(model.state_dict(), model.config), ENGINE)
     left = {name for name, p in packed.named_parameters() if p.dim() > 1}
     named = {n for n in quantized_names(model) if n.endswith(".a")}
-    assert left - named == {"encoder.conv1.weight", "encoder.conv2.weight", "decoder.positions"} | {
+    assert left - named == {"encoder.front.conv1.weight", "encoder.front.conv2.weight", "decoder.positions"} | {
         n for n, p in packed.named_parameters() if n.endswith(".d")
     }
 

@@ -14,7 +14,8 @@ from rtstream.bundle.bundle import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import Final, Partial, SegmentAudio
 from rtstream.features.log_mel import LogMel
-from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples
+from rtstream.nn.encoder import EncoderConfig
+from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
@@ -37,7 +38,7 @@ def speech():
 
 @given(frames=st.integers(0, 2000), most=st.integers(1, 1500))
 def test_padding_is_ten_seconds_in_all_and_two_behind_as_far_as_there_is_room(frames, most):
-    whole = context_frames(frames, most)
+    whole = context_frames(frames, EncoderConfig(max_frames=most))
     assert whole >= frames
     assert whole <= max(frames, most)
     assert whole >= 500 or whole in (frames, most)
@@ -48,13 +49,22 @@ def test_padding_is_ten_seconds_in_all_and_two_behind_as_far_as_there_is_room(fr
 
 @given(frames=st.integers(0, 1999), most=st.integers(1, 1500))
 def test_longer_segments_are_never_padded_to_less(frames, most):
-    assert context_frames(frames, most) <= context_frames(frames + 1, most)
+    config = EncoderConfig(max_frames=most)
+    assert context_frames(frames, config) <= context_frames(frames + 1, config)
 
 
 @given(samples=st.integers(0, 600_000), most=st.integers(1, 1500))
 def test_samples_are_those_of_whole_frames(samples, most):
-    assert context_samples(samples, most) == 320 * context_frames(math.ceil(samples / 320), most)
-    assert context_samples(samples, most) >= samples
+    config = EncoderConfig(max_frames=most)
+    assert context_samples(samples, config) == 320 * context_frames(math.ceil(samples / 320), config)
+    assert context_samples(samples, config) >= samples
+
+
+@given(count=st.integers(0, 2000))
+def test_what_reads_the_wave_needs_no_padding(count):
+    config = EncoderConfig(front_end="wave", max_frames=100)
+    assert context_frames(count, config) == context_samples(count, config) == count
+    assert seen_frames(config) == 0
 
 
 def recognised(bundle, samples, cuts=(), **config):
@@ -73,7 +83,7 @@ def test_final_is_that_of_the_padded_segment(bundle, speech, count):
     ((final,), _) = recognised(bundle, speech[:count], chunk_ms=0)
     mel = LogMel()(torch.from_numpy(speech[:count]))
     frames = math.ceil(len(mel) / 2)
-    whole = math.ceil(context_frames(frames, 1500) / SHAPE_STEP) * SHAPE_STEP
+    whole = math.ceil(context_frames(frames, EncoderConfig()) / SHAPE_STEP) * SHAPE_STEP
     padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=LogMel().silence)
     with torch.inference_mode():
         states = bundle.model.encoder(padded[None])[0, :frames]

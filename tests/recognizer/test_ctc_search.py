@@ -57,21 +57,21 @@ def test_symbols_lie_in_order_and_do_not_overlap(frames, symbols, seed):
 
 def test_words_lie_where_their_letters_were_said():
     log_probs = spoken(0, 3, 4, 0, 0, 1, 5, 5, 0)
-    first, second = time_words("ab c", log_probs, LETTERS, start=1000)
+    first, second = time_words("ab c", log_probs, LETTERS, start=1000, frame=320)
     assert (first.text, first.start, first.end) == ("ab", 1000 + 320, 1000 + 3 * 320)
     assert (second.text, second.start, second.end) == ("c", 1000 + 6 * 320, 1000 + 8 * 320)
     assert first.confidence == pytest.approx(0.99, abs=0.01)
 
 
 def test_a_word_that_was_not_said_has_a_low_confidence():
-    heard, invented = time_words("ab c", spoken(3, 4, 0, 0, 0, 0), LETTERS, start=0)
+    heard, invented = time_words("ab c", spoken(3, 4, 0, 0, 0, 0), LETTERS, start=0, frame=320)
     assert heard.confidence > 0.9
     assert invented.confidence < 0.1
 
 
 @given(st.text(alphabet="abc 1é", max_size=20), st.integers(0, 40), st.integers(0, 99))
 def test_every_word_of_any_text_gets_a_place_inside_the_audio(text, frames, seed):
-    words = time_words(text, posteriors(frames, 6, seed), LETTERS, start=500)
+    words = time_words(text, posteriors(frames, 6, seed), LETTERS, start=500, frame=320)
     assert [word.text for word in words] == text.split()
     for word in words:
         assert 500 <= word.start <= word.end <= 500 + frames * 320

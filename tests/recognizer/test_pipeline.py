@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
+from rtstream.nn.encoder import MEL_LOOK_AHEAD as LOOK_AHEAD
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig
@@ -21,7 +22,7 @@ from rtstream.recognizer.final_pass import Decoded, Opening
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.phrases import parse_phrases
-from rtstream.recognizer.pipeline import LOOK_AHEAD, Pipeline, _Pieces
+from rtstream.recognizer.pipeline import Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
@@ -501,7 +502,7 @@ def test_no_tensor_outlives_its_segment(bundle, speech, partials):
     st.integers(0, 10_000),
 )
 def test_pieces_are_the_segment_cut_where_its_chunks_are_complete(sizes, chunk, position):
-    pieces = _Pieces(chunk)
+    pieces = _Pieces(chunk, LOOK_AHEAD)
     for segment in range(2):  # the second one finds nothing of the first
         total = sum(sizes)
         samples = np.arange(total, dtype=np.float32)

@@ -7,6 +7,7 @@ from rtstream.nn.encoder import Encoder, EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.training.align import align_layers
 from rtstream.training.start import missing_share, restructure, unshared
+from rtstream.training.surgery import input_moments
 
 SIZES = {"n_mels": 8, "d_model": 16, "heads": 4, "ffn": 32, "layers": 4}
 
@@ -66,3 +67,32 @@ def test_writing_a_shared_encoder_out_keeps_the_function():
 def test_an_encoder_without_full_rank_matrices_cannot_be_aligned():
     with pytest.raises(TrainingError, match="start from an unshared encoder"):
         align_layers(Encoder(EncoderConfig(**(SIZES | {"full_rank": False, "rank": 2}))), 2)
+
+
+ROPE = {"front_end": "wave", "positions": "rope", "rotary": 2}
+
+
+@pytest.mark.parametrize("share", [2, 4])
+def test_aligning_keeps_the_function_where_positions_turn_queries_and_keys(share):
+    model, audio = make_model(**ROPE), 0.1 * torch.randn(2, 6000).double()
+    before = model.encoder(audio)
+    moments = input_moments(model.encoder, audio)
+    align_layers(model.encoder, share, moments)
+    torch.testing.assert_close(model.encoder(audio), before)
+
+
+def test_turned_copy_of_a_layer_is_brought_back_onto_it():
+    model = make_model(**ROPE)
+    encoder = model.encoder
+    with torch.no_grad():
+        for name in ("qkv", "out", "ff1", "ff2"):
+            encoder.group_of(1).matrix(name).weight.copy_(encoder.group_of(0).matrix(name).weight)
+        turn = torch.eye(4).double()
+        angle = torch.tensor(0.7).double()
+        turn[0, 0] = turn[1, 1] = angle.cos()
+        turn[1, 0], turn[0, 1] = angle.sin(), -angle.sin()
+        turn[2:, 2:] = torch.linalg.qr(torch.randn(2, 2).double())[0]
+        qkv = encoder.group_of(1).matrix("qkv").weight.view(3, 4, 4, 16)
+        qkv[:2] = turn @ qkv[:2]
+    align_layers(encoder, 2)
+    torch.testing.assert_close(encoder.group_of(1).matrix("qkv").weight, encoder.group_of(0).matrix("qkv").weight)

@@ -58,7 +58,7 @@ def encoded(model, batch, chunk):
     with torch.no_grad():
         if chunk is not None:
             return model.encoder(LogMel()(batch.audio), -(-batch.samples // 160), chunk), heard(batch)
-        samples = context_samples(batch.audio.shape[1], ENCODER.max_frames)
+        samples = context_samples(batch.audio.shape[1], ENCODER)
         padded = torch.zeros(len(batch.audio), samples)
         padded[:, : batch.audio.shape[1]] = batch.audio
         return model.encoder(LogMel()(padded)), heard(batch) + SEEN_FRAMES
@@ -161,7 +161,7 @@ def test_whole_clips_are_padded_as_the_recognizer_pads_segments(make_batch):
     whole = measure(model, batch, chunk=None)
     ((mel, states),) = seen
     (frames,) = heard(batch).tolist()
-    assert mel.shape[1] == 2 * context_frames(frames, ENCODER.max_frames)
+    assert mel.shape[1] == 2 * context_frames(frames, ENCODER)
     assert_close(mel[:, : 2 * frames], LogMel()(F.pad(batch.audio, (0, 320 * frames - batch.audio.shape[1]))))
     assert_close(mel[:, 2 * frames + 2 :], torch.full_like(mel[:, 2 * frames + 2 :], LogMel().silence))
 
@@ -247,7 +247,7 @@ def test_teacher_hears_the_frames_that_the_student_hears(make_batch):
     student = LogMel()(batch.audio)[0]
     loud = student > float(student.max()) - 1.5  # where neither floor matters
     assert_close(seen[0][0, : len(student)][loud], student[loud], rtol=0, atol=1e-4)
-    assert seen[0].shape[1] == 2 * context_frames(40, ENCODER.max_frames)
+    assert seen[0].shape[1] == 2 * context_frames(40, ENCODER)
 
 
 @settings(max_examples=20)
@@ -255,7 +255,7 @@ def test_teacher_hears_the_frames_that_the_student_hears(make_batch):
 def test_teacher_gives_states_of_whole_padded_clips(samples):
     audio = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
     states = make_teacher().encoder(audio)
-    assert states.shape == (2, context_samples(samples, ENCODER.max_frames) // 320, ENCODER.d_model)
+    assert states.shape == (2, context_samples(samples, ENCODER) // 320, ENCODER.d_model)
 
 
 def test_teacher_is_fixed():
@@ -302,4 +302,9 @@ def test_clips_without_goals_or_text_are_not_rehearsed(make_batch):
     some = with_goals(together, goals, torch.tensor([0, 60, 60]))
     for one, other in zip(rehearse(model, some), rehearse(model, with_goals(alone, goals[1:2])), strict=True):
         assert_close(one, other)
-    assert [float(loss) for loss in rehearse(model, with_goals(together, goals, torch.tensor([0, 0, 60])))] == [0, 0, 0]
+    assert [float(loss) for loss in rehearse(model, with_goals(together, goals, torch.tensor([0, 0, 60])))] == [
+        0,
+        0,
+        0,
+        0,
+    ]

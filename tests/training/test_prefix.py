@@ -21,7 +21,18 @@ def make_batch(*texts):
     ends = torch.nn.utils.rnn.pad_sequence([torch.arange(1, len(said) + 1) for said in words], batch_first=True)
     empty = torch.zeros(len(texts), 1)
     goals = torch.zeros(len(texts), 0, 0)
-    return Batch(empty, counts, targets, targets, letters, counts, ends, goals, torch.zeros_like(counts))
+    return Batch(
+        empty,
+        counts,
+        targets,
+        targets,
+        letters,
+        counts,
+        ends,
+        goals,
+        torch.zeros_like(counts),
+        torch.zeros_like(counts),
+    )
 
 
 def spoken(texts, frames, every=4):

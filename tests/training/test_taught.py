@@ -78,7 +78,7 @@ def test_texts_are_what_the_teacher_finds_in_its_states(clips, tmp_path):
     taught_clips = given(clips, tmp_path / "speech")
     for clip in taught_clips:
         states = TEACHER.encoder(torch.from_numpy(clip.read())[None])
-        assert [clip.taught.written] == greedy(states, [clip.taught.frames - 50], TEACHER.decoder, TOKENIZER)
+        assert [clip.taught.written] == greedy(states, [clip.taught.frames - 50], TEACHER.decoder, TOKENIZER, frame=320)
     assert any(clip.taught.written for clip in taught_clips)
 
 
@@ -204,7 +204,7 @@ def test_texts_of_many_rows_are_those_that_greedy_search_finds_for_each(ends):
         found = [search.transcribe(decoder.extend(row, decoder.initial_state()), []) for row in states]
         texts = [TOKENIZER.decode(one.tokens).strip() if one.ended else None for one in found]
         with torch.inference_mode():
-            assert greedy(states, [200] * 5, decoder, TOKENIZER) == texts
+            assert greedy(states, [200] * 5, decoder, TOKENIZER, frame=320) == texts
         ended += [one.ended for one in found]
     assert (ends == 0.0) is not any(ended)
     assert not all(ended)
@@ -215,7 +215,7 @@ def test_greedy_text_is_the_likeliest_next_token_of_whole_texts():
     states = torch.randn(6, 120, ENCODER.d_model, generator=torch.Generator().manual_seed(5))
     never = [index for index in TOKENIZER.special.values() if index != TOKENIZER.end]
     with torch.inference_mode():
-        for row, text in enumerate(greedy(states, [120] * 6, decoder, TOKENIZER)):
+        for row, text in enumerate(greedy(states, [120] * 6, decoder, TOKENIZER, frame=320)):
             tokens = TOKENIZER.prompt()
             while tokens[-1] != TOKENIZER.end and len(tokens) < 30:
                 logits = decoder(torch.tensor([tokens]), states[row : row + 1])[0, -1]

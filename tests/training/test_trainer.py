@@ -30,7 +30,7 @@ def test_full_context_takes_the_first_clips_alone(data, tmp_path, seconds):
     trainer = trainer_of(data, tmp_path, seconds=seconds, chunks=(0,))
     for batch in itertools.islice(trainer.batches, 3):
         rows, samples = rows_of_a_step(trainer, batch)
-        each = context_samples(batch.audio.shape[1], ENCODER.max_frames)
+        each = context_samples(batch.audio.shape[1], ENCODER)
         most = FULL_CONTEXT * seconds * SAMPLE_RATE
         assert samples == rows * each
         assert samples <= most or rows == 1

@@ -1,0 +1,50 @@
+"""Which features an encoder reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from rtstream.features.log_mel import LogMel
+from rtstream.features.wave import Wave
+
+if TYPE_CHECKING:
+    from rtstream.nn.encoder import EncoderConfig
+
+Count = TypeVar("Count", int, Tensor)
+State = Any
+"""Of the features' own; what one kind gave is never given to another."""
+
+
+class Features(Protocol):
+    """What an encoder reads of audio, at once or in a stream; holds no stream state."""
+
+    def __call__(self, audio: Tensor) -> Tensor:
+        """Features of whole recordings (..., samples)."""
+        ...
+
+    def initial_state(self) -> State:
+        """The state before the first sample."""
+        ...
+
+    def step(self, audio: Tensor, state: State) -> tuple[Tensor, State]:
+        """The rows that (n,) further samples complete, and the state after them."""
+        ...
+
+    def finish(self, state: State) -> Tensor:
+        """The rows still owed after the last sample."""
+        ...
+
+    def rows(self, samples: Count) -> Count:
+        """How many rows so many samples make."""
+        ...
+
+    def padded(self, rows: Tensor, frames: int) -> Tensor:
+        """Rows of one recording and silence behind them, as much as makes so many encoder frames."""
+        ...
+
+
+def make_features(config: EncoderConfig) -> LogMel | Wave:
+    """The features of an encoder of these sizes."""
+    return LogMel(config.n_mels) if config.front_end == "mel" else Wave(config.frame_samples, config.look_ahead)
