@@ -173,7 +173,7 @@ def command(  # noqa: PLR0917  # click passes by name
     from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
     from rtstream.training.data import load_set  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
-    from rtstream.training.whisper_reference import WhisperReference  # noqa: PLC0415
+    from rtstream.training.reference import open_reference  # noqa: PLC0415
     from rtstream.vad.open_gates import open_gates  # noqa: PLC0415
 
     phrases = _read_phrases(listed)
@@ -182,7 +182,7 @@ def command(  # noqa: PLR0917  # click passes by name
     bound_kernel_cache()
     configs = _configs(chunks, stops, beams, partials, phrases)
     clips = {name: spread(load_set(data, name), most) for name in sets}
-    whisper = WhisperReference.open(teacher, threads=threads, beam=teacher_beam) if teacher else None
+    reference = open_reference(teacher, threads=threads, beam=teacher_beam) if teacher else None
     theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
@@ -195,8 +195,8 @@ def command(  # noqa: PLR0917  # click passes by name
                 config = recognizer.config
                 for name in sets:
                     score = evaluate(recognizer, clips[name], new_gate)
-                    if whisper is not None and name not in theirs:
-                        theirs[name] = score_transcripts(whisper.transcribe, clips[name])
+                    if reference is not None and name not in theirs:
+                        theirs[name] = score_transcripts(reference.transcribe, clips[name])
                     rows.append(
                         {"set": name, "engine": loaded.engine}
                         | _settings(config)
