@@ -38,15 +38,16 @@ def bar(level: float) -> str:
 def measure(source: Source, seconds: float, show: Callable[[str], None]) -> Finding:
     """Listen for some seconds, showing the level, and judge it. Closes the source.
 
-    They are seconds of the clock, opening included: a device may give less audio than that, or none.
+    They are seconds of the clock since it captures: a device may give less audio than that, or stop.
     """
     heard = lost = 0
     loudest, peak = FLOOR_DB, 0.0
     timer = threading.Timer(seconds, source.close)
-    timer.start()
     try:
         for item in source:
             match item:
+                case DeviceState(state="capturing") if timer.ident is None:  # once
+                    timer.start()
                 case DeviceState(state="lost" | "stalled") as state:
                     if not heard:
                         return _silent(f"{state.device}: {state.detail}")
@@ -70,7 +71,7 @@ def measure(source: Source, seconds: float, show: Callable[[str], None]) -> Find
 
 
 def _silent(found: str) -> Finding:
-    return Finding("level", "failed", found, "choose another device, or free this one; a slow one needs more --seconds")
+    return Finding("level", "failed", found, "choose another device, or free this one")
 
 
 def _judge(found: str, loudest: float, peak: float, lost: int) -> Finding:

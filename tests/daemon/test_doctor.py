@@ -189,9 +189,9 @@ class Stuck(Played):
 @pytest.mark.parametrize(
     ("items", "told"),
     [
-        ([], "it gave no audio within 0.2 s"),
+        ([DeviceState("null", "capturing")], "it gave no audio within 0.2 s"),
         ([DeviceState("null", "capturing"), AudioBlock(np.zeros(100, np.float32), 0)], "digital silence"),
-        ([AudioBlock(np.full(100, 0.1, np.float32), 0)], "loudest -20 dB"),
+        ([DeviceState("null", "capturing"), AudioBlock(np.full(100, 0.1, np.float32), 0)], "loudest -20 dB"),
     ],
 )
 def test_level_is_told_in_time_of_a_device_that_stops_giving_audio(items, told):
