@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.events import SAMPLE_RATE, SegmentAudio
+from rtstream.vad.high_pass import HighPass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,8 @@ class Segmenter:
     """Turns blocks of one stream into audio of numbered segments, as the audio comes.
 
     Segments do not overlap and their samples equal the source's at the same positions, however the stream is cut into
-    blocks. Audio of an open segment is given by the very :meth:`push` that completes a frame of it. Memory: less than
+    blocks. The gate hears them without what lies below speech, such as the hum of the mains, which it would take for
+    speech. Audio of an open segment is given by the very :meth:`push` that completes a frame of it. Memory: less than
     the pre-roll or hang-over and the onset window, besides one block.
     """
 
@@ -77,6 +79,7 @@ class Segmenter:
         config = config or SegmenterConfig()
         self._gate = gate
         self._frame = gate.frame_samples
+        self._high_pass = HighPass(self._frame)
         self._pre_roll = self._frames(config.pre_roll_ms)
         self._min_speech = self._frames(config.min_speech_ms)
         self._hangover = self._frames(config.hangover_ms)
@@ -90,13 +93,14 @@ class Segmenter:
             raise ValueError(msg)
         # While no segment is open: the last frames, from the last cut or loss at the earliest, and the newest verdicts.
         self._history: deque[NDArray[np.float32]] = deque(maxlen=kept)
+        self._energies: deque[float] = deque(maxlen=kept)
         self._verdicts: deque[bool] = deque(maxlen=onset_window)
         self._resuming = False  # the last segment was cut before a whole hang-over
         self._segment = 0  # the open segment's number, or the next one's
         self._length = 0  # of the open segment, in frames; 0: none is open
         self._silence = 0  # frames since the last speech in it
         self._pause = 0  # its newest frames that are quiet, counted where the hang-over shrinks
-        self._energy = 0.0  # sum of its squared samples
+        self._energy = 0.0  # sum of its squared samples, as the gate hears them
         self._ready: list[NDArray[np.float32]] = []  # its audio that was not given yet
         self._rest = np.zeros(0, np.float32)  # the begin of a frame
         self._position: int | None = None  # of the first sample of _rest in the source
@@ -145,33 +149,35 @@ class Segmenter:
             self._ready.append(self._rest)
             self._position = (self._position or 0) + len(self._rest)
             self._close(given)
-        self._history.clear()
-        self._verdicts.clear()
+        self._forget()
         self._resuming = False
         self._rest = np.zeros(0, np.float32)
         self._position = None
         self._gate.reset()
+        self._high_pass.reset()
         return given
 
     def _take(self, frame: NDArray[np.float32], given: list[SegmentAudio]) -> None:
         """Judge one frame; close the open segment or open one."""
-        speech = self._gate.is_speech(frame)
+        heard = self._high_pass.push(frame)
+        speech = self._gate.is_speech(heard)
+        energy = float(np.dot(heard, heard))
         self._position = (self._position or 0) + self._frame
         if self._length:
             self._ready.append(frame)
             self._length += 1
             self._silence = 0 if speech else self._silence + 1
-            if self._must_close(frame):
+            if self._must_close(energy):
                 self._close(given)
             return
         self._history.append(frame.copy())  # a view would keep the whole block
+        self._energies.append(energy)
         self._verdicts.append(speech)
         if sum(self._verdicts) >= self._min_speech:
             self._open()
 
-    def _must_close(self, frame: NDArray[np.float32]) -> bool:
-        """Tell whether the open segment ends behind ``frame``, its newest."""
-        energy = float(np.dot(frame, frame))
+    def _must_close(self, energy: float) -> bool:
+        """Tell whether the open segment ends behind its newest frame, which has so much ``energy``."""
         self._energy += energy
         left = self._max_segment - self._length
         if left >= self._soft:
@@ -190,8 +196,12 @@ class Segmenter:
         self._length = len(self._ready)
         self._silence = 0
         self._pause = 0
-        self._energy = sum(float(np.dot(frame, frame)) for frame in self._ready)
+        self._energy = sum(list(self._energies)[start:])
+        self._forget()
+
+    def _forget(self) -> None:
         self._history.clear()
+        self._energies.clear()
         self._verdicts.clear()
 
     def _close(self, given: list[SegmentAudio]) -> None:

@@ -37,9 +37,10 @@ class LevelGate:
 
 
 def audio(*parts: tuple[float, int]) -> np.ndarray:
-    """Distinct samples at given levels: (level, milliseconds)...; no two samples are the same."""
+    """Distinct samples at given levels: (level, milliseconds)...; no two samples are the same. A tone of 8 kHz."""
     levels = np.concatenate([np.full(16 * ms, level) for level, ms in parts])
-    return (levels * (1 - np.arange(len(levels)) * 1e-6)).astype(np.float32)
+    numbers = np.arange(len(levels))
+    return (levels * (1 - numbers * 1e-6) * (1 - 2 * (numbers % 2))).astype(np.float32)
 
 
 def blocks(source: np.ndarray, cuts: list[int], start: int = 0) -> list[AudioBlock]:
