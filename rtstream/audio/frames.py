@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 class FrameReader(Protocol):
     """Decoded audio at its own rate and channel count, front to back.
 
-    ``rate`` is in Hz. ``frames`` is how many frames will come as far as known in advance, else None. ``fault`` is set
-    once the frames have ended and are not all that was promised: what is wrong and what to do, without the file's name.
+    ``rate`` is in Hz. ``frames`` is how many frames will come as far as known in advance, else None. ``floats`` tells
+    samples whose scale is the writer's choice. ``fault`` is set once the frames have ended and are not all that was
+    promised: what is wrong and what to do, without the file's name.
     """
 
     rate: int
     channels: int
     frames: int | None
+    floats: bool
     fault: str | None
 
     def read(self, count: int) -> NDArray[np.float32]:
@@ -41,3 +43,8 @@ def cut_short(frames: int, promised: int, rate: int) -> str:
         f"it is truncated: its header promises {hms(promised / rate)} of audio and it holds {hms(frames / rate)}, "
         "all of which was read; get a complete copy"
     )
+
+
+def reading_failed(seconds: float, error: OSError) -> str:
+    """Word the fault of a file that could be read until ``seconds``."""
+    return f"reading failed after {hms(seconds)}: {error.strerror}; check the disk or device"

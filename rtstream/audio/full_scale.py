@@ -23,15 +23,17 @@ class FullScale:
 
     Samples in the scale of integers, such as ``int16`` that was cast to float, show in the first ``DECIDING_SECONDS``
     that are not zero: they are whole numbers, or far too large. Those are held back until then. What is given does not
-    depend on how the input is cut. ``decide`` is False for samples whose scale is known.
+    depend on how the input is cut. ``decide`` is False for samples whose scale is known. ``begin``: where they begin in
+    the source, in seconds.
 
     ``fault`` is set once a sample is no audio: what is wrong, without the source's name. Nothing from there on is
     given.
     """
 
-    def __init__(self, rate: int, channels: int, *, decide: bool = True) -> None:
+    def __init__(self, rate: int, channels: int, *, decide: bool = True, begin: float = 0.0) -> None:
         self.fault: str | None = None
         self._rate = rate
+        self._begin = begin
         self._wanted = max(1, round(DECIDING_SECONDS * rate))
         self._held: NDArray[np.float32] | None = np.zeros((0, channels), np.float32) if decide else None
         self._scale = np.float32(1)
@@ -66,7 +68,7 @@ class FullScale:
         if not good.all():
             bad = int(np.argmin(good))
             value = frames[bad][~(np.abs(frames[bad]) <= LOUDEST)][0]
-            self.fault = _describe(float(value / self._scale), (self._given + bad) / self._rate)
+            self.fault = _describe(float(value / self._scale), self._begin + (self._given + bad) / self._rate)
             frames = frames[:bad]
         self._given += len(frames)
         return frames

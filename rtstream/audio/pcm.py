@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtstream.audio import riff
-from rtstream.audio.frames import cut_short, hms
+from rtstream.audio.frames import cut_short, reading_failed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.audio.riff import WavHeader
+    from rtstream.audio.window import Lookahead
 
-
-class ByteStream(Protocol):
-    """The part of a buffered binary file that is needed here."""
-
-    def read(self, size: int, /) -> bytes:
-        """Give the next ``size`` bytes, fewer only at the end."""
-        ...
-
-    def close(self) -> None:
-        """Release the file."""
-        ...
+_SKIP = 1 << 16
 
 
 class PcmReader:
     """Reads interleaved little-endian samples; a :class:`~rtstream.audio.frames.FrameReader`.
 
-    ``stream`` stands at the first byte of audio; ``size`` is the whole file's in bytes, None for a pipe. Never
+    ``stream`` stands at the first byte of audio; ``size`` is the whole file's in bytes, None for a pipe. A header's
+    length is a hint: behind it other chunks are passed over, and what is no chunk is audio, as in files of more than
+    4 GiB. ``followed`` tells, once the frames have ended, that another WAV file begins at ``place``, in bytes. Never
     allocates more than one call's frames, whatever the header claims.
     """
 
-    def __init__(self, stream: ByteStream, header: WavHeader, size: int | None) -> None:
+    def __init__(self, stream: Lookahead, header: WavHeader, size: int | None) -> None:
         self.rate = header.rate
         self.channels = header.channels
+        self.floats = header.coding == riff.FLOAT
         self.fault: str | None = None
+        self.followed = False
         self._stream = stream
         self._header = header
         self._frame_bytes = header.channels * header.width
+        self._size = size
+        self.place = header.offset
+        self._left = header.data_bytes  # of the audio, as far as the header says
         self._done = 0
-        claim = header.data_bytes
-        # A pipe's writer could not know the length. A file's length can be known, so there a false one is a fault.
-        self._promised = None if claim is None or (header.placeholder and size is None) else claim
-        known = [n for n in (self._promised, None if size is None else size - header.offset) if n is not None]
+        self._missing = 0  # bytes that were promised and did not come
+        rest = None if size is None else size - header.offset
+        known = [length for length in (header.data_bytes or None, rest) if length is not None]
         self.frames = min(known) // self._frame_bytes if known else None
 
     def read(self, count: int) -> NDArray[np.float32]:
         """Give the next frames as float32 of shape (n, channels), n <= ``count``; n is 0 only at the end."""
-        wanted = count * self._frame_bytes
-        if self._promised is not None:
-            wanted = min(wanted, self._promised - self._done)
+        data = b""
         try:
-            data = self._stream.read(wanted) if wanted else b""
+            while (wanted := count * self._frame_bytes - len(data)) and not self.followed:
+                if self._left == 0 and not self._go_on():
+                    break
+                more = self._take(wanted if self._left is None else min(wanted, self._left))
+                if not more:
+                    self._missing, self._left = self._left or 0, 0
+                    break
+                data += more
+                self._left = None if self._left is None else self._left - len(more)
         except OSError as error:
-            self.fault = f"reading failed after {self._seconds(self._done)}: {error.strerror}; check the disk or device"
-            data = b""
+            self.fault = reading_failed((self._done + len(data)) / self._frame_bytes / self.rate, error)
         self._done += len(data)
         if len(data) < count * self._frame_bytes and self.fault is None:
             self.fault = self._shortfall()
@@ -65,29 +67,49 @@ class PcmReader:
         return _decode(data[:whole], self._header).reshape(-1, self.channels)
 
     def close(self) -> None:
-        """Close the stream."""
-        self._stream.close()
+        """Do nothing: the stream is its owner's."""
+
+    def _take(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.place += len(data)
+        return data
+
+    def _go_on(self) -> bool:
+        """Find the audio that goes on behind the length that the header gives; False at the end."""
+        if self._missing:
+            return False
+        if self._header.data_bytes is not None and self._header.data_bytes % 2 and self._stream.peek(1) == b"\0":
+            self._take(1)  # chunks begin at even places
+        while len(head := self._stream.peek(12)) >= 8:
+            if riff.is_wav(head):
+                self.followed = True
+                return False
+            end = max(self._size or 0, self._header.end)
+            size = riff.chunk_size(head[:8], end - self.place - 8 if end else riff.HEADER_LIMIT)
+            if size is None:
+                self._left = None
+                return True
+            self._take(8)
+            if head[:4] == b"data":
+                self._left = size
+                return True
+            skip = size + size % 2
+            while skip and (passed := self._take(min(skip, _SKIP))):
+                skip -= len(passed)
+        return False
 
     def _shortfall(self) -> str | None:
-        if self._promised is None or self._promised - self._done < self._frame_bytes:
+        if self._missing < self._frame_bytes:
             return None
-        if self._header.placeholder:
-            return (
-                f"its header promises {self._seconds(self._promised)} of audio and it holds {self._seconds(self._done)}"
-                ", all of which was read: a recording that was not completed? Repair it (ffmpeg -i FILE fixed.wav) "
-                "or give it on standard input"
-            )
-        return cut_short(self._done // self._frame_bytes, self._promised // self._frame_bytes, self.rate)
-
-    def _seconds(self, size: int) -> str:
-        return hms(size / self._frame_bytes / self.rate)
+        done = self._done // self._frame_bytes
+        return cut_short(done, done + self._missing // self._frame_bytes, self.rate)
 
 
 class RawReader(PcmReader):
     """Reads raw signed 16-bit little-endian mono samples at ``rate`` Hz."""
 
-    def __init__(self, stream: ByteStream, rate: int, size: int | None) -> None:
-        super().__init__(stream, riff.WavHeader(riff.PCM, 1, rate, 2, None, placeholder=False, offset=0), size)
+    def __init__(self, stream: Lookahead, rate: int, size: int | None) -> None:
+        super().__init__(stream, riff.WavHeader(riff.PCM, 1, rate, 2, None, end=0, offset=0), size)
 
     def _shortfall(self) -> str | None:
         if self._done % 2:

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 HEADER_LIMIT = 64 << 20
 """Bytes before the audio that are skipped at most: pictures and tags fit, garbage that claims gigabytes does not."""
-PLACEHOLDER = 0x7FFF0000
-"""Data lengths from here on are what a writer puts that cannot seek back: sox 0x7ffff000, arecord 2^31, ffmpeg 2^32-1.
-"""
-PLACEHOLDER_64 = 1 << 62
+PLACEHOLDERS = (range(0x7FFF0000, 0x80010000), range(0xFFFF0000, 1 << 32), range(1 << 62, 1 << 64))
+"""Lengths that a writer puts that cannot seek back: sox 0x7ffff000, arecord 2^31, ffmpeg 2^32-1, in 64 bits 2^63-1."""
 _SKIP = 1 << 16
 
 
@@ -28,8 +26,8 @@ class WavHeader:
     """What a WAV header says about the audio that follows it.
 
     ``coding`` is PCM, FLOAT or another WAVE format tag; ``width`` is the bytes of one sample (0 for other tags);
-    ``data_bytes`` is None where the header leaves the length open; ``placeholder`` tells that ``data_bytes`` is a
-    number that writers to a pipe put, not a length; ``offset`` is the position of the first byte of audio.
+    ``data_bytes`` is the length of the audio, None where the header leaves it open; ``end`` is the length of the whole
+    file as its header has it, 0 where it leaves it open; ``offset`` is the position of the first byte of audio.
     """
 
     coding: int
@@ -37,13 +35,25 @@ class WavHeader:
     rate: int
     width: int
     data_bytes: int | None
-    placeholder: bool
+    end: int
     offset: int
 
 
 def is_wav(head: bytes) -> bool:
     """Tell from its first 12 bytes whether a stream is a little-endian WAV or RF64 file."""
     return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+
+
+def is_placeholder(length: int) -> bool:
+    """Tell whether a length is none, but what writers to a pipe put."""
+    return any(length in values for values in PLACEHOLDERS)
+
+
+def chunk_size(head: bytes, room: int) -> int | None:
+    """Give the length of the chunk that begins with ``head``, 8 bytes; None if none does that fits into ``room``."""
+    size = int.from_bytes(head[4:8], "little")
+    named = len(head) == 8 and all(0x20 <= byte < 0x7F for byte in head[:4]) and head[0] != 0x20
+    return size if named and size <= room else None
 
 
 def read_header(head: bytes, read: Callable[[int], bytes]) -> WavHeader:
@@ -68,11 +78,9 @@ def read_header(head: bytes, read: Callable[[int], bytes]) -> WavHeader:
             if form is None:
                 msg = "its WAV header has no format before the audio data"
                 raise RiffError(msg)
-            if data_bytes_64 is not None:
-                return WavHeader(*form, data_bytes_64, data_bytes_64 >= PLACEHOLDER_64, offset)
-            # A length of 0 is a header that was never completed, unless the file goes on with other chunks.
-            unfinished = size == 0 and not offset < riff_bytes + 8 < PLACEHOLDER
-            return WavHeader(*form, None if unfinished else size, size >= PLACEHOLDER, offset)
+            length = size if data_bytes_64 is None else data_bytes_64
+            end = 0 if is_placeholder(riff_bytes) else riff_bytes + 8
+            return WavHeader(*form, None if is_placeholder(length) else length, end, offset)
         wanted = min(size, 40 if name == b"fmt " else 16 if name == b"ds64" else 0)
         body = read(wanted)
         if name == b"fmt ":

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from rtstream.audio.frames import cut_short, hms
+from rtstream.audio.frames import cut_short, hms, reading_failed
+from rtstream.audio.riff import is_placeholder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rtstream.audio.window import Window
+
 _UNKNOWN = 1 << 62  # libsndfile gives 2^63 - 1 where a header leaves the length open
-_SHORTER = re.compile(r"(\d+) \(should be (\d+)\)")
+_SHORTER = re.compile(
+    r"^\s*(?:RIFF|Riff size|riff|FORM|data|SSND|BODY|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
 _OGG_PAGE_LIMIT = 65_307
 
 
@@ -35,24 +40,25 @@ class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SndfileReader:
-    """Reads an open file descriptor of a regular file; a :class:`~rtstream.audio.frames.FrameReader`.
+    """Reads a :class:`~rtstream.audio.window.Window`; a :class:`~rtstream.audio.frames.FrameReader`.
 
-    The caller keeps the descriptor open until after :meth:`close`. Raises NotAudioError.
+    ``promised`` is False where the number of frames is only guessed. Raises NotAudioError.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        os.lseek(descriptor, 0, os.SEEK_SET)
+    def __init__(self, window: Window, *, promised: bool = True) -> None:
+        self._window = window
         try:
-            self._file = _ForwardOnly(descriptor, closefd=False)
+            self._file = _ForwardOnly(window)
         except soundfile.SoundFileError as error:
             reason = str(getattr(error, "error_string", error))
             raise NotAudioError(" ".join(reason.split()).rstrip(".")) from error
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.frames: int | None = self._file.frames if self._file.frames < _UNKNOWN else None
+        self.frames: int | None = self._file.frames if promised and self._file.frames < _UNKNOWN else None
+        self.floats = self._file.subtype in {"FLOAT", "DOUBLE"}
         self.fault: str | None = None
         self._done = 0
-        self._cut = _is_cut(self._file.extra_info) or (self._file.format == "OGG" and not _ogg_ends(descriptor))
+        self._cut = _is_cut(self._file.extra_info) or (self._file.format == "OGG" and not _ogg_ends(window))
 
     def read(self, count: int) -> NDArray[np.float32]:
         """Give the next frames as float32 of shape (n, channels), n <= ``count``; n is 0 only at the end."""
@@ -73,13 +79,15 @@ class SndfileReader:
         return frames
 
     def close(self) -> None:
-        """Close libsndfile's handle; the descriptor stays the caller's."""
+        """Close libsndfile's handle."""
         self._file.close()
 
     def _damage(self, reason: str = "") -> str | None:
+        if self._window.error is not None:
+            return reading_failed(self._done / self.rate, self._window.error)
         if self.frames is not None and self._done < self.frames:
             return cut_short(self._done, self.frames, self.rate).replace("truncated", "truncated or damaged")
-        if self._cut or reason:
+        if self._cut or (reason and self.frames != self._done):
             return f"it is truncated: only {hms(self._done / self.rate)} of its audio are left, all of which was read"
         return None
 
@@ -87,16 +95,19 @@ class SndfileReader:
 def _is_cut(log: str) -> bool:
     """Tell from libsndfile's log of the header whether the file is shorter than its header says.
 
-    For uncompressed formats libsndfile corrects the length by itself and says so nowhere else.
+    For uncompressed formats libsndfile corrects the length by itself and says so nowhere else. Lengths of writers that
+    could not know them are no promise, nor is anything else that it finds to be other than it should be.
     """
-    return any(int(claim) > int(actual) for claim, actual in _SHORTER.findall(log)) or "> file length" in log
+    return any(int(claim) > int(actual) and not is_placeholder(int(claim)) for claim, actual in _SHORTER.findall(log))
 
 
-def _ogg_ends(descriptor: int) -> bool:
+def _ogg_ends(window: Window) -> bool:
     """Tell whether the last page of an Ogg file is marked as the end of its stream and is complete."""
-    size = os.fstat(descriptor).st_size
-    start = max(0, size - _OGG_PAGE_LIMIT)
-    tail = os.pread(descriptor, size - start, start)
+    place = window.tell()  # libsndfile goes on there
+    size = window.seek(0, os.SEEK_END)
+    start = window.seek(max(0, size - _OGG_PAGE_LIMIT))
+    tail = window.read(size - start)
+    window.seek(place)
     page = tail.rfind(b"OggS")
     if page < 0 or len(tail) < page + 27:
         return False

@@ -197,7 +197,10 @@ class Client:
     async def transcribe_short(
         self, audio: bytes, *, rate: int = 16_000, words: bool = False, phrases: Iterable[str] = ()
     ) -> list[Final]:
-        """The finals of a short recording, 16-bit little-endian mono samples, in a single message."""
+        """The finals of a short recording, 16-bit little-endian mono samples, in a single message.
+
+        Raises AudioError too, as :meth:`transcribe` does.
+        """
         config = pb.RecognitionConfig(sample_rate=rate, words=words, phrases=phrases)
         try:
             response = await self._stub.Transcribe(
@@ -205,7 +208,12 @@ class Client:
             )
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
-        return [read_final(final) for final in response.finals]
+        finals = [read_final(final) for final in response.finals]
+        if response.HasField("fault"):
+            damaged = AudioError(response.fault.message)
+            damaged.finals = finals
+            raise damaged
+        return finals
 
     async def status(self) -> Status:
         """How the service is."""

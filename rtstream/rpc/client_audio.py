@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from rtstream.audio import riff
 from rtstream.audio.full_scale import FullScale
-from rtstream.audio.pcm import PcmReader
+from rtstream.audio.parts import MAX_CHANNELS
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
-from rtstream.audio.wav import MAX_CHANNELS
-from rtstream.errors import ConfigError
+from rtstream.audio.wav import open_bytes
+from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.failures import RequestFailedError, invalid
@@ -110,32 +110,43 @@ class Decoder:
             raise invalid("audio", f"it ends in the middle of a frame: {len(self._cut)} bytes are left over")
 
 
-def read_wav(audio: bytes) -> tuple[AudioFormat, bytes]:
-    """The samples of a WAV file, as floats. Raises RequestFailedError if it is none, or cut short."""
-    stream = io.BytesIO(audio)
-    head = stream.read(12)
-    if not riff.is_wav(head):
+def decode(config: pb.RecognitionConfig, audio: bytes, longest_seconds: float) -> Iterator[NDArray[np.float32]]:
+    """The samples of a whole recording, in pieces of a second.
+
+    Raises RequestFailedError, behind the last good sample; a recording longer than ``longest_seconds`` is refused.
+    """
+    if config.encoding == pb.AUDIO_ENCODING_WAV:
+        return _wav_samples(audio, longest_seconds)
+    form = read_format(config)
+    _check_length(len(audio) / (form.channels * form.width * form.rate), longest_seconds)
+    return _samples(Decoder(form), audio)
+
+
+def _samples(decoder: Decoder, audio: bytes) -> Iterator[NDArray[np.float32]]:
+    with suppress(RequestFailedError):  # raised again at the end
+        yield from decoder.push(audio)
+    yield decoder.rest()
+    decoder.check_end()
+
+
+def _wav_samples(audio: bytes, longest_seconds: float) -> Iterator[NDArray[np.float32]]:
+    if not riff.is_wav(audio[:12]):
         raise invalid("audio", "it does not begin as a WAV file does; say what its encoding is")
     try:
-        header = riff.read_header(head, stream.read)
-    except riff.RiffError as error:
-        raise invalid("audio", f"{error}; the WAV file is damaged") from None
-    if not header.width:
-        raise invalid("audio", "the WAV file's samples are compressed; send them as PCM")
-    _check(header.rate, header.channels)
-    reader = PcmReader(stream, header, len(audio))
-    frames = reader.read(len(audio))
-    if reader.fault is not None:
-        raise invalid("audio", reader.fault)
-    return AudioFormat(header.rate, header.channels, 4), frames.tobytes()
+        with open_bytes("the WAV file", audio, block_seconds=1.0) as recording:
+            _check_length(recording.duration or 0.0, longest_seconds)
+            for block in recording:
+                _check_length(block.position / SAMPLE_RATE, longest_seconds)
+                yield block.samples
+    except AudioError as error:
+        raise invalid("audio", str(error)) from None
 
 
-def check_length(form: AudioFormat, audio: bytes, seconds: float) -> None:
-    """Refuse what lasts longer than ``seconds``."""
-    lasts = len(audio) / (form.channels * form.width * form.rate)
-    if lasts > seconds:
+def _check_length(lasts: float, longest_seconds: float) -> None:
+    if lasts > longest_seconds:
         raise RequestFailedError(
-            "AUDIO_TOO_LONG", f"the recording lasts {lasts:.0f} s, {seconds:.0f} are allowed; send it through Recognize"
+            "AUDIO_TOO_LONG",
+            f"the recording lasts {lasts:.0f} s, {longest_seconds:.0f} are allowed; send it through Recognize",
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
-from rtstream.events import SAMPLE_RATE, Final
-from rtstream.rpc.client_audio import Decoder, check_length, read_format, read_settings, read_wav
+from rtstream.events import Final
+from rtstream.rpc.client_audio import Decoder, decode, read_format, read_settings
 from rtstream.rpc.convert import duration, final_message, recognize_response
 from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
@@ -59,29 +60,34 @@ async def recognize(
 
 
 async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: float) -> pb.TranscribeResponse:
-    """Serve one Transcribe call. Raises RequestFailedError."""
-    settings, audio = read_settings(request.config, partials=False), request.audio
-    if request.config.encoding == pb.AUDIO_ENCODING_WAV:
-        form, audio = await asyncio.to_thread(read_wav, audio)
-    else:
-        form = read_format(request.config)
-    check_length(form, audio, longest_seconds)
-    decoder = Decoder(form)
-    finals: list[Final] = []
+    """Serve one Transcribe call. Raises RequestFailedError; not for a recording of which the begin is good."""
+    settings = read_settings(request.config, partials=False)
+    pieces = decode(request.config, request.audio, longest_seconds)
+    first = next(pieces, None)
+    response = pb.TranscribeResponse()
+    heard = 0
 
     async def feed(stream: RecognitionStream) -> None:
-        for samples in decoder.push(audio):
-            await stream.push(samples)
+        nonlocal heard
+        try:
+            for samples in chain(() if first is None else (first,), pieces):
+                await stream.push(samples)
+                heard += len(samples)
+        except RequestFailedError as error:
+            if not heard or error.reason != "INVALID_REQUEST":
+                raise
+            response.fault.code, response.fault.message = "AUDIO_DAMAGED", str(error)
+        await stream.finish()
 
     async def collect(stream: RecognitionStream) -> None:
-        finals.extend([event async for event in stream if isinstance(event, Final) and event.text])
+        async for event in stream:
+            if isinstance(event, Final) and event.text:
+                response.finals.append(final_message(event, words=settings.words))
 
     async with _opened(hub, settings) as stream:
-        await _both(_to_the_end(feed, stream, decoder), collect(stream))
-    return pb.TranscribeResponse(
-        finals=[final_message(final, words=settings.words) for final in finals],
-        duration=duration(round(decoder.frames * SAMPLE_RATE / form.rate)),
-    )
+        await _both(feed(stream), collect(stream))
+    response.duration.CopyFrom(duration(heard))
+    return response
 
 
 @asynccontextmanager

@@ -235,7 +235,10 @@ async def test_transcribe_short(served):
         assert served.hub.settings[-1].phrases == ("Grafana",)
         with pytest.raises(ServerError, match="the weight 'abc' is not a number"):
             await client.transcribe_short(SECOND, phrases=["x=abc"])
+        with pytest.raises(AudioError, match="middle of a frame") as raised:
+            await client.transcribe_short(SECOND + b"\0")
     assert [event.end for event in finals] == [16_000, 32_000]
+    assert [event.end for event in raised.value.finals] == [16_000]
 
 
 async def test_status_and_devices_are_what_the_daemon_says(served):

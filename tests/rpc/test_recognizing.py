@@ -262,12 +262,45 @@ async def test_transcribe_takes_wav_files(stub, width):
     assert response.duration == Duration(seconds=2, nanos=500_000_000)
 
 
-@pytest.mark.parametrize("data", [b"", b"RIFF", b"not a wav file at all", wav(1)[:100], wav(1)[:20], wav(1)[:-1000]])
-async def test_transcribe_of_what_is_no_whole_wav_file_is_refused(stub, data):
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"not a wav file at all", wav(1)[:44], wav(1)[:20], wav(0)])
+async def test_transcribe_of_what_is_no_wav_file_with_audio_is_refused(stub, data):
     request = pb.TranscribeRequest(config=pb.RecognitionConfig(encoding=pb.AUDIO_ENCODING_WAV), audio=data)
     code, told = await failure(stub.Transcribe(request))
     assert code is INVALID
     assert told.metadata == {"field": "audio"}
+
+
+def floats(*samples):
+    return np.concatenate([np.full(8000, 0.25, "<f4"), np.array(samples, "<f4"), np.full(8000, 0.25, "<f4")]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "why"),
+    [
+        (pb.AUDIO_ENCODING_WAV, wav(2.5)[: 44 + 4 * 4000], "truncated"),
+        (pb.AUDIO_ENCODING_F32LE, floats(float("nan")), "nan"),
+        (pb.AUDIO_ENCODING_F32LE, floats(float("inf"), 0), "inf"),
+        (pb.AUDIO_ENCODING_S16LE, bytes(16_001), "middle of a frame"),
+    ],
+)
+async def test_transcribe_of_what_is_damaged_gives_what_is_before_it_and_says_so(served, stub, encoding, data, why):
+    request = pb.TranscribeRequest(config=pb.RecognitionConfig(encoding=encoding), audio=data)
+    response = await stub.Transcribe(request)
+    assert [final.end.ToMilliseconds() for final in response.finals] == [500]
+    assert response.duration.ToMilliseconds() == 500
+    assert response.fault.code == "AUDIO_DAMAGED"
+    assert why in response.fault.message
+    assert not served.hub.open_streams
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 1000])
+async def test_transcribe_takes_the_sizes_in_a_wav_file_for_hints(stub, size):
+    data = bytearray(wav(2))
+    data[40:44] = size.to_bytes(4, "little")
+    request = pb.TranscribeRequest(config=pb.RecognitionConfig(encoding=pb.AUDIO_ENCODING_WAV), audio=bytes(data))
+    response = await stub.Transcribe(request)
+    assert response.duration == Duration(seconds=2)
+    assert not response.HasField("fault")
 
 
 async def test_transcribe_of_nothing_gives_nothing(stub):

@@ -317,12 +317,14 @@ class TranscribeRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
-    __slots__ = ("finals", "duration")
+    __slots__ = ("finals", "duration", "fault")
     FINALS_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
     finals: _containers.RepeatedCompositeFieldContainer[Final]
     duration: _duration_pb2.Duration
-    def __init__(self, finals: _Optional[_Iterable[_Union[Final, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    fault: Fault
+    def __init__(self, finals: _Optional[_Iterable[_Union[Final, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()

@@ -42,7 +42,8 @@ class SpeechServiceStub:
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
@@ -51,10 +52,13 @@ class SpeechServiceStub:
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
+    NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
     to answer; clients may ping every 5 s.
     """
 
@@ -108,7 +112,8 @@ class SpeechServiceServicer:
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
@@ -117,10 +122,13 @@ class SpeechServiceServicer:
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
+    NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
     to answer; clients may ping every 5 s.
     """
 
@@ -222,7 +230,8 @@ class SpeechService:
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the streams it may have
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
@@ -231,10 +240,13 @@ class SpeechService:
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
+    NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
     INTERNAL                          INTERNAL            an error of the daemon, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
+    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
     to answer; clients may ping every 5 s.
     """
 
