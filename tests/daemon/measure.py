@@ -5,6 +5,7 @@
     .venv/bin/python -m tests.daemon.measure memory
     .venv/bin/python -m tests.daemon.measure load
     .venv/bin/python -m tests.daemon.measure fuzz
+    .venv/bin/python -m tests.daemon.measure siege
 
 The audio is the recorded speech of tests/data, over and over, with a second of silence between the clips.
 """
@@ -316,6 +317,32 @@ def fuzz(streams):
             f"memory {before / 1e6:.1f} MB before, {status.rss_bytes / 1e6:.1f} MB after; {status.streams} streams"
         )
         click.echo(f"errors in the daemon's log: {sum(entry.get('level') == 'error' for entry in running.log)}")
+
+
+@main.command()
+@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--model", default="tiny", show_default=True)
+def siege(minutes, model):
+    """All that ever took the service down, at once, while it listens."""
+    from rtstream.bundle.default import model_path
+    from tests.daemon.siege import Siege
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = Siege(Path(folder), model_path(Path(model)), Track().pcm).run(60 * minutes)
+    right = sum(heard == wanted for heard, wanted in zip(report.heard, report.expected, strict=False))
+    click.echo(f"exit code {report.code}, {report.stop_seconds:.1f} s after SIGTERM")
+    click.echo(
+        f"finals: {len(report.expected)} expected, {len(report.heard)} heard, {right} the same, "
+        f"{report.stored} stored; {report.gaps} gaps, {report.lost / SAMPLE_RATE:.1f} s of audio lost"
+    )
+    rss = np.array(report.rss) / 1e6
+    half = rss[len(rss) // 2 :]
+    click.echo(
+        f"memory {rss[0]:.0f} MB at first, at most {rss.max():.0f}; second half {half.min():.0f} to {half.max():.0f}"
+    )
+    click.echo(f"files at most {max(report.files)}, threads at most {max(report.threads)}")
+    show("GetStatus", report.answers)
+    click.echo(f"not answered: {Counter(report.unanswered)}; rounds: {report.rounds}; errors: {report.errors}")
 
 
 if __name__ == "__main__":
