@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.nn.beam_search import Hypothesis
     from rtstream.nn.decoder import Decoder, DecoderState
 
 
@@ -65,13 +66,15 @@ class BeamDecoder(GreedyDecoder):
         self.sure = sure
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 
-    def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
+    def transcribe(self, state: DecoderState) -> Decoded:
         """The text of all frames of ``state``: greedy search's where it is sure, and where no hypothesis ends."""
-        greedy = super().transcribe(state, draft)
+        greedy = super().transcribe(state)
         if not state.frames or (greedy.ended and min(greedy.log_probs) >= self.sure):
             return greedy
         best = self._likeliest(state, [], self.limit(state))
-        return greedy if best is None else Decoded(best, ended=True, opening=greedy.opening)
+        if best is None:
+            return greedy
+        return Decoded(best.tokens, ended=True, opening=greedy.opening, certainty=best.score)
 
     def extend(self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]) -> Grown:
         """What a committed text grows by: greedy search's where it is sure, and where no hypothesis ends.
@@ -85,17 +88,17 @@ class BeamDecoder(GreedyDecoder):
         best = self._likeliest(state, committed, min(most, self.limit(state) - len(committed)))
         if best is None:
             return greedy
-        grown = self.grow(self._written(state, committed, best), state, committed, stop_frames)
+        grown = self.grow(self._written(state, committed, best.tokens), state, committed, stop_frames)
         return replace(grown, opening=greedy.opening, log_probs=[])
 
-    def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> list[int] | None:
-        """The tokens, at most so many, that the beam has after a committed text to its end; None where none ends."""
+    def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> Hypothesis | None:
+        """What the beam has after a committed text to its end, in at most so many tokens; None where none ends."""
         given = [*self.prompt, *committed]
         begun = state.rewound(0)
         if given[:-1]:  # Moonshine's prompt is a single token
             begun = self.decoder.step(torch.tensor(given[:-1]), begun, scored=1)[2]
         (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [_Text(most)])
-        return next((hypothesis.tokens for hypothesis in found if hypothesis.ended), None)
+        return next((hypothesis for hypothesis in found if hypothesis.ended), None)
 
     def _written(self, state: DecoderState, committed: list[int], tokens: list[int]) -> Iterator[Written]:
         """Tokens after a committed text as if a search had just written them."""

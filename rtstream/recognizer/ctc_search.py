@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rtstream.nn.ctc import BLANK
 
 LogProbs = NDArray[np.float32]
+BEGIN = -1
+"""In the place of a symbol that comes before another: that it may be the first."""
 
 
 def greedy_symbols(log_probs: LogProbs) -> list[int]:
@@ -29,49 +31,106 @@ def greedy_text(log_probs: LogProbs, letters: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Readings:
+    """Texts that are said in several ways, as a graph without cycles.
+
+    ``symbols``: those of all ways; ``before``: of each, the places of those that may stand before it, all of them
+    smaller than its own, or ``BEGIN``; ``last``: the places of those that may end it, ``BEGIN`` where nothing may be
+    said at all.
+    """
+
+    symbols: list[int]
+    before: list[list[int]]
+    last: list[int]
+
+    @classmethod
+    def of(cls, symbols: list[int]) -> Readings:
+        """A text that is said in one way."""
+        return cls(symbols, [[place - 1] for place in range(len(symbols))], [len(symbols) - 1])
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
     """The best path through a given text.
 
-    ``first`` and ``last``: frames of each symbol (inclusive), int arrays (symbols,); ``scores``: mean log-probability
-    of each symbol over its frames; ``total``: log-probability of the whole path.
+    ``places``: of its symbols among those of the ``Readings``, int array (symbols,); ``first`` and ``last``: frames of
+    each (inclusive), likewise; ``scores``: mean log-probability of each over its frames; ``total``: log-probability of
+    the whole path.
     """
 
+    places: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     scores: NDArray[np.float32]
     total: float
 
 
-def align(log_probs: LogProbs, symbols: list[int]) -> Alignment | None:
-    """Viterbi alignment of ``symbols`` to all frames; None where they do not fit into so few frames."""
-    frames, states = len(log_probs), 2 * len(symbols) + 1
-    labels = np.full(states, BLANK)
-    labels[1::2] = symbols
-    # A path may skip the blank between two different symbols.
-    skips = np.zeros(states, dtype=bool)
-    skips[3::2] = labels[3::2] != labels[1:-2:2]
-    emitted = log_probs[:, labels]
-    score = np.full(states, -np.inf, dtype=np.float32)
-    score[:2] = emitted[0, :2] if frames else -np.inf
-    back = np.zeros((frames, states), dtype=np.int8)
-    candidates = np.full((3, states), -np.inf, dtype=np.float32)
-    for frame in range(1, frames):
-        candidates[0] = score
-        candidates[1, 1:] = score[:-1]
-        candidates[2, 2:] = np.where(skips[2:], score[:-2], -np.inf)
-        back[frame] = candidates.argmax(axis=0)
-        score = candidates[back[frame], np.arange(states)] + emitted[frame]
-    state = states - 1 if states == 1 or score[-1] >= score[-2] else states - 2
-    total = float(score[state]) if frames else -np.inf
+def align(log_probs: LogProbs, text: list[int] | Readings) -> Alignment | None:
+    """Viterbi alignment of a text, in whichever way fits best, to all frames; None where none fits into so few."""
+    readings = text if isinstance(text, Readings) else Readings.of(text)
+    graph = _Graph(readings)
+    if not len(log_probs):
+        return None
+    emitted = log_probs[:, graph.labels]
+    score = np.full(len(graph.labels), -np.inf, dtype=np.float32)
+    score[graph.initial] = emitted[0, graph.initial]
+    history = np.empty_like(emitted)
+    history[0] = score
+    stay, *others = graph.sources
+    for frame in range(1, len(log_probs)):
+        newest = history[frame]
+        np.take(score, stay, out=newest)
+        for other in others:
+            np.maximum(newest, score[other], out=newest)
+        newest += emitted[frame]
+        score = newest
+    state = max(graph.final, key=lambda each: score[each])
+    total = float(score[state])
     if not np.isfinite(total):
         return None
-    path = np.empty(frames, dtype=np.int64)
-    for frame in range(frames - 1, -1, -1):
+    path = np.empty(len(log_probs), dtype=np.int64)
+    for frame in range(len(log_probs) - 1, -1, -1):
         path[frame] = state
-        state -= int(back[frame, state])
-    spans = [np.flatnonzero(path == 2 * index + 1) for index in range(len(symbols))]
-    scores = np.array([emitted[span, 2 * i + 1].mean() for i, span in enumerate(spans)], dtype=np.float32)
-    return Alignment(np.array([s[0] for s in spans]), np.array([s[-1] for s in spans]), scores, total)
+        if frame:
+            sources = graph.sources[:, state]
+            state = int(sources[history[frame - 1, sources].argmax()])
+    return _alignment(path, emitted, total)
+
+
+def _alignment(path: NDArray[np.int64], emitted: LogProbs, total: float) -> Alignment:
+    said = np.flatnonzero(path % 2)  # frames of symbols, not of blanks
+    begins = said[np.flatnonzero(np.diff(path[said], prepend=-1))]
+    ends = said[np.flatnonzero(np.diff(path[said], append=-1))]
+    scores = [emitted[first : last + 1, path[first]].mean() for first, last in zip(begins, ends, strict=True)]
+    return Alignment(path[begins] // 2, begins, ends, np.array(scores, dtype=np.float32), total)
+
+
+class _Graph:
+    """The states of a path: of each symbol one (odd), of the blank before it another (even), a last blank's.
+
+    ``sources`` (most, states): those from which each is reached, filled up with itself.
+    """
+
+    def __init__(self, readings: Readings) -> None:
+        count = len(readings.symbols)
+        self.labels = np.full(2 * count + 1, BLANK)
+        self.labels[1::2] = readings.symbols
+        reached: list[list[int]] = []
+        self.initial: list[int] = []
+        for place, (symbol, before) in enumerate(zip(readings.symbols, readings.before, strict=True)):
+            states = [2 * each + 1 for each in before if each != BEGIN]
+            reached.append([2 * place, *states])
+            # A path may skip the blank between two different symbols.
+            reached.append([2 * place + 1, 2 * place, *(s for s in states if self.labels[s] != symbol)])
+            if BEGIN in before:
+                self.initial += [2 * place, 2 * place + 1]
+        ends = [2 * each + 1 for each in readings.last if each != BEGIN]
+        reached.append([2 * count, *ends])
+        if BEGIN in readings.last:
+            self.initial.append(2 * count)
+        self.final = [2 * count, *ends]
+        most = max(map(len, reached))
+        self.sources = np.array([states + states[:1] * (most - len(states)) for states in reached]).T.copy()
 
 
 def best_total(log_probs: LogProbs) -> float:
@@ -79,7 +138,7 @@ def best_total(log_probs: LogProbs) -> float:
     return float(log_probs.max(axis=1).sum())
 
 
-def excess(log_probs: LogProbs, symbols: list[int]) -> float:
-    """Nats by which the best path through the symbols is worse than the best path of all; infinite where none fits."""
-    aligned = align(log_probs, symbols)
+def excess(log_probs: LogProbs, text: list[int] | Readings) -> float:
+    """Nats by which the best path through a text is worse than the best path of all; infinite where none fits."""
+    aligned = align(log_probs, text)
     return np.inf if aligned is None else best_total(log_probs) - aligned.total

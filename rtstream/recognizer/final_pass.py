@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
 SPARE_TOKENS = 6
 MAX_PERIOD = 24
-REPEATS = 3
+REPEATS = 4
+SHORT_REPEATS = 20
 LITTLE_ATTENTION = 0.003
 REWIND_SECONDS = 1.5  # attention that falls back by so much begins the text again
 GUESSED_TOKENS = 8  # of a draft that was wrong, tried again at a time
@@ -35,21 +36,15 @@ def token_limit(frames: int, frame: int = MEL_FRAME) -> int:
 def repeats(tokens: list[int]) -> bool:
     """Whether the end of ``tokens`` says the same thing over and over: a period of n tokens, REPEATS times or more.
 
-    Short periods must repeat more often, since "no no no" is speech.
+    Short periods, of words and digits, must repeat more often than anybody says them in a row: how often somebody did
+    is for CTC to say.
     """
     for period in range(1, min(MAX_PERIOD, len(tokens) // REPEATS) + 1):
-        times = REPEATS + (3 if period < 3 else 0)
+        times = max(REPEATS, SHORT_REPEATS // period)
         tail = tokens[-period * times :]
         if len(tail) == period * times and tail == tail[:period] * times:
             return True
     return False
-
-
-def said_once(tokens: list[int]) -> list[int]:
-    """What ``tokens`` say, where they do nothing but say it several times, the last time perhaps not to its end."""
-    count = len(tokens)
-    periods = (period for period in range(1, count // 2 + 1) if tokens[period:] == tokens[: count - period])
-    return tokens[: next(periods, count)]
 
 
 def left_of(draft: list[int], token: int, written: int) -> list[int]:
@@ -87,12 +82,14 @@ class Decoded:
     """Tokens of a text without special ones. ``ended``: the decoder stopped by itself, within all limits.
 
     ``log_probs``: of each token, and of the end if it ``ended``, by greedy search; of no token by another.
+    ``certainty``: their mean, by any.
     """
 
     tokens: list[int]
     ended: bool
     opening: Opening
     log_probs: list[float] = field(default_factory=list)
+    certainty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,28 +187,30 @@ class GreedyDecoder:
         """The most tokens that a text over all frames of ``state`` may have."""
         return min(token_limit(state.frames, self.frame), self.decoder.config.max_tokens - len(self.prompt) - 1)
 
-    def transcribe(self, state: DecoderState, draft: list[int]) -> Decoded:
+    def transcribe(self, state: DecoderState) -> Decoded:
         """The text of all frames of ``state``.
 
-        ``draft`` is a guess at it: where greedy search agrees, its steps are saved; the result is the same without it.
+        A token is written after the other, without the guesses that partials would offer: int8 rounds a token's
+        activations otherwise where others are computed with it, and a text must not depend on partials.
         """
         state = state.rewound(0)
         if not state.frames:
             return Decoded([], ended=True, opening=Opening(no_speech=1.0, language=1.0))
         limit = self.limit(state)
-        draft = draft[:limit]
-        read = self.decoder.step(torch.tensor([*self.prompt, *draft]), state)
+        read = self.decoder.step(torch.tensor(self.prompt), state)
         opening = self._opening(read[0])
         tokens: list[int] = []
         log_probs: list[float] = []
-        for written in self._write(read, draft):
+        ended = False
+        for written in self._write(read, []):
             log_probs.append(written.log_prob)
             if written.token == self.tokenizer.end:
+                ended = True
                 break
             tokens.append(written.token)
             if len(tokens) >= limit or repeats(tokens):
-                return Decoded(tokens, ended=False, opening=opening, log_probs=log_probs)
-        return Decoded(tokens, ended=True, opening=opening, log_probs=log_probs)
+                break
+        return Decoded(tokens, ended, opening, log_probs, sum(log_probs) / max(1, len(log_probs)))
 
     def extend(self, state: DecoderState, committed: list[int], stop_frames: int, draft: list[int]) -> Grown:
         """What a committed text grows by now that ``state`` has more frames; ``draft`` is a guess at it.

@@ -10,19 +10,19 @@ import numpy as np
 
 from rtstream.errors import BundleError
 from rtstream.nn.ctc import BLANK
-from rtstream.recognizer.ctc_search import LogProbs, align, excess, greedy_symbols, greedy_text
-from rtstream.recognizer.numbers import say_numbers
-from rtstream.recognizer.words import join, spell
+from rtstream.recognizer.ctc_search import LogProbs, align, best_total, excess, greedy_symbols, greedy_text
+from rtstream.recognizer.spoken_forms import spoken_forms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from rtstream.recognizer.final_pass import Opening
+    from rtstream.recognizer.lexicon import Lexicon
 
-SMALL_NUMBER = re.compile(r"\W*(\d{1,2})\W*")
-LETTERS_A_DIGIT = 10
-"""The most letters that CTC hears for a digit ("70": seventy), spared from what it finds missing in a text."""
+DIGITS_ALONE = re.compile(
+    r"(?:[\W_]*(?:\d|\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b))+[\W_]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,15 @@ class GuardConfig:
     threshold, arXiv 2212.04356). ``min_confidence``: CTC's mean confidence in the letters of a text, for each unit of
     that probability; ``min_confidence_shown``: the same of a segment's first partial, which cannot be taken back.
     ``min_language``: the decoder's probability that the model's language is spoken and no other, below which nothing is
-    published; ``min_language_shown``: the same of a segment's first partial; ``min_language_kept``: the same of a whole
-    segment of which something has been shown, below which that is taken back.
+    published; ``min_language_shown``: the same of a segment's first partial.
     ``min_confidence_kept``: CTC's mean confidence in the letters of the decoder's text of a whole segment, from which
     on it is published whatever the decoder finds of silence and other languages.
-    ``min_alone``: CTC's mean confidence in the letters of a text that it alone writes.
+    ``min_confidence_digits``: the same of digits alone. ``min_alone``: CTC's mean confidence in the letters of a text
+    that it alone writes; ``min_known``: the share of that text's words that must be in the list of English words.
+
+    Of a text of at most ``max_letters_unheard`` letters CTC may hear fewer than ``min_letters``, if it is worse than
+    the best path by at most ``max_excess_unheard`` nats a letter, the decoder's mean log-probability of its tokens is
+    ``min_certainty_unheard`` at least, and its probability that nobody speaks ``max_no_speech_unheard`` at most.
     """
 
     min_letters: int = 2
@@ -50,9 +54,14 @@ class GuardConfig:
     min_confidence_shown: float = 1.0
     min_language: float = 0.1
     min_language_shown: float = 0.3
-    min_language_kept: float = 0.06
     min_confidence_kept: float = 0.4
+    min_confidence_digits: float = 0.2
     min_alone: float = 0.7
+    min_known: float = 1.0
+    max_letters_unheard: int = 12
+    max_excess_unheard: float = 3.3
+    min_certainty_unheard: float = -1.2
+    max_no_speech_unheard: float = 0.3
 
 
 def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
@@ -65,22 +74,70 @@ def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
     return GuardConfig(**thresholds)  # type: ignore[arg-type]  # min_letters may be whole
 
 
+@dataclass(frozen=True, slots=True)
+class Support:
+    """How CTC hears a text in the way of saying it that fits best.
+
+    ``letters``: their number, spaces too; ``excess``: nats by which its best path is worse than the best path of all;
+    ``gain``: nats by which it is better than to hear nothing; ``confidence``: the letters' mean posterior.
+    """
+
+    letters: int
+    excess: float
+    gain: float
+    confidence: float
+
+    @classmethod
+    def of(cls, text: str, log_probs: LogProbs, letters: str) -> Support | None:
+        """None where nothing of the text has letters that CTC knows."""
+        readings = spoken_forms(text, letters).readings
+        if not readings.symbols:
+            return None
+        aligned = align(log_probs, readings)
+        if aligned is None:  # more letters than frames
+            return cls(len(readings.symbols), np.inf, -np.inf, 0.0)
+        gain = aligned.total - float(log_probs[:, BLANK].sum())
+        sure = float(np.exp(aligned.scores.mean())) if len(aligned.scores) else 0.0
+        return cls(len(aligned.places), best_total(log_probs) - aligned.total, gain, sure)
+
+
+def penalty(text: str, log_probs: LogProbs, letters: str) -> float:
+    """Nats by which the best path through a text, in whichever way it is said, is worse than the best path of all."""
+    return excess(log_probs, spoken_forms(text, letters).readings)
+
+
 def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
     """Whether the posteriors of a segment admit ``text``. An empty text always is."""
-    symbols = join(spell(text, letters), letters)
-    digits = LETTERS_A_DIGIT * sum(c.isdigit() for c in text)
+    support = Support.of(text, log_probs, letters)
+    if support is None:
+        return True
     heard = len(greedy_symbols(log_probs))
-    if not symbols:
-        return not digits or heard >= config.min_letters
-    if heard < config.min_letters or len(symbols) > config.max_length_ratio * heard + 6:
+    if heard < config.min_letters or support.letters > config.max_length_ratio * heard + 6:
         return False
-    return excess(log_probs, symbols) <= config.max_excess * (len(symbols) + digits)
+    return support.excess <= config.max_excess * support.letters
 
 
-def rather_heard(text: str, other: str, log_probs: LogProbs, letters: str) -> bool:
-    """Whether CTC hears a text rather than another one, the numbers of both in words; never one without a letter."""
-    symbols, others = (join(spell(say_numbers(each), letters), letters) for each in (text, other))
-    return bool(symbols) and excess(log_probs, symbols) < excess(log_probs, others)
+def hardly_heard(
+    text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, certainty: float
+) -> bool:
+    """Whether a text is a short word of which CTC misses the letters and the decoder is sure.
+
+    ``certainty``: mean log-probability of its tokens.
+    """
+    support = Support.of(text, log_probs, letters)
+    return (
+        support is not None
+        and len(greedy_symbols(log_probs)) < config.min_letters
+        and support.letters <= config.max_letters_unheard
+        and support.excess <= config.max_excess_unheard * support.letters
+        and certainty >= config.min_certainty_unheard
+        and may_be_unheard(opening, config)
+    )
+
+
+def may_be_unheard(opening: Opening, config: GuardConfig) -> bool:
+    """Whether somebody may have said a word of which CTC hears nothing."""
+    return opening.no_speech <= config.max_no_speech_unheard and opening.language >= config.min_language
 
 
 def spoken(
@@ -90,37 +147,21 @@ def spoken(
     if not addressed(opening, config, partial=partial):
         return False
     least = config.min_confidence_shown if partial else config.min_confidence
-    sure = _confidence(text, log_probs, letters)
-    return sure is None or sure >= least * opening.no_speech
-
-
-def foreign(opening: Opening, config: GuardConfig) -> bool:
-    """Whether the decoder finds that a whole segment of which something has been shown is in another language."""
-    return opening.language < config.min_language_kept
+    support = Support.of(text, log_probs, letters)
+    return support is None or support.confidence >= least * opening.no_speech
 
 
 def spelt(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
     """Whether CTC hears the letters of the decoder's text, which then counts whoever the decoder finds speaking.
 
-    Only for a text of the decoder: CTC is sure of its own.
+    Only for a text of the decoder: CTC is sure of its own. Digits alone, of which Whisper's decoder often finds that
+    nobody says them, need less: neither noise nor another language makes them.
     """
-    return (_confidence(text, log_probs, letters) or 0.0) >= config.min_confidence_kept
-
-
-def _confidence(text: str, log_probs: LogProbs, letters: str) -> float | None:
-    """CTC's mean confidence in a text's letters; None where it has none, or more than the frames hold."""
-    symbols = [join(spell(reading, letters), letters) for reading in _readings(text)]
-    aligned = [align(log_probs, each) for each in symbols if each]
-    return max((float(np.exp(each.scores.mean())) for each in aligned if each is not None), default=None)
-
-
-def _readings(text: str) -> set[str]:
-    """A text as CTC may hear it: a small number alone as a count and digit by digit, all else as it is written.
-
-    Larger numbers are said in more ways than can be tried.
-    """
-    number = SMALL_NUMBER.fullmatch(text)
-    return {text} if number is None else {say_numbers(number[1]), " ".join(map(say_numbers, number[1]))}
+    support = Support.of(text, log_probs, letters)
+    if support is None:
+        return False
+    least = config.min_confidence_digits if DIGITS_ALONE.fullmatch(text) else config.min_confidence_kept
+    return support.confidence >= least and support.gain > 0
 
 
 def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -> bool:
@@ -129,9 +170,10 @@ def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -
     return opening.no_speech <= config.max_no_speech and opening.language >= least
 
 
-def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig) -> str:
-    """CTC's own text, empty where it is too short or too unsure of its letters."""
+def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig, lexicon: Lexicon) -> str:
+    """CTC's own text, empty where it is too short, too unsure of its letters, or these make no words."""
     text = greedy_text(log_probs, letters)
+    if len(text) < max(1, config.min_letters) or lexicon.share(text) < config.min_known:
+        return ""
     heard = log_probs.max(axis=1)[log_probs.argmax(axis=1) != BLANK]
-    sure = len(text) >= config.min_letters and float(np.exp(heard.mean())) >= config.min_alone
-    return text if sure else ""
+    return text if float(np.exp(heard.mean())) >= config.min_alone else ""

@@ -1,73 +1,41 @@
-"""English numbers in words, as a speech recogniser writes them."""
+"""English numbers in words, as a speech recogniser writes them: lower case, without hyphens and commas."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-SMALL = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
-ORDINALS = {
-    "one": "first",
-    "two": "second",
-    "three": "third",
-    "five": "fifth",
-    "eight": "eighth",
-    "nine": "ninth",
-    "twelve": "twelfth",
-}
+from num2words import num2words
+
 CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
 NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
 
 
-def cardinal(number: int) -> str:
-    """A count below 10**12 in words, without "and" and without hyphens."""
-    for scale, name in SCALES:
-        if number >= scale:
-            rest = number % scale
-            return f"{cardinal(number // scale)} {name}" + (f" {cardinal(rest)}" if rest else "")
-    if number < 20:
-        return SMALL[number]
-    return TENS[number // 10] + (f" {SMALL[number % 10]}" if number % 10 else "")
+@lru_cache(maxsize=4096)
+def cardinal(number: int, *, linked: bool = False) -> str:
+    """A count in words, ``linked`` with "and" where it is said: 105 is one hundred (and) five."""
+    return _plain(num2words(number), linked=linked)
 
 
+@lru_cache(maxsize=1024)
 def ordinal(number: int) -> str:
     """Its place in a row: 21 is twenty first."""
-    *before, last = cardinal(number).split()
-    if last not in ORDINALS:
-        last = f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th"
-    return " ".join([*before, ORDINALS.get(last, last)])
+    return _plain(num2words(number, to="ordinal"))
 
 
 def year(number: int) -> str:
     """A year as it is mostly said: 1995 is nineteen ninety five, 2005 two thousand five."""
-    high, low = divmod(number, 100)
-    if low == 0 and high % 10:
-        return f"{cardinal(high)} hundred"
-    if low == 0 or (high % 10 == 0 and low < 10):
-        return cardinal(number)
-    return f"{cardinal(high)} {f'oh {SMALL[low]}' if low < 10 else cardinal(low)}"
+    return _plain(num2words(number, to="year"))
+
+
+def digits(text: str) -> str:
+    """Each digit of a text in words."""
+    return " ".join(cardinal(int(digit)) for digit in text if digit.isdecimal())
+
+
+def _plain(words: str, *, linked: bool = False) -> str:
+    words = words.replace("-", " ").replace(",", "")
+    return words if linked else words.replace(" and ", " ")
 
 
 def say_numbers(text: str) -> str:
@@ -82,10 +50,10 @@ def say_numbers(text: str) -> str:
     return re.sub(rf"(?<![\w.,])({NUMBER})(?!\w)", lambda m: _count(m[1]), text)
 
 
-def _count(digits: str) -> str:
-    number = int(digits.replace(",", ""))
-    if number >= 10**12 or (digits.startswith("0") and len(digits) > 1):
-        return " ".join(SMALL[int(digit)] for digit in digits if digit.isdigit())
+def _count(text: str) -> str:
+    number = int(text.replace(",", ""))
+    if number >= 10**12 or (text.startswith("0") and len(text) > 1):
+        return digits(text)
     return cardinal(number)
 
 
@@ -95,7 +63,7 @@ def _amount(match: re.Match[str]) -> str:
 
 
 def _decimal(match: re.Match[str]) -> str:
-    return f"{_count(match[1])} point {' '.join(SMALL[int(digit)] for digit in match[2])}"
+    return f"{_count(match[1])} point {digits(match[2])}"
 
 
 def _clock(match: re.Match[str]) -> str:
@@ -104,4 +72,4 @@ def _clock(match: re.Match[str]) -> str:
         return match[0]
     if minute == 0:
         return f"{cardinal(hour)} o'clock"
-    return f"{cardinal(hour)} {f'oh {SMALL[minute]}' if minute < 10 else cardinal(minute)}"
+    return f"{cardinal(hour)} {f'oh {cardinal(minute)}' if minute < 10 else cardinal(minute)}"

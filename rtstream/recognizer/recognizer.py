@@ -13,6 +13,7 @@ from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
 from rtstream.recognizer.guard import GuardConfig, guard_of
+from rtstream.recognizer.lexicon import Lexicon
 
 if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
@@ -81,6 +82,7 @@ class Recognizer:
         self.encoder = bundle.model.encoder
         self.ctc = bundle.model.ctc
         self.letters = bundle.config.letters
+        self.lexicon = Lexicon()
         sizes = bundle.config.encoder
         self.features: Features = make_features(sizes)
         self.frame_samples = sizes.frame_samples

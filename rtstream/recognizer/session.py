@@ -16,10 +16,20 @@ from rtstream.events import Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import context_frames, seen_frames
 from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
-from rtstream.recognizer.final_pass import Grown, said_once
-from rtstream.recognizer.guard import addressed, borne_out, foreign, rather_heard, spelt, spoken, written_alone
+from rtstream.recognizer.final_pass import Grown
+from rtstream.recognizer.guard import (
+    addressed,
+    borne_out,
+    hardly_heard,
+    may_be_unheard,
+    penalty,
+    spelt,
+    spoken,
+    written_alone,
+)
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
+from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.words import mean_confidence, time_words
 
 if TYPE_CHECKING:
@@ -65,14 +75,15 @@ ToldStates = Callable[[int, "Tensor"], None]
 class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
-    ``text`` is the decoder's, None where it is not to be trusted. ``states`` (n, d_model) only where somebody wants
-    them.
+    ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
+    speak. ``states`` (n, d_model) only where somebody wants them.
     """
 
     until: int
     heard: Heard
     opening: Opening
     text: str | None
+    vouched: bool
     states: Tensor | None
 
 
@@ -153,8 +164,8 @@ class RecognizerSession:
             if r.config.reencode:
                 segment.features.append(mel)
         new = False
-        # The end of a segment is encoded with all of it, unless it is all that may hold a word.
-        if r.by_chunks and not (audio.last and r.config.reencode and segment.has_letters()):
+        # The end of a segment is encoded with all of it.
+        if r.by_chunks and not (audio.last and r.config.reencode):
             with self.times.measure("encoder"):
                 encoded, segment.encoder = r.encoder.step(
                     mel, segment.encoder, r.chunk_frames, ahead=r.ahead_frames, last=audio.last
@@ -165,8 +176,6 @@ class RecognizerSession:
                 segment.settled = segment.heard.without(len(encoded.open))
         if audio.last:
             self._open = None
-            if r.by_chunks and not segment.has_letters():  # noise: not worth encoding again
-                return []
             final = self._final(audio, segment)
             return [final] if final is not None else []
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
@@ -267,12 +276,18 @@ class RecognizerSession:
             heard = self._hear(encoded, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
             if self._tell_states is not None:
                 states = encoded[:frames].clone()  # a view would keep its padding's too
-        draft = [*segment.committed, *segment.draft]
-        decoded, text = self._transcribed(r.decoder, heard, draft)
-        opening = heard.opening or decoded.opening
+        opening = heard.opening
+        if not greedy_symbols(heard.log_probs):
+            with self.times.measure("guard"):
+                opening = opening or r.decoder.opening(heard.decoder)
+            if not may_be_unheard(opening, r.guard):
+                return _Found(until, heard, opening, "", vouched=False, states=states)
+        decoded, text, vouched = self._transcribed(r.decoder, heard)
+        opening = opening or decoded.opening
         if text is None and addressed(opening, r.guard):
-            text = self._transcribed(r.second, heard, draft)[1] or None  # nothing is no answer to what was heard
-        return _Found(until, heard, opening, text, states)
+            _, text, vouched = self._transcribed(r.second, heard)
+            text = text or None  # nothing is no answer to what was heard
+        return _Found(until, heard, opening, text, vouched, states)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
@@ -296,16 +311,11 @@ class RecognizerSession:
         segment.heard = heard = found.heard
         trusted = found.text is not None
         with self.times.measure("guard"):
-            text = written_alone(heard.log_probs, r.letters, r.guard) if found.text is None else found.text
-            if segment.text:
-                speech = not foreign(found.opening, r.guard)
-            else:
-                speech = spoken(text, found.opening, heard.log_probs, r.letters, r.guard)
-            if not speech and not spelt(found.text or "", heard.log_probs, r.letters, r.guard):
-                return Final(audio.segment, segment.start, segment.end, "") if segment.text else None
-        text = text or segment.text  # what has been shown gets a final
-        if not text:
-            return None
+            text = written_alone(heard.log_probs, r.letters, r.guard, r.lexicon) if found.text is None else found.text
+            if not (found.vouched or spoken(text, found.opening, heard.log_probs, r.letters, r.guard)):
+                text = ""
+        if not text:  # what was shown is taken back
+            return Final(audio.segment, segment.start, segment.end, "") if segment.text else None
         if r.biaser is not None:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()
@@ -318,23 +328,27 @@ class RecognizerSession:
         words = words if r.config.words else ()
         return Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
 
-    def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None]:
+    def _transcribed(self, decoder: GreedyDecoder, heard: Heard) -> tuple[Decoded, str | None, bool]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
 
-        A text that is said several times, as Whisper's decoder does behind short segments, counts once if CTC rather
-        hears it once.
+        What is said several times counts as often as CTC hears it. Last: whether CTC, or the decoder of a short word,
+        vouches for the text, whoever is found to speak.
         """
         r = self.recognizer
         with self.times.measure("finals"):
-            decoded = decoder.transcribe(heard.decoder, draft)
+            decoded = decoder.transcribe(heard.decoder)
         with self.times.measure("guard"):
-            text, ended = self._written(decoded.tokens), decoded.ended
-            once = self._written(said_once(decoded.tokens))
-            if once != text and rather_heard(once, text, heard.log_probs, r.letters):
-                text, ended = once, True
-            if ended and borne_out(text, heard.log_probs, r.letters, r.guard):
-                return decoded, text
-        return decoded, None
+            known = (heard.log_probs, r.letters)
+            written = self._written(decoded.tokens)
+            text = as_often_as_heard(written, lambda each: penalty(each, *known))
+            if not (decoded.ended or text != written):
+                return decoded, None, False
+            opening = heard.opening or decoded.opening
+            if hardly_heard(text, opening, *known, r.guard, certainty=decoded.certainty):
+                return decoded, text, True
+            if borne_out(text, *known, r.guard):
+                return decoded, text, spelt(text, *known, r.guard)
+        return decoded, None, False
 
     def _written(self, tokens: list[int]) -> str:
         """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from rtstream.events import Word
 from rtstream.recognizer.ctc_search import LogProbs, align
+from rtstream.recognizer.spoken_forms import spoken_forms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,28 +37,27 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: 
     """Each word of ``text`` with its place in the source, in samples, and its confidence.
 
     ``start`` is the position of the first frame, ``frame`` the samples from one to the next. Confidence is the
-    geometric mean of CTC's posteriors of the word's letters where they lie, so a word that CTC does not hear is near 0.
-    Words without letters take the gap between their neighbours and the confidence 0; where the text does not fit at
-    all, words share the time evenly.
+    geometric mean of CTC's posteriors of the word's letters where they lie, so a word that CTC does not hear is near 0;
+    numbers have the letters of the way of saying them that CTC hears. Words without letters take the gap between their
+    neighbours and the confidence 0; where the text does not fit at all, words share the time evenly.
     """
     names = text.split()
-    spelt = spell(text, letters)
-    aligned = align(log_probs, join(spelt, letters)) if any(spelt) else None
+    forms = spoken_forms(text, letters)
+    aligned = align(log_probs, forms.readings) if forms.words else None
     if aligned is None:
         bounds = np.linspace(0, len(log_probs), len(names) + 1).astype(int) * frame + start
         return tuple(Word(n, int(a), int(b), 0.0) for n, a, b in zip(names, bounds, bounds[1:], strict=False))
     words: list[Word] = []
-    position, end = 0, start
-    for name, symbols in zip(names, spelt, strict=True):
-        if not symbols:
+    end = start
+    owners = np.array(forms.words)[aligned.places]
+    for index, name in enumerate(names):
+        own = np.flatnonzero(owners == index)
+        if not len(own):
             words.append(Word(name, end, end, 0.0))
             continue
-        position += 1 if position else 0  # the space
-        span = slice(position, position + len(symbols))
-        position += len(symbols)
-        first = start + int(aligned.first[span][0]) * frame
-        end = start + (int(aligned.last[span][-1]) + 1) * frame
-        words.append(Word(name, first, end, float(np.exp(aligned.scores[span].mean()))))
+        first = start + int(aligned.first[own[0]]) * frame
+        end = start + (int(aligned.last[own[-1]]) + 1) * frame
+        words.append(Word(name, first, end, float(np.exp(aligned.scores[own].mean()))))
     return tuple(words)
 
 

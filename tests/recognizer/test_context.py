@@ -22,7 +22,7 @@ from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import SHAPE_STEP, RecognizerSession
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
-UNGUARDED = GuardConfig(0, 1e9, 1e9)
+UNGUARDED = GuardConfig(0, 1e9, 1e9, min_known=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtstream.nn.model import LETTERS as ALL_LETTERS
 from rtstream.recognizer.ctc_search import align, best_total, greedy_symbols, greedy_text
 from rtstream.recognizer.words import time_words
+from tests.recognizer.posteriors import say
 
 LETTERS = " 'abc"
 
@@ -67,6 +69,13 @@ def test_a_word_that_was_not_said_has_a_low_confidence():
     heard, invented = time_words("ab c", spoken(3, 4, 0, 0, 0, 0), LETTERS, start=0, frame=320)
     assert heard.confidence > 0.9
     assert invented.confidence < 0.1
+
+
+def test_a_number_lies_where_it_was_said():
+    log_probs = say("at seven thirty today")
+    at, number, today = time_words("at 7:30 today", log_probs, ALL_LETTERS, start=0, frame=320)
+    assert at.end <= number.start < number.end <= today.start
+    assert number.confidence == pytest.approx(0.9, abs=0.02)
 
 
 @given(st.text(alphabet="abc 1é", max_size=20), st.integers(0, 40), st.integers(0, 99))

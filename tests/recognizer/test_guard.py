@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from rtstream.nn.model import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import Opening
-from rtstream.recognizer.guard import GuardConfig, borne_out, foreign, spelt, spoken, written_alone
+from rtstream.recognizer.guard import GuardConfig, borne_out, hardly_heard, spelt, spoken, written_alone
+from rtstream.recognizer.lexicon import Lexicon
 from tests.recognizer.posteriors import say
 
 CONFIG = GuardConfig()
@@ -47,6 +48,13 @@ def test_nothing_said_is_nothing_written():
         ("46", "forty six"),
         ("70 men and 13 boats", "seventy men and thirteen boats"),
         ("In 1877, 3 of them left.", "in eighteen seventy seven three of them left"),
+        ("8 0 0 5 5 5 0 1 9 9", "eight zero zero five five five zero one nine nine"),
+        ("800-555-0199", "eight hundred triple five oh one double nine"),
+        (
+            "The population is 1,234,567.",
+            "the population is one million two hundred thirty four thousand five hundred sixty seven",
+        ),
+        ("4111111111111111", "four" + 15 * " one"),
     ],
 )
 def test_numbers_in_digits_are_borne_out(text, said):
@@ -56,6 +64,14 @@ def test_numbers_in_digits_are_borne_out(text, said):
 @pytest.mark.parametrize("text", ["46", "1946", "3 boats"])
 def test_numbers_in_silence_are_not(text):
     assert not borne_out(text, say(""), LETTERS, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("4.", "four seven nine two five five seven three two nine"), ("1,230,567", "nine nine nine nine")],
+)
+def test_other_numbers_are_not(text, said):
+    assert not borne_out(text, say(said), LETTERS, CONFIG)
 
 
 def test_digits_do_not_excuse_other_words():
@@ -86,10 +102,11 @@ def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
         ("46", "four six", True),
         ("2", "tss", False),
         ("46", "shh", False),
-        ("1946", "shh", True),  # said in more ways than are tried
+        ("1946", "shh", False),
+        ("1946", "nineteen forty six", True),
     ],
 )
-def test_a_small_number_alone_is_looked_for_in_words(text, said, borne):
+def test_a_number_alone_is_looked_for_in_words(text, said, borne):
     assert spoken(text, Opening(0.5, 1.0), say(said), LETTERS, CONFIG) is borne
 
 
@@ -108,18 +125,20 @@ def test_what_is_likely_another_language_is_not_published(language, final, parti
 
 @pytest.mark.parametrize(
     ("said", "sure", "text"),
-    [("we went home", 0.9, "we went home"), ("we went home", 0.4, ""), ("a", 0.9, ""), ("", 0.9, "")],
+    [
+        ("we went home", 0.9, "we went home"),
+        ("we went home", 0.4, ""),
+        ("a", 0.9, ""),
+        ("", 0.9, ""),
+        ("one miian two hundrh thirty", 0.9, ""),
+        ("for one n ne one n nne onennn", 0.9, ""),
+    ],
 )
-def test_ctc_writes_alone_only_what_it_is_sure_of(said, sure, text):
+def test_ctc_writes_alone_only_words_of_which_it_is_sure(said, sure, text):
     table = say(said, sure)
     for index, letter in enumerate(said):  # still the likeliest
         table[index * 4, LETTERS.index(letter) + 1] = np.log(sure)
-    assert written_alone(table, LETTERS, CONFIG) == text
-
-
-@pytest.mark.parametrize(("language", "taken_back"), [(0.03, True), (0.1, False)])
-def test_what_was_shown_is_taken_back_where_the_decoder_finds_another_language(language, taken_back):
-    assert foreign(Opening(no_speech=0.0, language=language), CONFIG) is taken_back
+    assert written_alone(table, LETTERS, CONFIG, Lexicon()) == text
 
 
 @pytest.mark.parametrize(
@@ -127,3 +146,37 @@ def test_what_was_shown_is_taken_back_where_the_decoder_finds_another_language(l
 )
 def test_a_text_of_which_ctc_hears_every_letter_counts_whatever_the_decoder_finds(text, sure, heard):
     assert spelt(text, say("knit seven", sure), LETTERS, CONFIG) is heard
+
+
+@pytest.mark.parametrize(
+    ("text", "sure", "heard"),
+    [("3 3 3", 0.3, True), ("three three three", 0.3, True), ("3 mice", 0.3, False), ("3 3 3", 0.1, False)],
+)
+def test_digits_alone_count_where_ctc_is_less_sure(text, sure, heard):
+    said = "three mice" if "mice" in text else "three three three"
+    assert spelt(text, say(said, sure), LETTERS, CONFIG) is heard
+
+
+@pytest.mark.parametrize(
+    ("text", "certainty", "opening", "published"),
+    [
+        ("Okay.", -0.5, Opening(0.19, 0.65), True),
+        ("up", -1.0, Opening(0.12, 0.15), True),
+        ("up", -1.0, Opening(0.12, 0.01), False),
+        ("Okay.", -2.0, Opening(0.19, 0.65), False),
+        ("Okay.", -0.5, Opening(0.5, 0.65), False),
+        ("Thank you for watching.", -0.5, Opening(0.19, 0.65), False),
+    ],
+    ids=["sure", "quiet", "foreign", "unsure", "silence", "long"],
+)
+def test_a_short_word_of_which_ctc_misses_the_letters_counts_where_the_decoder_is_sure(
+    text, certainty, opening, published
+):
+    silence = say(" " * 20, 0.9)
+    silence[:] = np.log(np.where(np.arange(silence.shape[1]) == 0, 0.4, 0.6 / len(LETTERS)))
+    given = (text, opening, silence, LETTERS, CONFIG)
+    assert hardly_heard(*given, certainty=certainty) is published
+
+
+def test_a_short_word_does_not_count_where_ctc_hears_another():
+    assert not hardly_heard("up", Opening(0.0, 1.0), say("we went home"), LETTERS, CONFIG, certainty=-0.1)

@@ -18,7 +18,7 @@ from rtstream.nn.encoder import MEL_LOOK_AHEAD as LOOK_AHEAD
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig
-from rtstream.recognizer.final_pass import Decoded, Opening
+from rtstream.recognizer.final_pass import Decoded, Grown, Opening
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.phrases import parse_phrases
@@ -95,7 +95,7 @@ def test_states_of_each_final_are_told_just_before_it(bundle, speech):
 @pytest.mark.parametrize("chunk_ms", [0, 320, 640, 1280])
 @pytest.mark.parametrize("partials", ["ctc", "decoder"])
 def test_events_are_the_same_for_any_blocks(bundle, speech, chunk_ms, partials):
-    guard = GuardConfig(0, 1e9, 1e9)  # random weights would not get past it
+    guard = GuardConfig(0, 1e9, 1e9, min_known=0.0)  # random weights would not get past it
     model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=guard)
     wanted = events(Pipeline(model), speech)
     assert [type(event) for event in wanted].count(Final) == 2
@@ -189,7 +189,7 @@ def with_phrases(bundle, speech, **config):
 
 @pytest.mark.parametrize("partials", ["ctc", "decoder"])
 def test_events_with_phrases_are_the_same_for_any_blocks(bundle, speech, partials):
-    _, model = with_phrases(bundle, speech, partials=partials, guard=GuardConfig(0, 1e9, 1e9))
+    _, model = with_phrases(bundle, speech, partials=partials, guard=GuardConfig(0, 1e9, 1e9, min_known=0.0))
     wanted = events(Pipeline(model), speech)
     finals = [event for event in wanted if isinstance(event, Final)]
     assert len(finals) == 2
@@ -227,14 +227,17 @@ def test_silence_says_nothing(bundle):
     assert events(Pipeline(recognizer(bundle)), np.zeros(10 * SAMPLE_RATE, np.float32)) == []
 
 
-@pytest.mark.parametrize("partials", ["ctc", "decoder"])
-def test_noise_in_which_ctc_hears_no_letter_is_not_encoded_again(tmp_path, speech, partials):
+@pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
+@pytest.mark.parametrize("no_speech", [0.9, 0.1])
+def test_of_noise_in_which_ctc_hears_no_letter_no_text_is_looked_for(tmp_path, speech, partials, no_speech):
     deaf = load_bundle(save_tiny_bundle(tmp_path), "float")
     deaf.model.ctc.output.bias[0] = 1e4
-    pipeline = Pipeline(recognizer(deaf, partials=partials, guard=GuardConfig(0, 1e9, 1e9)))
-    assert events(pipeline, speech) == []
-    assert pipeline.times.seconds.keys() >= {"encoder", "ctc"}
-    assert not pipeline.times.seconds.keys() & {"second encoding", "partials", "finals"}
+    model = recognizer(deaf, partials=partials, guard=GuardConfig(0, 1e9, 1e9, min_known=0.0))
+    model.decoder = model.second = Says(deaf.tokenizer, OTHER)
+    model.decoder.heard = Opening(no_speech, language=1.0)
+    pipeline = Pipeline(model)
+    assert [e.text for e in events(pipeline, speech) if isinstance(e, Final)] == []
+    assert bool(model.decoder.asked) is (no_speech == 0.1)
 
 
 class Says:
@@ -243,13 +246,14 @@ class Says:
     def __init__(self, tokenizer, text, *, ended=True):
         self.decoded = Decoded(tokenizer.encode(text), ended=ended, opening=Opening(no_speech=0.0, language=1.0))
         self.asked = 0
+        self.heard = Opening(no_speech=0.0, language=1.0)
 
-    def transcribe(self, _state, _draft):
+    def transcribe(self, _state):
         self.asked += 1
         return self.decoded
 
     def opening(self, _state):
-        return Opening(no_speech=0.0, language=1.0)
+        return self.heard
 
 
 ONE_SEGMENT = 3 * SAMPLE_RATE
@@ -291,6 +295,9 @@ def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ct
         ("twenty one", "21", "21"),
         ("no", "no no no no", "no"),
         ("no no no no", "no no no no", "no no no no"),
+        ("ha ha ha", "Ha, ha, ha, ha, ha.", "Ha, ha, ha."),
+        ("five five five", "5 5 5 5", "5 5 5"),
+        ("four one one one one one", "4-1-1-1", "4-1-1-1-1-1"),
     ],
 )
 def test_what_the_decoder_repeats_is_published_as_often_as_ctc_hears_it(bundle, speech, heard, written, published):
@@ -299,6 +306,42 @@ def test_what_the_decoder_repeats_is_published_as_often_as_ctc_hears_it(bundle, 
     asked.ctc = lambda states: torch.from_numpy(np.pad(say(heard), ((0, len(states)), (0, 0)), mode="edge"))
     (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert (final.text, final.source) == (published, "decoder")
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "published"),
+    [
+        ("8 0 0 5 5 0 1 9 9", "eight zero zero five five five zero one nine nine", ["8 0 0 5 5 5 0 1 9 9"]),
+        ("3 men", "three men", []),
+    ],
+)
+def test_that_nobody_speaks_does_not_count_where_ctc_hears_the_digits(bundle, speech, written, said, published):
+    asked = recognizer(bundle, partials="none", guard=GuardConfig(min_confidence_kept=1.1))
+    asked.decoder = asked.second = Says(bundle.tokenizer, written)
+    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.9, language=0.7))
+    asked.ctc = lambda states: torch.from_numpy(np.pad(say(said), ((0, len(states)), (0, 0)), mode="edge"))
+    assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == published
+
+
+@pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
+def test_what_ctc_alone_hears_is_not_published_where_it_makes_no_words(bundle, speech, partials):
+    asked = recognizer(bundle, partials=partials, guard=GuardConfig())
+    asked.decoder = asked.second = Says(bundle.tokenizer, OTHER, ended=False)
+    asked.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+    asked.ctc = lambda states: torch.from_numpy(np.pad(say("one miian two hundrh"), ((0, len(states)), (0, 0))))
+    assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT]) if isinstance(e, Final) and e.text] == []
+
+
+@pytest.mark.parametrize("no_speech", [0.1, 0.9])
+def test_a_final_does_not_depend_on_partials(bundle, speech, no_speech):
+    """Neither its text nor whether it is published; what was shown and is refused is taken back."""
+    found = {}
+    for partials in ("none", "ctc"):
+        asked = recognizer(bundle, partials=partials)
+        asked.decoder = asked.second = Says(bundle.tokenizer, "we went home early")
+        asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech, language=1.0))
+        found[partials] = [e for e in events(Pipeline(asked), speech) if isinstance(e, Final) and e.text]
+    assert found["none"] == found["ctc"]
 
 
 def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle, speech):
@@ -325,13 +368,15 @@ def test_silence_and_other_languages_do_not_count_where_ctc_hears_every_letter(
 
 @pytest.mark.parametrize(
     ("language", "confidence", "kept"),
-    [(0.05, 1.1, False), (0.08, 1.1, True), (0.05, 0.0, True)],
+    [(0.05, 1.1, False), (0.2, 1.1, True), (0.05, 0.0, True)],
     ids=["foreign", "likely not foreign", "foreign, but CTC is sure enough"],
 )
 def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_language(
     bundle, speech, language, confidence, kept
 ):
-    asked = recognizer(bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=confidence))
+    asked = recognizer(
+        bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=confidence, min_known=0.0)
+    )
     *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
     asked.decoder = Says(bundle.tokenizer, plain.text)
     asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
@@ -422,7 +467,7 @@ def tensor_bytes():
 @pytest.mark.parametrize(("chunk_ms", "partials"), [(0, "none"), (320, "ctc"), (640, "decoder")])
 def test_events_are_the_same_where_finals_are_prepared(bundle, speech, chunk_ms, partials):
     """Whenever that is done."""
-    model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=GuardConfig(0, 1e9, 1e9))
+    model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=GuardConfig(0, 1e9, 1e9, min_known=0.0))
     wanted_states = []
     pipeline = Pipeline(model, tell_states=lambda *told: wanted_states.append(told))
     wanted = events(pipeline, speech)
@@ -474,7 +519,7 @@ def test_final_is_made_of_the_segment_and_a_little_silence(bundle):
     def final(tail, **config):
         silence = np.concatenate([np.zeros(4_800, np.float32), tail, np.zeros(8_000, np.float32)])
         pipeline = Pipeline(
-            recognizer(bundle, chunk_ms=0, partials="none", guard=GuardConfig(0, 1e9, 1e9), **config),
+            recognizer(bundle, chunk_ms=0, partials="none", guard=GuardConfig(0, 1e9, 1e9, min_known=0.0), **config),
             Segmenter(LevelGate(), SegmenterConfig()),
         )
         (given,) = events(pipeline, np.concatenate([loud, silence]))

@@ -201,7 +201,7 @@ def test_texts_of_many_rows_are_those_that_greedy_search_finds_for_each(ends):
         decoder = make_teacher(seed, ends=ends).decoder
         states = torch.randn(5, 200, ENCODER.d_model, generator=torch.Generator().manual_seed(seed))
         search = GreedyDecoder(decoder, TOKENIZER)
-        found = [search.transcribe(decoder.extend(row, decoder.initial_state()), []) for row in states]
+        found = [search.transcribe(decoder.extend(row, decoder.initial_state())) for row in states]
         texts = [TOKENIZER.decode(one.tokens).strip() if one.ended else None for one in found]
         with torch.inference_mode():
             assert greedy(states, [200] * 5, decoder, TOKENIZER, frame=320) == texts
