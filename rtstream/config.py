@@ -123,6 +123,15 @@ class Recognition(Section):
     retry_seconds: Seconds = Field(10.0, description="pause between attempts to load a model that cannot be used")
 
 
+class Text(Section):
+    """How finals are written."""
+
+    numbers: Literal["as spoken", "digits", "words"] = Field(
+        "as spoken",
+        description="numbers, times, sums, dates: as the model writes them, or in one form (docs/numbers.md)",
+    )
+
+
 class Translation(Section):
     """What is translated into other languages, and by which models."""
 
@@ -213,6 +222,7 @@ class Config(BaseSettings):
     audio: Audio = Audio()
     vad: Vad = Vad()
     recognition: Recognition = Recognition()
+    text: Text = Text()
     translation: Translation = Translation()
     server: Server = Server()
     publish: Publish = Publish()

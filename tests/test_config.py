@@ -8,6 +8,7 @@ from rtstream.cli.main import main
 from rtstream.config import Config, load, to_toml
 from rtstream.daemon.settings import check_settings
 from rtstream.errors import ConfigError
+from rtstream.recognizer.number_forms import NUMBER_FORMS
 from tests.translation.tiny_hearing import save_hearing_model
 
 
@@ -182,3 +183,11 @@ def test_schema_has_every_setting(capsys):
     schema = json.loads(capsys.readouterr().out)
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["$defs"]["Vad"]["properties"]["aggressiveness"]["enum"] == [0, 1, 2, 3]
+
+
+def test_numbers_have_one_of_the_forms_that_there_are(file):
+    assert load(file('[text]\nnumbers = "digits"\n')).text.numbers == "digits"
+    with pytest.raises(ConfigError, match=r"text\.numbers = 'figures': .*'as spoken', 'digits' or 'words'"):
+        load(file('[text]\nnumbers = "figures"\n'))
+    for form in NUMBER_FORMS:
+        assert load(file(f'[text]\nnumbers = "{form}"\n')).text.numbers == form

@@ -11,11 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rtstream.cli.options import BEAM, BEAMS, vad_option
+from rtstream.cli.options import BEAM, BEAMS, number_option, vad_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.recognizer.number_forms import NumberForm
     from rtstream.recognizer.phrases import Phrase
     from rtstream.recognizer.recognizer import RecognizerConfig
     from rtstream.training.evaluate import Score
@@ -128,6 +129,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     show_default=True,
     help="Hypotheses among which Whisper looks for a text; 1 is greedy search.",
 )
+@number_option
 @click.option("--clips", "most", type=click.IntRange(min=1), help="Only N clips of each set, evenly spread.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
@@ -146,6 +148,7 @@ def command(  # noqa: PLR0917  # click passes by name
     vad: GateName,
     teacher: Path | None,
     teacher_beam: int,
+    numbers: NumberForm,
     most: int | None,
     threads: int,
     *,
@@ -180,7 +183,7 @@ def command(  # noqa: PLR0917  # click passes by name
     new_gate = open_gates(vad)
     torch.set_num_threads(threads)
     bound_kernel_cache()
-    configs = _configs(chunks, stops, beams, partials, phrases)
+    configs = [replace(each, numbers=numbers) for each in _configs(chunks, stops, beams, partials, phrases)]
     clips = {name: spread(load_set(data, name), most) for name in sets}
     reference = open_reference(teacher, threads=threads, beam=teacher_beam) if teacher else None
     theirs: dict[str, Score] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from rtstream.recognizer.number_forms import NUMBER_FORMS, NumberForm
 from rtstream.vad.gate import GateName
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class RecognizerOptions:
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
     beam: int = BEAM
+    numbers: NumberForm = "as spoken"
 
     def gates(self) -> Callable[[], Gate]:
         """What makes a gate for each stream. Raises GateMissingError."""
@@ -62,7 +64,9 @@ class RecognizerOptions:
         bound_kernel_cache()
         phrases = parse_phrases(self.phrases)
         written = self.partials if partials else "none"
-        config = RecognizerConfig(self.chunk_ms, written, beam=self.beam, words=words, phrases=phrases)
+        config = RecognizerConfig(
+            self.chunk_ms, written, beam=self.beam, words=words, numbers=self.numbers, phrases=phrases
+        )
         return Recognizer(load_bundle(model_path(self.model), self.engine), config)
 
 
@@ -88,6 +92,17 @@ def _checked_phrases(_ctx: click.Context, _param: click.Parameter, phrases: tupl
     except ConfigError as error:
         raise click.BadParameter(str(error)) from None
     return phrases
+
+
+def number_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--numbers`` to a click command."""
+    return click.option(
+        "--numbers",
+        type=click.Choice(NUMBER_FORMS),
+        default="as spoken",
+        show_default=True,
+        help="How finals have numbers, times, sums and dates: as the model writes them, or in one form.",
+    )(command)
 
 
 def vad_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -138,6 +153,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Hypotheses among which the decoder looks for a text where it is unsure; more take longer.",
     )
+    @number_option
     @vad_option
     @wraps(command)
     def with_options(
@@ -148,10 +164,13 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         chunk_ms: str,
         partials: Literal["decoder", "ctc"],
         beam: int,
+        numbers: NumberForm,
         vad: GateName,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        options = RecognizerOptions(model, engine, threads, int(chunk_ms), partials, vad=vad, beam=beam)
+        options = RecognizerOptions(
+            model, engine, threads, int(chunk_ms), partials, vad=vad, beam=beam, numbers=numbers
+        )
         command(*args, options=options, **kwargs)
 
     return with_options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_options
-from rtstream.cli.options import phrase_option
+from rtstream.cli.options import number_option, phrase_option
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine
 from rtstream.errors import AudioError
@@ -19,6 +19,7 @@ from rtstream.formats.writer import FORMATS, EventWriter, Format
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.recognizer.number_forms import NumberForm
     from rtstream.rpc.client import Client
 
 
@@ -47,6 +48,7 @@ Examples:
     "--rate", type=click.IntRange(1), metavar="HZ", help="Every FILE is raw 16-bit little-endian mono PCM of this rate."
 )
 @phrase_option
+@number_option
 @connection_options
 @click.pass_context
 def command(
@@ -59,6 +61,7 @@ def command(
     no_partials: bool,
     rate: int | None,
     phrases: tuple[str, ...],
+    numbers: NumberForm,
     connection: ConnectionOptions,
 ) -> None:
     """Transcribe audio files with a service that runs; the output is that of replay.
@@ -73,7 +76,7 @@ def command(
     async def run() -> bool:
         async with connection.client(target) as client:
             partials = not no_partials
-            sender = _Sender(client, format_, phrases, words=words, partials=partials, raw_rate=rate)
+            sender = _Sender(client, format_, phrases, words=words, partials=partials, raw_rate=rate, numbers=numbers)
             return await sender.run(files)
 
     if not asyncio.run(run()):
@@ -92,8 +95,10 @@ class _Sender:
         words: bool,
         partials: bool,
         raw_rate: int | None,
+        numbers: NumberForm,
     ) -> None:
         self._client = client
+        self._numbers = numbers
         self._format = format_
         self._output = Output(format_, LiveLine(None))
         self._phrases = phrases
@@ -115,6 +120,7 @@ class _Sender:
 
     async def _transcribe(self, file: str, writer: EventWriter) -> None:
         from rtstream.events import AudioLost, Fault, Final  # noqa: PLC0415 - with the client, not for --help
+        from rtstream.recognizer.written_numbers import number_final  # noqa: PLC0415
         from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
         from rtstream.rpc.recordings import chunks  # noqa: PLC0415
 
@@ -133,7 +139,9 @@ class _Sender:
                     reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
                     click.echo(f"rtstream: {reason}", err=True)
                     continue
-                found |= isinstance(event, Final) and bool(event.text)
+                if isinstance(event, Final):
+                    found |= bool(event.text)
+                    event = number_final(event, self._numbers)  # noqa: PLW2901 - the same final
                 # When it came to the service says nothing about a recording.
                 self._output.write(writer.add(replace(event, time=None)))
         finally:

@@ -13,7 +13,7 @@ from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
 if TYPE_CHECKING:
-    from rtstream.config import Recognition
+    from rtstream.config import Recognition, Text
     from rtstream.recognizer.phrases import Phrase
     from rtstream.recognizer.session import ToldStates
 
@@ -24,10 +24,11 @@ class LoadedModel:
     Raises BundleError.
     """
 
-    def __init__(self, settings: Recognition) -> None:
+    def __init__(self, settings: Recognition, text: Text) -> None:
         torch.set_num_threads(settings.threads)
         bound_kernel_cache()
         self._settings = settings
+        self._text = text
         self._bundle = load_bundle(model_path(settings.model), settings.engine)
         return_freed_memory()  # what unpacking took; there may be no segment for hours
         self.name = self._bundle.name
@@ -56,5 +57,6 @@ class LoadedModel:
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool
     ) -> Recognizer:
-        beam = self._settings.beam
-        return Recognizer(self._bundle, RecognizerConfig(chunk_ms, partials, beam=beam, words=words, phrases=phrases))
+        beam, numbers = self._settings.beam, self._text.numbers
+        config = RecognizerConfig(chunk_ms, partials, beam=beam, words=words, numbers=numbers, phrases=phrases)
+        return Recognizer(self._bundle, config)

@@ -22,7 +22,7 @@ from rtstream.vad.gate import GateMissingError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rtstream.config import Config, Recognition
+    from rtstream.config import Config
     from rtstream.daemon.models import LoadedModel
     from rtstream.rpc.server import Server
 
@@ -79,7 +79,7 @@ class Runner:
     async def _serve(self, service: Service, server: Server) -> None:
         """From loading the model to the signal."""
         service.phase = "loading"
-        model = await self._load(service, service.config.recognition)
+        model = await self._load(service, service.config)
         if model is None:
             return
         service.listen(model)
@@ -93,12 +93,13 @@ class Runner:
             if service.progress is not None and service.progress.made():
                 self._notifier.watchdog()
 
-    async def _load(self, service: Service, settings: Recognition) -> LoadedModel | None:
+    async def _load(self, service: Service, config: Config) -> LoadedModel | None:
         """The model, as soon as there is one that can be used; None if the service is stopped before."""
+        settings = config.recognition
         while not self._stop.is_set():
             self._notifier.status(f"loading the model {settings.model or ''}")
             self._notifier.extend(settings.retry_seconds + 60.0)
-            loading = asyncio.ensure_future(asyncio.to_thread(_load_model, settings))
+            loading = asyncio.ensure_future(asyncio.to_thread(_load_model, config))
             stopped = asyncio.ensure_future(self._stop.wait())
             await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -157,10 +158,10 @@ class Runner:
             self._notifier.ready()
 
 
-def _load_model(settings: Recognition) -> LoadedModel:
+def _load_model(config: Config) -> LoadedModel:
     from rtstream.daemon.models import LoadedModel  # noqa: PLC0415 - torch, whose import takes seconds
 
-    return LoadedModel(settings)
+    return LoadedModel(config.recognition, config.text)
 
 
 def _line(service: Service) -> str:

@@ -17,6 +17,7 @@ from rtstream.recognizer.lexicon import Lexicon
 
 if TYPE_CHECKING:
     from rtstream.bundle.bundle import Bundle
+    from rtstream.recognizer.number_forms import NumberForm
     from rtstream.recognizer.phrases import Phrase
 
 BEAMS = (1, 5)
@@ -42,8 +43,8 @@ class RecognizerConfig:
     ``beam``: hypotheses among which the decoder looks for a text where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
     ``guard``: thresholds, by default those that the model wants.
-    ``words``: whether events carry words with times and confidence. ``phrases``: what is to be found where it is said;
-    without any nothing is looked for.
+    ``words``: whether events carry words with times and confidence. ``numbers``: the form in which finals have them.
+    ``phrases``: what is to be found where it is said; without any nothing is looked for.
     """
 
     chunk_ms: int = 640
@@ -54,6 +55,7 @@ class RecognizerConfig:
     tail_ms: int = 300
     beam: int = 4
     words: bool = False
+    numbers: NumberForm = "as spoken"
     guard: GuardConfig | None = None
     phrases: tuple[Phrase, ...] = ()
     bias: BiasConfig = field(default_factory=BiasConfig)

@@ -31,6 +31,7 @@ from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.words import mean_confidence, time_words
+from rtstream.recognizer.written_numbers import number_final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,7 +327,8 @@ class RecognizerSession:
             self._tell_states(audio.segment, found.states)
         source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
         words = words if r.config.words else ()
-        return Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
+        final = Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
+        return number_final(final, r.config.numbers)
 
     def _transcribed(self, decoder: GreedyDecoder, heard: Heard) -> tuple[Decoded, str | None, bool]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.

@@ -332,6 +332,20 @@ def test_what_ctc_alone_hears_is_not_published_where_it_makes_no_words(bundle, s
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT]) if isinstance(e, Final) and e.text] == []
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"), [("as spoken", "at seven thirty"), ("digits", "at 7:30"), ("words", "at seven thirty")]
+)
+def test_finals_have_numbers_in_the_form_that_is_set_and_words_with_the_times_of_what_was_said(
+    bundle, speech, numbers, text
+):
+    asked = recognizer(bundle, partials="none", numbers=numbers)
+    asked.decoder = asked.second = Says(bundle.tokenizer, "at seven thirty")
+    asked.ctc = lambda states: torch.from_numpy(np.pad(say("at seven thirty"), ((0, len(states)), (0, 0)), mode="edge"))
+    (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    assert final.text == text == " ".join(word.text for word in final.words)
+    assert final.words[-1].end == final.start + 320 * (4 * len("at seven thirty") - 3)
+
+
 @pytest.mark.parametrize("no_speech", [0.1, 0.9])
 def test_a_final_does_not_depend_on_partials(bundle, speech, no_speech):
     """Neither its text nor whether it is published; what was shown and is refused is taken back."""
