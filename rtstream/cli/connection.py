@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rtstream.errors import ConfigError
-from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET
+from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,11 @@ class ConnectionOptions:
 
         encrypted = self.tls or any((self.ca, self.certificate, self.key, self.server_name))
         tls = ClientTls(self.ca, self.certificate, self.key, self.server_name) if encrypted else None
-        return Client(target or os.environ.get("RTSTREAM_SERVER") or DEFAULT_TARGET, token=self._token(), tls=tls)
+        try:
+            where = parse_target(target or os.environ.get("RTSTREAM_SERVER") or DEFAULT_TARGET)
+        except ConfigError as error:
+            raise error if target else ConfigError(f"$RTSTREAM_SERVER: {error}") from None
+        return Client(where, token=self._token(), tls=tls)
 
     def _token(self) -> str | None:
         if self.token_file is None:

@@ -57,6 +57,7 @@ class Client:
 
     def __init__(self, target: str = DEFAULT_TARGET, *, token: str | None = None, tls: ClientTls | None = None) -> None:
         self.target = parse_target(target)
+        self._closed = threading.Event()
         self._channel = open_blocking_channel(self.target, tls)
         self._stub = SpeechServiceStub(self._channel)
         self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
@@ -70,7 +71,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, and end all calls."""
+        """Close the connection, and end all calls: a subscription that another thread reads ends without an error."""
+        self._closed.set()
         self._channel.close()
 
     def subscribe(
@@ -98,7 +100,7 @@ class Client:
         progress = Progress(resume_after)
         backoff = Backoff()
         met = wait
-        while True:
+        while not self._closed.is_set():
             try:
                 for message in self._messages(progress.resumed(request)):
                     if message.WhichOneof("event") == "heartbeat":
@@ -116,7 +118,7 @@ class Client:
                     raise
                 if on_connection is not None and backoff.fresh:
                     on_connection("lost", str(error))
-            time.sleep(backoff.next())
+            self._closed.wait(backoff.next())
 
     def recognize(
         self,
@@ -182,6 +184,8 @@ class Client:
             with self._call(call), watch:
                 yield from watch.over(call)
         except ServerError:
+            if self._closed.is_set():
+                return
             if watch.expired:
                 raise silent(self.target, patience) from None
             raise

@@ -200,6 +200,12 @@ async def test_service_that_is_not_there_is_one_line_that_says_how_to_start_it(t
     assert err == f"rtstream: error: {target}: no service listens there; {advice}\n"
 
 
+async def test_address_that_is_none_is_one_line_that_says_where_it_stands():
+    told = "address 'http://pi' is not possible: it is a URL; write pi:7660\n"
+    assert await run("status", "http://pi") == (1, "", f"rtstream: error: {told}")
+    assert await run("status", RTSTREAM_SERVER="http://pi") == (1, "", f"rtstream: error: $RTSTREAM_SERVER: {told}")
+
+
 async def test_words_of_the_channel_are_for_who_looks_for_a_fault(tmp_path):
     _, _, err = await run("status", f"unix:{tmp_path}/nothing", RTSTREAM_DEBUG="1")
     assert "(failed to connect to all addresses" in err.splitlines()[-1]

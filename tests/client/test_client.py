@@ -238,6 +238,15 @@ async def test_call_that_nobody_reads_to_its_end_is_ended(served):
     await until(lambda: not served.hub.open_streams)
 
 
+async def test_subscription_ends_when_its_client_is_closed(served):
+    client = Client(served.target)
+    listening = asyncio.create_task(asyncio.to_thread(list, client.subscribe()))
+    await until(lambda: served.broker.subscribers)
+    served.broker.publish(final(0))
+    client.close()
+    assert len(await listening) <= 3
+
+
 async def test_both_clients_serve_one_process(served):
     served.broker.publish(final(0))
     async with AsyncClient(served.target) as client:
