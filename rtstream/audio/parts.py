@@ -44,6 +44,8 @@ _KNOWN = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"\xff\xfb": "MP3", b"
 _STREAMABLE = (
     "a pipe must carry uncompressed WAV, or raw 16-bit PCM and its rate: ffmpeg -i FILE -f wav - | rtstream replay -"
 )
+LEAST_MARK = 2
+"""Bytes with which raw samples may begin as well."""
 NO_AUDIO = "holds no audio, not one sample; record it again"
 
 
@@ -98,9 +100,10 @@ def open_parts(
     ahead = Lookahead(stream)
     head = b""
     try:
-        if raw_rate is not None and size != 0:
-            return Parts(iter([RawReader(ahead, raw_rate, size)]), [])
         head = ahead.peek(_HEAD)
+        if raw_rate is not None and size != 0:
+            _refuse_header(head)
+            return Parts(iter([RawReader(ahead, raw_rate, size)]), [])
         return _by_format(ahead, head, descriptor, size)
     except NotAudioError as error:
         raise AudioError(f"{name}: {_unknown(name, head, str(error))}") from None
@@ -202,6 +205,15 @@ def _unknown(name: str, head: bytes, reason: str) -> str:
     kind = _kind(head)
     what = f"is {kind}, which cannot be read here" if kind else f"not audio that can be read here ({reason})"
     return f"{what}; if ffmpeg can: ffmpeg -i {shlex.quote(name)} -f wav - | rtstream replay -"
+
+
+def _refuse_header(head: bytes) -> None:
+    """Raise _PartError for what is said to be raw and begins as a file with a header does."""
+    known = _KNOWN | _OTHERS
+    marked = next((kind for magic, kind in known.items() if len(magic) > LEAST_MARK and head.startswith(magic)), None)
+    kind = "WAV" if riff.is_wav(head) else "MPEG-4 (m4a, mp4)" if head[4:8] == b"ftyp" else marked
+    if kind is not None:
+        raise _PartError(f"is no raw PCM, it begins as {kind}, which says its rate itself: leave the rate out")
 
 
 def _kind(head: bytes) -> str | None:

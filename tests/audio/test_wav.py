@@ -264,6 +264,21 @@ def test_raw_pcm_that_ends_within_a_sample_is_read_and_reported(stdin):
     assert "16-bit mono" in message
 
 
+@pytest.mark.parametrize("format_", ["WAV", "FLAC", "OGG", "AIFF"])
+@pytest.mark.parametrize("piped", [True, False])
+def test_what_has_a_header_is_not_read_as_raw(stdin, tmp_path, format_, piped):
+    path = tmp_path / "talk"
+    sf.write(path, TONE, 16_000, format=format_)
+    told = refusal(stdin(path.read_bytes()) if piped else path, raw_rate=16_000)
+    assert f"it begins as {format_.replace('OGG', 'Ogg')}" in told
+    assert "leave the rate out" in told
+
+
+@pytest.mark.parametrize("begin", [b"\xff\xf1", b"\x0bw", b"\xff\xfb"])
+def test_samples_may_look_like_short_marks(stdin, begin):
+    assert len(read(stdin(begin + bytes(3_198)), raw_rate=16_000)) == 1_600
+
+
 @pytest.mark.parametrize("rate", [0, -1, 999, 768_001])
 def test_an_impossible_raw_rate_is_refused(stdin, rate):
     assert str(rate) in refusal(stdin(bytes(100)), raw_rate=rate)
