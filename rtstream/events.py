@@ -147,5 +147,23 @@ class Fault:
     time: float | None = field(default=None, compare=False)
 
 
-ServiceEvent = Event | Translation | AudioLost | DeviceState | Fault
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Somebody begins to speak in a segment, or has stopped, at ``position``; known a little later."""
+
+    segment: int
+    position: int
+    state: Literal["started", "ended"]
+    time: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """All that a client's stream had said before it asked for that has been given."""
+
+
+ServiceEvent = Event | Translation | Speech | AudioLost | DeviceState | Fault
 """Everything that the service publishes."""
+
+StreamEvent = Event | Speech | AudioLost | Fault | Flushed
+"""Everything that a client's own stream brings."""

@@ -10,7 +10,7 @@ import click
 
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation
+from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
 from rtstream.formats.lines import clean, json_line, short_clock, time_field
 from rtstream.formats.timeline import Timeline
 from rtstream.formats.writer import EventWriter
@@ -89,8 +89,10 @@ class Listening:
     def _show(self, item: Item) -> None:
         if self._format == "jsonl":
             self._output.write(item_line(item, words=self._words) + "\n")
-        elif isinstance(item, Gap) or not isinstance(item.event, TEXTS):
+        elif isinstance(item, Gap) or not isinstance(item.event, TEXTS | Speech):
             self._tell(item)
+        elif isinstance(item.event, Speech):
+            return
         else:
             self._output.write(self._writer.add(item.event))
         if self._live and not isinstance(item, Gap) and isinstance(item.event, TEXTS):
@@ -131,6 +133,8 @@ def describe(item: Item) -> str:
             return f"{samples / SAMPLE_RATE:.2f} s of audio were lost at {short_clock(position)} ({reason})"
         case DeviceState(device, state, detail):
             return f"{device}: {state}" + (f", {detail}" if detail else "")
+        case Speech(segment, _, state):
+            return f"speech of segment {segment} has {state}"
         case Fault(code, message, recovered):
             return f"{'recovered' if recovered else 'fault'} {code}: {message}"
         case event:
@@ -156,6 +160,9 @@ def _fields(item: Item, *, words: bool) -> dict[str, Any]:
             return {"type": "audio_lost", "start": start, "end": end, "reason": reason, **time_field(time)}
         case DeviceState(device, state, detail, time):
             return {"type": "device_state", "device": device, "state": state, "detail": detail, **time_field(time)}
+        case Speech(segment, position, state, time):
+            start = round(position / SAMPLE_RATE, 3)
+            return {"type": "speech", "segment": segment, "state": state, "start": start, **time_field(time)}
         case Fault(code, message, recovered, time):
             return {"type": "fault", "code": code, "message": message, "recovered": recovered, **time_field(time)}
 

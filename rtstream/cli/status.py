@@ -54,7 +54,9 @@ def rows(status: Status) -> list[tuple[str, str]]:
     from rtstream.formats.lines import clean  # noqa: PLC0415 - as the client, not for --help
 
     shown = [("phase", status.phase), ("version", f"{status.version}, up for {_span(status.uptime_seconds)}")]
-    shown += [("model", f"{status.model} ({status.engine})")] if status.model else []
+    if status.model:
+        heard = ", ".join(status.recognized_languages)
+        shown.append(("model", f"{status.model} ({', '.join(filter(None, (status.engine, heard)))})"))
     shown += [("translates", f"into {', '.join(status.languages)}")] if status.languages else []
     if status.device is not None:
         detail = f", {status.device.detail}" if status.device.detail else ""

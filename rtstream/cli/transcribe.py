@@ -119,7 +119,7 @@ class _Sender:
         return good
 
     async def _transcribe(self, file: str, writer: EventWriter) -> None:
-        from rtstream.events import AudioLost, Fault, Final  # noqa: PLC0415 - with the client, not for --help
+        from rtstream.events import AudioLost, Fault, Final, Partial  # noqa: PLC0415 - with the client, not for --help
         from rtstream.recognizer.written_numbers import number_final  # noqa: PLC0415
         from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
         from rtstream.rpc.recordings import chunks  # noqa: PLC0415
@@ -138,12 +138,12 @@ class _Sender:
                 if isinstance(event, AudioLost | Fault):
                     reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
                     click.echo(f"rtstream: {reason}", err=True)
-                    continue
-                if isinstance(event, Final):
-                    found |= bool(event.text)
-                    event = number_final(event, self._numbers)  # noqa: PLW2901 - the same final
-                # When it came to the service says nothing about a recording.
-                self._output.write(writer.add(replace(event, time=None)))
+                elif isinstance(event, Partial | Final):
+                    if isinstance(event, Final):
+                        found |= bool(event.text)
+                        event = number_final(event, self._numbers)  # noqa: PLW2901 - the same final
+                    # When it came to the service says nothing about a recording.
+                    self._output.write(writer.add(replace(event, time=None)))
         finally:
             self._output.write(writer.end())
         if not found:

@@ -18,16 +18,18 @@ from rtstream.client.events import (
     Final,
     Partial,
     RecognizedEvent,
+    Speech,
     Translation,
     Word,
 )
 from rtstream.client.synchronous import Client
 from rtstream.errors import AudioError, ConfigError, RtstreamError
-from rtstream.events import DeviceState, Fault
+from rtstream.events import DeviceState, Fault, Flushed
 from rtstream.publish.items import Gap, Position
 from rtstream.rpc.channel import ClientTls
 from rtstream.rpc.client import ConnectionState
 from rtstream.rpc.hub import Device, Phase, Status
+from rtstream.rpc.requests import Flush
 from rtstream.rpc.server_error import ServerError
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "Event",
     "Fault",
     "Final",
+    "Flush",
+    "Flushed",
     "Gap",
     "Partial",
     "Phase",
@@ -50,6 +54,7 @@ __all__ = [
     "RecognizedEvent",
     "RtstreamError",
     "ServerError",
+    "Speech",
     "Status",
     "Translation",
     "Word",

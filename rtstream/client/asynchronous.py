@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rtstream.rpc.channel import ClientTls
     from rtstream.rpc.client import ConnectionState
     from rtstream.rpc.hub import Device, Status
+    from rtstream.rpc.requests import Flush
 
 
 class AsyncClient:
@@ -92,7 +93,7 @@ class AsyncClient:
 
     async def recognize(
         self,
-        audio: AsyncIterable[bytes] | Iterable[bytes],
+        audio: AsyncIterable[bytes | Flush] | Iterable[bytes | Flush],
         *,
         rate: int = 16_000,
         channels: int = 1,
@@ -101,14 +102,18 @@ class AsyncClient:
         words: bool = False,
         phrases: Iterable[str] = (),
         chunk_ms: int | None = None,
+        silence_ms: int | None = None,
+        speech: bool = False,
     ) -> AsyncGenerator[RecognizedEvent]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
         ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
-        320, 640 or 1280 ms are recognised at a time; None: as the service does.
+        320, 640 or 1280 ms are recognised at a time; None: as the service does. ``silence_ms`` of silence end a
+        segment; ``speech``: also tell when it starts and ends. A Flush among the audio, as for push to talk, ends the
+        segment there: its final follows, then Flushed.
         """
-        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases))
+        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
         events = self._calls.recognize(audio, rate=rate, channels=channels, floats=floats, settings=settings)
         async with aclosing(events):
             async for event in events:

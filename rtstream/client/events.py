@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from rtstream import events
-from rtstream.events import SAMPLE_RATE, DeviceState, Fault
+from rtstream.events import SAMPLE_RATE, DeviceState, Fault, Flushed
 from rtstream.publish.items import Gap, Position
 
 if TYPE_CHECKING:
@@ -89,7 +89,17 @@ class AudioLost:
     time: float | None = field(default=None, compare=False)
 
 
-RecognizedEvent = Partial | Final | AudioLost | Fault
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Somebody begins to speak in a segment, or has stopped, ``start`` seconds from the begin of the audio."""
+
+    segment: int
+    start: float
+    state: Literal["started", "ended"]
+    time: float | None = field(default=None, compare=False)
+
+
+RecognizedEvent = Partial | Final | Speech | AudioLost | Fault | Flushed
 """What a client's own audio brings."""
 Event = RecognizedEvent | Translation | DeviceState | Gap
 """What a subscription brings."""
@@ -117,7 +127,7 @@ def read_item(item: Item) -> Event:
             return read_event(event, item.position)
 
 
-def read_event(event: events.Event | events.AudioLost | Fault, position: Position | None = None) -> RecognizedEvent:
+def read_event(event: events.StreamEvent, position: Position | None = None) -> RecognizedEvent:
     """An event of a client's own audio, or of a subscription."""
     match event:
         case events.Partial():
@@ -127,7 +137,9 @@ def read_event(event: events.Event | events.AudioLost | Fault, position: Positio
             return read_final(event, position)
         case events.AudioLost():
             return AudioLost(_seconds(event.position), _seconds(event.samples), event.reason, event.time)
-        case Fault():
+        case events.Speech():
+            return Speech(event.segment, _seconds(event.position), event.state, event.time)
+        case Fault() | Flushed():
             return event
 
 

@@ -20,7 +20,7 @@ from rtstream.rpc.convert import read_event as read_message
 from rtstream.rpc.convert import read_item as read_published
 from rtstream.rpc.convert import read_position
 from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.requests import recognition_config, subscribe_request
+from rtstream.rpc.requests import Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.rpc.resuming import Backoff, Progress
 from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
@@ -122,7 +122,7 @@ class Client:
 
     def recognize(
         self,
-        audio: Iterable[bytes],
+        audio: Iterable[bytes | Flush],
         *,
         rate: int = 16_000,
         channels: int = 1,
@@ -131,12 +131,14 @@ class Client:
         words: bool = False,
         phrases: Iterable[str] = (),
         chunk_ms: int | None = None,
+        silence_ms: int | None = None,
+        speech: bool = False,
     ) -> Iterator[RecognizedEvent]:
         """Send audio as it comes and iterate over what is recognised in it: see :meth:`AsyncClient.recognize`.
 
         ``audio`` is read in a thread of its own. What it raises is raised here, after the last final.
         """
-        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases))
+        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
         sender = _Sender(recognition_config(rate, channels, floats=floats, settings=settings), audio)
         call = self._stub.Recognize(iter(sender), metadata=self._metadata)
         with self._call(call):
@@ -208,7 +210,7 @@ class Client:
 class _Sender:
     """The messages of a stream; ``error``: what its audio raised, which ends it there."""
 
-    def __init__(self, config: pb.RecognitionConfig, audio: Iterable[bytes]) -> None:
+    def __init__(self, config: pb.RecognitionConfig, audio: Iterable[bytes | Flush]) -> None:
         self.error: Exception | None = None
         self._config = config
         self._audio = audio
@@ -217,7 +219,7 @@ class _Sender:
         yield pb.RecognizeRequest(config=self._config)
         try:
             for chunk in self._audio:
-                yield pb.RecognizeRequest(audio=chunk)
+                yield recognize_request(chunk)
         except Exception as error:  # noqa: BLE001 - gRPC's thread would print it and lose what was recognised
             self.error = error
 

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, ServiceEvent
+from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, ServiceEvent, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ class AudioClock:
         match event:
             case Partial() | Final():
                 return replace(event, time=self.at(event.start))
-            case AudioLost():
+            case AudioLost() | Speech():
                 return replace(event, time=self.at(event.position))
             case DeviceState() | Fault() if event.time is None:
                 return replace(event, time=self.now())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
-from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, Fault
+from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, Fault, Flushed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ class _Mark:
 
 
 _PAUSE = _Mark()
+_ANSWERED_PAUSE = _Mark()
 _FLUSH = _Mark()
 _END = _Mark()
 
@@ -45,7 +46,7 @@ class Channel:
         self,
         engine: Engine,
         make_pipeline: Callable[[], Pipeline],
-        sink: Callable[[ServiceEvent | None], None],
+        sink: Callable[[ServiceEvent | Flushed | None], None],
         *,
         seconds: float,
         chunk_samples: int,
@@ -109,10 +110,13 @@ class Channel:
             self._tell_loss()
             self._append(lost)
 
-    def pause(self) -> None:
-        """Close the open segment: what follows, follows without a gap, but may be long in coming."""
+    def pause(self, *, answered: bool = False) -> None:
+        """Close the open segment: what follows, follows without a gap, but may be long in coming.
+
+        ``answered``: with a Flushed when all before it has been given.
+        """
         with self._engine.lock:
-            self._append(_PAUSE)
+            self._append(_ANSWERED_PAUSE if answered else _PAUSE)
 
     def flush(self) -> None:
         """Close the open segment: nothing follows for now."""
@@ -231,13 +235,16 @@ class Channel:
         if isinstance(item, AudioBlock):
             events = self._pipeline.push(item)
         else:
-            events = self._pipeline.pause() if item is _PAUSE else self._pipeline.finish()
+            pauses = item in {_PAUSE, _ANSWERED_PAUSE}
+            events = self._pipeline.pause() if pauses else self._pipeline.finish()
         for event in events:
             self._give(event)
+        if item is _ANSWERED_PAUSE:
+            self._give(Flushed())
         if item is _END:
             self._sink(None)
 
-    def _give(self, event: ServiceEvent) -> None:
+    def _give(self, event: ServiceEvent | Flushed) -> None:
         if not self._closed:
             self._sink(event)
 

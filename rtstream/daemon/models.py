@@ -13,9 +13,16 @@ from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtstream.config import Recognition, Text
+    from rtstream.events import SegmentAudio
     from rtstream.recognizer.phrases import Phrase
     from rtstream.recognizer.session import ToldStates
+
+
+LANGUAGES = ("en",)
+"""What the recognizer asks its decoder for."""
 
 
 class LoadedModel:
@@ -33,6 +40,8 @@ class LoadedModel:
         return_freed_memory()  # what unpacking took; there may be no segment for hours
         self.name = self._bundle.name
         self.engine = self._bundle.engine
+        self.languages = LANGUAGES
+        """That it recognises, as BCP 47 tags."""
 
     def own(self, phrases: tuple[Phrase, ...] = ()) -> Recognizer:
         """The recognizer of the service's own source."""
@@ -50,9 +59,15 @@ class LoadedModel:
         """How much audio is recognised at a time."""
         return recognizer.chunk_samples
 
-    def pipeline(self, recognizer: Recognizer, segments: Segments, tell_states: ToldStates | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        recognizer: Recognizer,
+        segments: Segments,
+        tell_states: ToldStates | None = None,
+        tell_audio: Callable[[SegmentAudio], None] | None = None,
+    ) -> Pipeline:
         """A stream from its beginning."""
-        return Pipeline(recognizer, segments, tell_states)
+        return Pipeline(recognizer, segments, tell_states, tell_audio)
 
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool

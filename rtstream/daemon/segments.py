@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from rtstream.errors import ConfigError
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
 
@@ -21,6 +22,15 @@ class VadSettings:
 
     new_gate: Callable[[], Gate] = WebRtcGate
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+
+    def with_silence(self, milliseconds: int | None) -> VadSettings:
+        """These, but for the silence that ends a segment; None: just these. Raises ConfigError if it is too long."""
+        if milliseconds is None:
+            return self
+        try:
+            return replace(self, segmenter=replace(self.segmenter, hangover_ms=milliseconds))
+        except ValueError as error:
+            raise ConfigError(f"silence_ms: {milliseconds} is not possible here: {error}") from None
 
 
 class ChangeableSegmenter:

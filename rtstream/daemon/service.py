@@ -23,10 +23,11 @@ from rtstream.daemon.reload import changes
 from rtstream.daemon.segments import ChangeableSegmenter
 from rtstream.daemon.settings import capture_request, microphone_config, phrases, store_limits, vad_settings
 from rtstream.daemon.shared import Shared
+from rtstream.daemon.speech import SpeechTeller
 from rtstream.daemon.streams import ClientStream
 from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
-from rtstream.events import Fault, Final, Partial
+from rtstream.events import Fault, Final, Flushed, Partial
 from rtstream.publish.broker import Broker
 from rtstream.publish.store import Store
 from rtstream.recognizer.phrases import parse_phrases
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from rtstream.config import Config
     from rtstream.daemon.models import LoadedModel
-    from rtstream.events import ServiceEvent
+    from rtstream.events import ServiceEvent, Speech
     from rtstream.recognizer.pipeline import Pipeline
     from rtstream.rpc.hub import Phase, StreamSettings
     from rtstream.translation.worker import TranslationWorker
@@ -122,18 +123,22 @@ class Service:
         """Begin to recognise: the source's audio and that of clients."""
         recognizer = model.own(phrases(self.config.recognition))
         translation = self._translation = start_translation(self.config, self.publish)
+        speech = SpeechTeller(self.publish)
         tell = translation.tell_states if translation is not None and self.config.translation.direct else None
 
         def make_pipeline() -> Pipeline:
+            speech.abandon()
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
-            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter, tell)
+            self._pipeline = model.pipeline(
+                model.own(phrases(self.config.recognition)), self._segmenter, tell, speech.hear
+            )
             return self._pipeline
 
         self._channel = Channel(
             self.engine,
             make_pipeline,
-            lambda event: None if event is None else self.publish(event),
+            lambda event: None if event is None or isinstance(event, Flushed) else self.publish(event),
             seconds=self.config.audio.backlog_seconds,
             first=True,
             chunk_samples=model.chunk_samples(recognizer),
@@ -236,6 +241,7 @@ class Service:
             counters=counters,
             faults=faults,
             languages=self.languages,
+            recognized_languages=model.languages if model is not None else (),
         )
 
     async def devices(self) -> Sequence[Device]:
@@ -263,17 +269,22 @@ class Service:
             raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
         both = parse_phrases([*self.config.recognition.phrases, *settings.phrases])
         recognizer = model.for_client(settings.chunk_ms, both, partials=settings.partials, words=settings.words)
-        vad = self._vad
+        vad = self._vad.with_silence(settings.silence_ms)
 
         def closed() -> None:
             self._streams -= 1
 
-        stream = ClientStream(
-            self.engine,
-            lambda: model.pipeline(recognizer, ChangeableSegmenter(vad)),
-            model.chunk_samples(recognizer),
-            closed,
-        )
+        def make_pipeline() -> Pipeline:
+            teller.abandon()
+            return model.pipeline(
+                recognizer, ChangeableSegmenter(vad), tell_audio=teller.hear if settings.speech else None
+            )
+
+        def tell(speech: Speech) -> None:
+            stream.tell(speech)
+
+        teller = SpeechTeller(tell)
+        stream = ClientStream(self.engine, make_pipeline, model.chunk_samples(recognizer), closed)
         self._streams += 1
         self._counts["streams_opened"] += 1
         return stream

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.channel import Channel
-from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState, Fault, Final, Partial, Translation
+from rtstream.events import SAMPLE_RATE, AudioBlock, DeviceState, Flushed, Translation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.daemon.engine import Engine
-    from rtstream.events import ServiceEvent
+    from rtstream.events import ServiceEvent, Speech, StreamEvent
     from rtstream.recognizer.pipeline import Pipeline
 
 WAITING_SECONDS = 5.0
@@ -27,8 +27,6 @@ WAITING_EVENTS = 32
 """That a client may leave unread before its audio is left alone."""
 PIECE = SAMPLE_RATE
 """Samples put at a time, so that a message of minutes does not count as one block."""
-
-StreamEvent = Partial | Final | AudioLost | Fault
 
 
 class ClientStream:
@@ -42,11 +40,12 @@ class ClientStream:
         closed: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._events: deque[ServiceEvent | None] = deque()
+        self._events: deque[ServiceEvent | Flushed | None] = deque()
         self._room = asyncio.Event()
         self._arrived = asyncio.Event()
         self._when_closed: Callable[[], None] | None = closed
         self._position = 0
+        self._flushes = 0  # that have not been answered
         self._clock = AudioClock(WAITING_SECONDS)
         self._ended = False
         self._channel = Channel(
@@ -75,6 +74,14 @@ class ClientStream:
         """Close the open segment: more may be long in coming, and follows without a gap."""
         self._channel.pause()
 
+    async def flush(self) -> None:
+        """Close the open segment; a Flushed follows what was said before. Waits where there are many already."""
+        while self._flushes >= WAITING_EVENTS and not self._ended:
+            self._room.clear()
+            await self._room.wait()
+        self._flushes += 1
+        self._channel.pause(answered=True)
+
     async def finish(self) -> None:
         """Say that no more audio comes: the iteration ends after the last final."""
         self._channel.end()
@@ -88,6 +95,9 @@ class ClientStream:
                     self._channel.wake()
                 if event is None:
                     return
+                if isinstance(event, Flushed):
+                    self._flushes -= 1
+                    self._room.set()
                 assert not isinstance(event, DeviceState | Translation)
                 yield event
             await self._arrived.wait()
@@ -103,9 +113,13 @@ class ClientStream:
         if closed is not None:
             closed()
 
-    def _take(self, event: ServiceEvent | None) -> None:
+    def tell(self, speech: Speech) -> None:
+        """Take what is known of speech before it is recognised; on the engine's thread."""
+        self._take(speech)
+
+    def _take(self, event: ServiceEvent | Flushed | None) -> None:
         """Take an event on the engine's thread."""
-        self._events.append(event if event is None else self._clock.timed(event))
+        self._events.append(event if event is None or isinstance(event, Flushed) else self._clock.timed(event))
         self._call(self._arrived.set)
 
     def _call(self, function: Callable[[], None]) -> None:

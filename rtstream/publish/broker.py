@@ -148,6 +148,7 @@ class Broker:
         max_age_seconds: float | None = None,
         partials: bool = True,
         partial_translations: bool = True,
+        speech: bool = True,
         queue_size: int | None = None,
     ) -> Subscription:
         """Begin to listen, on the running event loop: from now on, after a final, or from the oldest that is held.
@@ -157,7 +158,12 @@ class Broker:
         last = self.last
         start = Position(*resume_after) if resume_after is not None else Position(last.epoch, 0) if from_start else last
         resumed = Position(*resume_after) if resume_after is not None else None
-        queue = LiveQueue(queue_size or self._queue_size, partials=partials, partial_translations=partial_translations)
+        queue = LiveQueue(
+            queue_size or self._queue_size,
+            partials=partials,
+            partial_translations=partial_translations,
+            speech=speech,
+        )
         subscription = Subscription(self, queue, start, resumed, max_age_seconds)
         with self._lock:
             subscription.tell(self._standing)

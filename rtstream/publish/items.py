@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rtstream.errors import RtstreamError
-from rtstream.events import DeviceState, Fault, Partial, Translation
+from rtstream.events import DeviceState, Fault, Partial, Speech, Translation
 
 if TYPE_CHECKING:
     from rtstream.events import ServiceEvent
@@ -43,13 +43,15 @@ class Published:
 
 
 def passing_kind(event: ServiceEvent) -> tuple[str, ...] | None:
-    """What an event is the newest of, if a newer one makes up for its loss: partials, their translations by language.
+    """What an event is the newest of, if a newer one makes up for its loss: partials, their translations, speech.
 
     None for what must not be lost.
     """
     match event:
         case Partial():
             return ("partial",)
+        case Speech():
+            return ("speech",)
         case Translation(final=False):
             return ("translation", event.language)
         case _:

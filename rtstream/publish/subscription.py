@@ -21,12 +21,12 @@ PARTIALS_KEPT = 8
 class LiveQueue:
     """What waits for one subscriber. Bounded: partials give way, anything else that does not fit overflows it.
 
-    The broker's lock guards it. ``partials`` and ``partial_translations``: whether such are wanted.
+    The broker's lock guards it. ``partials``, ``partial_translations`` and ``speech``: whether such are wanted.
     """
 
-    def __init__(self, size: int, *, partials: bool, partial_translations: bool = True) -> None:
+    def __init__(self, size: int, *, partials: bool, partial_translations: bool = True, speech: bool = True) -> None:
         self._size = size
-        self._wanted = {"partial": partials, "translation": partial_translations}
+        self._wanted = {"partial": partials, "translation": partial_translations, "speech": speech}
         self._items: deque[Published] = deque()
         self._partials = 0
         self.overflowed = False

@@ -13,7 +13,7 @@ from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -43,15 +43,21 @@ class Pipeline:
 
     The events depend on the audio alone, not on how it is cut into blocks. Memory does not grow with the stream.
     ``segmenter`` is taken over; by default it is webrtcvad's with its own settings. ``tell_states`` gets the states of
-    each segment that has a final, just before it, where the recognizer encodes segments once more.
+    each segment that has a final, just before it, where the recognizer encodes segments once more. ``tell_audio`` gets
+    the audio of segments before it is recognised.
     """
 
     def __init__(
-        self, recognizer: Recognizer, segmenter: Segments | None = None, tell_states: ToldStates | None = None
+        self,
+        recognizer: Recognizer,
+        segmenter: Segments | None = None,
+        tell_states: ToldStates | None = None,
+        tell_audio: Callable[[SegmentAudio], None] | None = None,
     ) -> None:
         self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
         self._session = RecognizerSession(recognizer, tell_states)
         self._pieces = _Pieces(recognizer.chunk_samples, recognizer.bundle.config.encoder.look_ahead)
+        self._tell_audio = tell_audio
         self._silence = 0  # of the audio that was given last
 
     @property
@@ -88,6 +94,9 @@ class Pipeline:
         return self._recognize(self._segmenter.finish())
 
     def _recognize(self, given: list[SegmentAudio]) -> list[Event]:
+        if self._tell_audio is not None:
+            for audio in given:
+                self._tell_audio(audio)
         pieces = (piece for audio in given for piece in self._pieces.cut(audio))
         events = [event for piece in pieces for event in self._session.accept(piece)]
         if given:

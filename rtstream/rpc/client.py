@@ -17,7 +17,7 @@ from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
 from rtstream.rpc.channel import ClientTls, Ending, open_channel
 from rtstream.rpc.convert import read_event, read_final, read_item, read_position
-from rtstream.rpc.requests import recognition_config, subscribe_request
+from rtstream.rpc.requests import Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.rpc.resuming import Backoff, Progress
 from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from types import TracebackType
 
-    from rtstream.events import Event
+    from rtstream.events import StreamEvent
     from rtstream.rpc.hub import Device, Status, StreamSettings
 
 __all__ = [
@@ -141,16 +141,17 @@ class Client:
 
     async def recognize(
         self,
-        audio: AsyncIterable[bytes] | Iterable[bytes],
+        audio: AsyncIterable[bytes | Flush] | Iterable[bytes | Flush],
         *,
         rate: int = 16_000,
         channels: int = 1,
         floats: bool = False,
         settings: StreamSettings | None = None,
-    ) -> AsyncGenerator[Event | AudioLost | Fault]:
+    ) -> AsyncGenerator[StreamEvent]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
-        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
+        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``; a
+        Flush among them ends the open segment.
         An error that ``audio`` raises is raised here, after all that is recognised before it.
         """
         config = recognition_config(rate, channels, floats=floats, settings=settings)
@@ -260,7 +261,7 @@ class Client:
 async def _send(
     call: grpc.aio.StreamStreamCall[pb.RecognizeRequest, pb.RecognizeResponse],
     config: pb.RecognitionConfig,
-    audio: AsyncIterable[bytes] | Iterable[bytes],
+    audio: AsyncIterable[bytes | Flush] | Iterable[bytes | Flush],
     failures: list[Exception],
 ) -> None:
     """Send all of a stream. What goes wrong with the call is for its reader; what is wrong with the audio ends it.
@@ -272,10 +273,10 @@ async def _send(
         try:
             if isinstance(audio, AsyncIterable):
                 async for chunk in audio:
-                    await call.write(pb.RecognizeRequest(audio=chunk))
+                    await call.write(recognize_request(chunk))
             else:
                 for chunk in audio:
-                    await call.write(pb.RecognizeRequest(audio=chunk))
+                    await call.write(recognize_request(chunk))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise
         except Exception as error:  # noqa: BLE001 - the caller's own, to whom it is raised

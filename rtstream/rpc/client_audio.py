@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNKS_MS = (320, 640, 1280)
+SILENCE_MS = (100, 5000)
 SLICE_SAMPLES = 1 << 17
 """Samples of all channels decoded at a time, one second at most: a large message must not hold up the event loop."""
 
@@ -54,7 +55,17 @@ def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> Str
         parse_phrases(phrases)
     except ConfigError as error:
         raise invalid("config.phrases", str(error)) from None
-    return StreamSettings(partials and not config.no_partials, config.words, chunk_ms, phrases)
+    low, high = SILENCE_MS
+    if config.silence_ms and not low <= config.silence_ms <= high:
+        raise invalid("config.silence_ms", f"{config.silence_ms} ms is not possible; it must be {low} to {high}")
+    return StreamSettings(
+        partials=partials and not config.no_partials,
+        words=config.words,
+        chunk_ms=chunk_ms,
+        phrases=phrases,
+        silence_ms=config.silence_ms or None,
+        speech=config.speech_events,
+    )
 
 
 def read_format(config: pb.RecognitionConfig) -> AudioFormat:

@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Translation, Word
+from rtstream.events import (
+    SAMPLE_RATE,
+    AudioLost,
+    DeviceState,
+    Fault,
+    Final,
+    Flushed,
+    Partial,
+    Speech,
+    Translation,
+    Word,
+)
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.events import ServiceEvent
+    from rtstream.events import ServiceEvent, StreamEvent
     from rtstream.publish.items import Item
 
 NANOSECONDS = 1_000_000_000 // SAMPLE_RATE
@@ -34,10 +45,12 @@ _STATES = {
     "lost": pb.CAPTURE_STATE_LOST,
     "ended": pb.CAPTURE_STATE_ENDED,
 }
+_SPEECH = {"started": pb.SPEECH_STATE_STARTED, "ended": pb.SPEECH_STATE_ENDED}
 _GAPS = {"expired": pb.GAP_REASON_EXPIRED, "unknown_epoch": pb.GAP_REASON_UNKNOWN_EPOCH}
 _SOURCE_NAMES = {number: name for name, number in _SOURCES.items()}
 _REASON_NAMES = {number: name for name, number in _REASONS.items()}
 _STATE_NAMES = {number: name for name, number in _STATES.items()}
+_SPEECH_NAMES = {number: name for name, number in _SPEECH.items()}
 _GAP_NAMES = {number: name for name, number in _GAPS.items()}
 
 
@@ -72,7 +85,7 @@ def timestamp(time: float | None) -> Timestamp | None:
 
 
 def read_time(
-    message: pb.Partial | pb.Final | pb.Translation | pb.AudioLost | pb.DeviceState | pb.Fault,
+    message: pb.Partial | pb.Final | pb.Translation | pb.AudioLost | pb.DeviceState | pb.Fault | pb.Speech,
 ) -> float | None:
     """The time of day of an event in Unix seconds, None if it says none."""
     return round(message.time.seconds + message.time.nanos / 1e9, 3) if message.HasField("time") else None
@@ -146,6 +159,16 @@ def audio_lost_message(lost: AudioLost) -> pb.AudioLost:
     )
 
 
+def speech_message(speech: Speech) -> pb.Speech:
+    """Somebody begins to speak, or has stopped."""
+    return pb.Speech(
+        segment=speech.segment,
+        state=_SPEECH[speech.state],
+        offset=duration(speech.position),
+        time=timestamp(speech.time),
+    )
+
+
 def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeResponse:  # noqa: PLR0911 - a table
     """An item of a subscription."""
     if isinstance(item, Gap):
@@ -164,9 +187,11 @@ def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeRespon
             return pb.SubscribeResponse(device_state=device_state_message(event))
         case Fault() as event:
             return pb.SubscribeResponse(fault=fault_message(event))
+        case Speech() as event:
+            return pb.SubscribeResponse(speech=speech_message(event))
 
 
-def recognize_response(event: Partial | Final | AudioLost | Fault, *, words: bool = False) -> pb.RecognizeResponse:
+def recognize_response(event: StreamEvent, *, words: bool = False) -> pb.RecognizeResponse:
     """An event of a client's own stream."""
     match event:
         case Partial():
@@ -177,11 +202,15 @@ def recognize_response(event: Partial | Final | AudioLost | Fault, *, words: boo
             return pb.RecognizeResponse(audio_lost=audio_lost_message(event))
         case Fault():
             return pb.RecognizeResponse(fault=fault_message(event))
+        case Speech():
+            return pb.RecognizeResponse(speech=speech_message(event))
+        case Flushed():
+            return pb.RecognizeResponse(flushed=pb.Flushed())
 
 
 def read_event(  # noqa: PLR0911 - a table
     message: pb.SubscribeResponse | pb.RecognizeResponse,
-) -> ServiceEvent | None:
+) -> ServiceEvent | Flushed | None:
     """The event in a message; None for a heartbeat, a gap, and what a newer service may send."""
     match message.WhichOneof("event"):
         case "partial":
@@ -207,6 +236,10 @@ def read_event(  # noqa: PLR0911 - a table
             return read_device_state(message.device_state)
         case "fault":
             return read_fault(message.fault)
+        case "speech":
+            return read_speech(message.speech)
+        case "flushed" if isinstance(message, pb.RecognizeResponse):
+            return Flushed()
         case _:
             return None
 
@@ -218,7 +251,7 @@ def read_item(message: pb.SubscribeResponse, epoch: str) -> Item | None:
         reason = _GAP_NAMES.get(gap.reason, "expired")
         return Gap(read_position(gap.requested), reason, gap.missed or None)  # type: ignore[arg-type]  # a table
     event = read_event(message)
-    if event is None:
+    if event is None or isinstance(event, Flushed):
         return None
     if isinstance(event, Final):
         position = read_position(message.final.position)
@@ -254,6 +287,14 @@ def read_translation(translation: pb.Translation) -> Translation:
         translation.final,
         read_time(translation),
     )
+
+
+def read_speech(speech: pb.Speech) -> Speech | None:
+    """Somebody begins to speak, or has stopped; None if it says neither."""
+    state = _SPEECH_NAMES.get(speech.state)
+    if state is None:
+        return None
+    return Speech(speech.segment, samples(speech.offset), state, read_time(speech))  # type: ignore[arg-type]  # a table
 
 
 def read_fault(fault: pb.Fault) -> Fault:

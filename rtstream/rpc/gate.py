@@ -181,7 +181,7 @@ class Gate(ServerInterceptor):
                     try:
                         client, token = self._client(method, context)
                         request = await self._request(method, sides, client, requests, held)
-                        parsed = _parsed_all(request, parse) if sides[0] else _parsed(parse, request)
+                        parsed = self._all(method, request, parse) if sides[0] else _parsed(parse, request)
                         del request
                         await self._serve(token, served, parsed, context, sides)
                     except RequestFailedError as failure:
@@ -210,7 +210,7 @@ class Gate(ServerInterceptor):
         if method == LARGE:
             held.enter_context(self._large.taken(client))
             await held.enter_async_context(self._large_messages)
-            return await _received(requests, self._limits.idle_seconds)
+            return self._bounded(method, await _received(requests, self._limits.idle_seconds))
         if sides[0]:
             held.enter_context(self._streams.taken(client))
             if method == RECOGNIZE:
@@ -224,6 +224,23 @@ class Gate(ServerInterceptor):
             else:
                 held.push(receiving.pop_all())
         return request
+
+    async def _all(
+        self, method: str, requests: AsyncIterator[bytes], parse: Callable[[bytes], object]
+    ) -> AsyncIterator[object]:
+        first = True
+        async for data in requests:
+            yield _parsed(parse, _checked(data) if first else self._bounded(method, data))
+            first = False
+
+    def _bounded(self, method: str, data: bytes) -> bytes:
+        """A message with audio that is no larger than it may be. Raises RequestFailedError."""
+        most = self._limits.message_bytes
+        if len(data) > most:
+            advice = "through Recognize, in pieces" if method == LARGE else "in smaller pieces, of a second or so"
+            told = f"the message has {len(data)} bytes, {most} are allowed; send the audio {advice}"
+            raise RequestFailedError("AUDIO_TOO_LONG", told)
+        return data
 
     async def _serve(
         self,
@@ -288,13 +305,6 @@ async def _answer(served: Any, request: object, context: Any, sides: tuple[bool,
     response = await result
     if not sides[1]:
         await context.write(response)
-
-
-async def _parsed_all(requests: AsyncIterator[bytes], parse: Callable[[bytes], object]) -> AsyncIterator[object]:
-    first = True
-    async for data in requests:
-        yield _parsed(parse, _checked(data) if first else data)
-        first = False
 
 
 def _checked(data: bytes) -> bytes:

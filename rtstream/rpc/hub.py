@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from rtstream.errors import RtstreamError
+from rtstream.events import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rtstream.events import AudioLost, DeviceState, Event, Fault
+    from rtstream.events import DeviceState, Fault, StreamEvent
     from rtstream.publish.broker import Broker
 
 Phase = Literal["starting", "loading", "ready", "degraded", "stopping"]
@@ -33,13 +34,16 @@ class StreamSettings:
     """What a client asks of its own stream. ``chunk_ms``: None for the service's own, else 320, 640 or 1280.
 
     ``phrases``: names and words to find where they are said, besides the service's own, each ``PHRASE`` or
-    ``PHRASE=WEIGHT``.
+    ``PHRASE=WEIGHT``. ``silence_ms`` ends a segment, None: the service's own. ``speech``: also tell when it starts and
+    ends.
     """
 
     partials: bool = True
     words: bool = False
     chunk_ms: int | None = None
     phrases: tuple[str, ...] = ()
+    silence_ms: int | None = None
+    speech: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Status:
     """How the service is. ``counters`` count from its start; names as those of its metrics.
 
     ``audio_age_seconds``: how long ago the last block came from the source, None before the first.
-    ``real_time_factor``: CPU time per time of audio, lately; None before any. ``languages``: into which it translates.
+    ``real_time_factor``: CPU time per time of audio, lately; None before any. ``languages``: into which it translates;
+    ``recognized_languages``: of the model, none before it is loaded.
     """
 
     version: str
@@ -76,6 +81,8 @@ class Status:
     counters: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     languages: tuple[str, ...] = ()
+    recognized_languages: tuple[str, ...] = ()
+    sample_rate: int = SAMPLE_RATE
 
 
 class RecognitionStream(Protocol):
@@ -89,11 +96,15 @@ class RecognitionStream(Protocol):
         """Close the open segment: more may be long in coming, and follows without a gap."""
         ...
 
+    async def flush(self) -> None:
+        """Close the open segment as :meth:`pause`, and give a Flushed behind what was said before."""
+        ...
+
     async def finish(self) -> None:
         """Say that no more audio comes: the iteration ends after the last final."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Event | AudioLost | Fault]:
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
         """Give the events, in order."""
         ...
 

@@ -118,8 +118,13 @@ class _Messages:
     async def audio(self, stream: RecognitionStream) -> AsyncIterator[bytes]:
         """The audio that follows, for a stream, which is told of pauses. Raises RequestFailedError."""
         while (request := await self.next(stream)) is not None:
-            if request.WhichOneof("request") != "audio":
-                raise invalid("request", "after the first message only audio may come")
+            kind = request.WhichOneof("request")
+            if kind == "flush":
+                self._pause_at = None
+                await stream.flush()
+                continue
+            if kind != "audio":
+                raise invalid("request", "after the first message only audio and flushes may come")
             yield request.audio
             if request.audio:  # from here on: it has been taken, which may have had to wait
                 self._pause_at = asyncio.get_running_loop().time() + self._pause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtstream.rpc.convert import from_seconds
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from rtstream.rpc.hub import StreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """In the place of a chunk of audio: what was sent is all that was said.
+
+    The open segment ends there, whatever silence there is; its final follows, then a Flushed. Audio may go on.
+    """
+
+
+def recognize_request(chunk: bytes | Flush) -> pb.RecognizeRequest:
+    """The next message of a client's own stream."""
+    if isinstance(chunk, Flush):
+        return pb.RecognizeRequest(flush=pb.Flush())
+    return pb.RecognizeRequest(audio=chunk)
 
 
 def subscribe_request(
@@ -44,6 +60,7 @@ def recognition_config(
     if settings is not None:
         config.no_partials, config.words = not settings.partials, settings.words
         config.phrases.extend(settings.phrases)
+        config.silence_ms, config.speech_events = settings.silence_ms or 0, settings.speech
         if settings.chunk_ms is not None:
             config.chunk.FromMilliseconds(settings.chunk_ms)
     return config

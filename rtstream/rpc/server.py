@@ -13,12 +13,12 @@ import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.rpc.connections import Doorman, room_for
 from rtstream.rpc.gate import Gate, Limits
+from rtstream.rpc.reflection import add_reflection
 from rtstream.rpc.security import Address, ServerTls, Tokens, check_public, identity, make_way
 from rtstream.rpc.service import SpeechService
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 SPARE_CALLS = 256
 """Calls that may be open besides those that the gate lets in: being refused, or asking for health."""
 DEFAULT_ADDRESS = Address(host="127.0.0.1", port=7660)
+OVERSIZE = 3
+"""Times ``message_bytes``, from which on gRPC itself ends a call, without a reason that programs understand."""
 SERVICE: str = pb.DESCRIPTOR.services_by_name["SpeechService"].full_name
 HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -165,7 +167,7 @@ async def serve(hub: Hub, config: ServerConfig) -> Server:
     add_SpeechServiceServicer_to_server(service, server)
     health = HealthServicer()
     add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+    add_reflection(server, (SERVICE, HEALTH))
     bound = [_bind(server, address, credentials, config.unix_mode) for address in config.listen]
     doorman = Doorman(
         bound, most=connections * 3 // 4, per_client=config.connections_per_client, busy=lambda: gate.peers
@@ -182,7 +184,8 @@ def _options(config: ServerConfig, connections: int) -> list[tuple[str, int]]:
         return round(seconds * 1000)
 
     return [
-        ("grpc.max_receive_message_length", config.message_bytes),
+        # What is a little too large the Gate refuses, with the reason; gRPC itself would give none.
+        ("grpc.max_receive_message_length", OVERSIZE * config.message_bytes),
         ("grpc.max_send_message_length", config.message_bytes),
         ("grpc.max_metadata_size", 16 << 10),
         ("grpc.max_allowed_incoming_connections", connections),

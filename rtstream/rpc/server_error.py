@@ -25,6 +25,10 @@ PASSING = {
 """What a later try may not meet again."""
 
 
+TOO_LARGE = "message larger than max"
+"""In gRPC's own words for a message that the service did not even look at."""
+
+
 class ServerError(RtstreamError):
     """A call failed. ``code`` is gRPC's, ``reason`` the service's own stable one, or empty: see the proto."""
 
@@ -44,6 +48,9 @@ def server_error(
         return ServerError(f"{target}: {failure}", code, failure.reason, **failure.metadata)
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServerError(unreachable(target, details or ""), code)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in (details or ""):
+        told = f"{target}: the message is far too large ({details}); send audio in smaller pieces, through recognize()"
+        return ServerError(told, code, "AUDIO_TOO_LONG")
     return ServerError(f"{target}: {details or code.name}", code)
 
 

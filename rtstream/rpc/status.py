@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rtstream.events import SAMPLE_RATE
 from rtstream.rpc.convert import (
     device_state_message,
     fault_message,
@@ -46,6 +47,8 @@ def status_message(status: Status) -> pb.GetStatusResponse:
         counters=dict(status.counters),
         faults=[fault_message(fault) for fault in status.faults],
         languages=status.languages,
+        recognized_languages=status.recognized_languages,
+        sample_rate=status.sample_rate,
     )
 
 
@@ -66,6 +69,8 @@ def read_status(message: pb.GetStatusResponse) -> Status:
         counters=dict(message.counters),
         faults=tuple(read_fault(fault) for fault in message.faults),
         languages=tuple(message.languages),
+        recognized_languages=tuple(message.recognized_languages),
+        sample_rate=message.sample_rate or SAMPLE_RATE,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
 from rtstream.languages import canonical, within
 from rtstream.publish.items import Gap, SlowSubscriberError
 from rtstream.rpc.convert import position_message, read_position, subscribe_response, to_seconds
@@ -34,6 +34,7 @@ _KINDS: dict[pb.EventKind, type] = {
     pb.EVENT_KIND_AUDIO_LOST: AudioLost,
     pb.EVENT_KIND_DEVICE_STATE: DeviceState,
     pb.EVENT_KIND_FAULT: Fault,
+    pb.EVENT_KIND_SPEECH: Speech,
 }
 
 
@@ -124,6 +125,7 @@ async def pass_on(
         from_start=wanted.from_start,
         max_age_seconds=wanted.max_age,
         partials=Partial in wanted.kinds,
+        speech=Speech in wanted.kinds,
         partial_translations=Translation in wanted.kinds and wanted.partial_translations,
     ) as subscription:
         await subscription.find_start()

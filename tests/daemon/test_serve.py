@@ -76,6 +76,7 @@ def test_every_source_gives_the_finals_that_replay_gives(serve, speech, replayed
     os.mkfifo(fifo)
     source = {"wav": f"wav:{path}?speed=max", "fifo": f"fifo:{fifo}", "stdin": "-?rate=16000", "stdin wav": "-"}[kind]
     daemon = serve("--source", source, stdin=subprocess.PIPE, settings=CTC)
+    live = daemon.subscribe(kinds=[pb.EVENT_KIND_SPEECH])
     if kind == "fifo":
         threading.Thread(target=fifo.write_bytes, args=(pcm.tobytes(),), daemon=True).start()
     elif kind.startswith("stdin"):
@@ -89,8 +90,14 @@ def test_every_source_gives_the_finals_that_replay_gives(serve, speech, replayed
     assert status.phase == pb.PHASE_READY
     assert status.counters["audio_samples"] == len(pcm)
     assert status.counters["behind_samples"] == 0
+    assert (list(status.recognized_languages), status.sample_rate) == (["en"], SAMPLE_RATE)
     assert daemon.stop() == 0
     assert finals(subscriber) == replayed
+    for segment, start, end, _ in replayed:
+        begun, over = (event for event in live.of("speech") if event.segment == segment)
+        assert (begun.state, samples(begun.offset)) == (pb.SPEECH_STATE_STARTED, start)
+        assert over.state == pb.SPEECH_STATE_ENDED
+        assert start < samples(over.offset) <= end
     assert not [entry for entry in daemon.log if "text" in entry]  # transcripts stay out of the log
     assert daemon.told.index("READY=1") < daemon.told.index("STOPPING=1")
 

@@ -8,8 +8,11 @@ import pytest
 from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
 from rtstream.daemon.engine import Engine
+from rtstream.daemon.segments import VadSettings
+from rtstream.daemon.speech import SpeechTeller
 from rtstream.daemon.streams import PIECE, WAITING_EVENTS, WAITING_SECONDS, ClientStream
-from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
+from rtstream.errors import ConfigError
+from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Flushed, Partial, SegmentAudio, Speech
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.audio.sound_server import until
@@ -47,6 +50,9 @@ class Talkative:
     def prepare(self):
         pass
 
+    def pause(self):
+        return []
+
     def finish(self):
         return [Final(0, 0, 1, "end")]
 
@@ -82,6 +88,92 @@ def test_events_are_those_of_the_audio_alone_however_it_comes(engine, recognizer
             assert events == expected
 
     run(test())
+
+
+def test_flush_closes_the_segment_and_the_audio_goes_on(engine, recognizer, speech):
+    async def test():
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), 10_240, lambda: None)
+        half = 2 * SAMPLE_RATE
+        await stream.push(speech[:half])
+        await stream.flush()
+        await stream.push(speech[half:])
+        await stream.flush()
+        await stream.finish()
+        events = [event async for event in stream]
+        await stream.close()
+        first, second = (event for event in events if isinstance(event, Final))
+        assert first.end == half <= second.start
+        kept = [event for event in events if not isinstance(event, Partial)]
+        assert kept == [first, Flushed(), second, Flushed()]
+
+    run(test())
+
+
+def test_client_that_asks_for_flushes_without_end_is_held_back(engine):
+    async def test():
+        stream = ClientStream(engine, Talkative, 320, lambda: None)
+
+        async def ask():
+            for _ in range(10 * WAITING_EVENTS):
+                await stream.flush()
+            await stream.finish()
+
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0.1)
+        assert len(stream._channel._waiting) + len(stream._events) <= 2 * WAITING_EVENTS
+        assert not asking.done()
+        assert sum([isinstance(event, Flushed) async for event in stream]) == 10 * WAITING_EVENTS
+        await stream.close()
+
+    run(test())
+
+
+def test_speech_starts_before_its_first_partial_and_ends_before_its_final(engine, recognizer, speech):
+    async def test():
+        def make_pipeline():
+            return Pipeline(recognizer, tell_audio=lambda audio: teller.hear(audio))  # noqa: PLW0108 - it is made later
+
+        stream = ClientStream(engine, make_pipeline, 10_240, lambda: None)
+        teller = SpeechTeller(stream.tell)
+        await stream.push(np.concatenate([speech, np.zeros(SAMPLE_RATE, np.float32)]))
+        await stream.finish()
+        events = [event async for event in stream]
+        await stream.close()
+        final = next(event for event in events if isinstance(event, Final))
+        started, ended = (event for event in events if isinstance(event, Speech))
+        assert (started.state, started.segment, started.position) == ("started", final.segment, final.start)
+        assert (ended.state, ended.segment) == ("ended", final.segment)
+        assert final.start < ended.position < final.end
+        assert events.index(started) == 0
+        assert events.index(ended) < events.index(final)
+        assert all(event.time is not None for event in events)
+
+    run(test())
+
+
+def test_speech_that_cannot_be_recognised_ends():
+    told = []
+    teller = SpeechTeller(told.append)
+    teller.abandon()
+    teller.hear(SegmentAudio(4, 1000, np.zeros(320, np.float32), last=False))
+    teller.hear(SegmentAudio(4, 1320, np.zeros(320, np.float32), last=False))
+    teller.abandon()
+    teller.hear(SegmentAudio(5, 2000, np.zeros(320, np.float32), last=True, silence=100))
+    teller.abandon()
+    assert told == [
+        Speech(4, 1000, "started"),
+        Speech(4, 1640, "ended"),
+        Speech(5, 2000, "started"),
+        Speech(5, 2220, "ended"),
+    ]
+
+
+def test_shorter_silence_ends_segments_sooner_and_an_impossible_one_is_refused():
+    settings = VadSettings()
+    assert settings.with_silence(None) == settings
+    assert settings.with_silence(300).segmenter.hangover_ms == 300
+    with pytest.raises(ConfigError, match="silence_ms: 20000 is not possible here"):
+        settings.with_silence(20_000)
 
 
 def test_client_that_is_faster_than_recognition_is_held_back(engine):

@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 
 from rtstream.errors import AudioError, ConfigError
-from rtstream.events import DeviceState, Final, Partial
+from rtstream.events import DeviceState, Final, Flushed, Partial, Speech
 from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
 
 SAMPLES_PER_SEGMENT = 16_000
@@ -30,6 +30,10 @@ class ScriptedStream:
         self._audio.append(samples)
         self._arrived.set()
 
+    async def flush(self):
+        self._audio.extend((None, Flushed()))
+        self._arrived.set()
+
     async def pause(self):
         self._audio.append(None)
         self._arrived.set()
@@ -38,9 +42,11 @@ class ScriptedStream:
         self._finished = True
         self._arrived.set()
 
-    async def __aiter__(self):
+    async def __aiter__(self):  # noqa: C901 - a script
         heard = np.zeros(0, np.float32)
         position = segment = 0
+        if self._settings.speech:
+            yield Speech(0, 0, "started")
         while True:
             while not self._audio and not self._finished:
                 self._arrived.clear()
@@ -53,6 +59,9 @@ class ScriptedStream:
                     yield self._final(segment, position, heard)
                     position, segment = position + len(heard), segment + 1
                     heard = heard[:0]
+                continue
+            if isinstance(samples, Flushed):
+                yield samples
                 continue
             heard = np.concatenate([heard, samples])
             self._room.release()
@@ -107,6 +116,7 @@ class ScriptedHub:
             streams=len(self.open_streams),
             counters={"finals": 3},
             languages=self.languages,
+            recognized_languages=("en",),
         )
 
     async def devices(self):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation, Word
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Flushed, Partial, Speech, Translation, Word
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.convert import duration, read_event, read_item, recognize_response, samples, subscribe_response
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -22,6 +22,7 @@ finals = st.builds(
 losses = st.builds(AudioLost, offset, offset, st.sampled_from(["overflow", "behind", "device"]), times)
 states = st.sampled_from(["starting", "capturing", "stalled", "lost", "ended"])
 devices = st.builds(DeviceState, text, states, text, times)
+speech = st.builds(Speech, st.integers(0, 2**40), offset, st.sampled_from(["started", "ended"]), times)
 faults = st.builds(Fault, text, text, st.booleans(), times)
 positions = st.builds(Position, text, st.integers(0, 2**63 - 1))
 translations = st.builds(Translation, st.integers(0, 2**40), offset, offset, text, text, st.booleans(), times)
@@ -37,7 +38,7 @@ def test_offsets_are_exact(count):
     assert samples(carried(duration(count))) == count
 
 
-@given(st.one_of(partials, translations, losses, devices, faults), text)
+@given(st.one_of(partials, translations, losses, devices, faults, speech), text)
 def test_events_without_number(event, epoch):
     item = Published(event, epoch)
     read = read_item(carried(subscribe_response(item, words=True)), epoch)
@@ -64,7 +65,7 @@ def test_gaps(gap):
     assert read_item(carried(subscribe_response(gap)), "any") == gap
 
 
-@given(st.one_of(partials, finals, losses, faults))
+@given(st.one_of(partials, finals, losses, faults, speech))
 def test_events_of_a_clients_own_stream(event):
     read = read_event(carried(recognize_response(event, words=True)))
     assert (read, read.time) == (event, event.time)
@@ -78,3 +79,11 @@ def test_words_are_left_out_unless_asked_for():
 def test_kinds_of_a_newer_daemon_are_passed_over():
     assert read_item(pb.SubscribeResponse(), "e") is None
     assert read_item(pb.SubscribeResponse(device_state=pb.DeviceState(state=99)), "e").event.state == "starting"
+
+
+def test_flushed_is_of_a_clients_own_stream_alone():
+    assert read_event(carried(recognize_response(Flushed()))) == Flushed()
+
+
+def test_state_of_speech_of_a_newer_daemon_is_passed_over():
+    assert read_item(pb.SubscribeResponse(speech=pb.Speech(state=9)), "e") is None

@@ -51,6 +51,10 @@ def kinds(responses):
         ([config(phrases=["Grafana", "x=abc"])], "config.phrases"),
         ([config(phrases=["Grafana=9"])], "config.phrases"),
         ([config(phrases=["C++"])], "config.phrases"),
+        ([config(silence_ms=99)], "config.silence_ms"),
+        ([config(silence_ms=5001)], "config.silence_ms"),
+        ([config(), pb.RecognizeRequest(flush=pb.Flush()), config()], "request"),
+        ([pb.RecognizeRequest(flush=pb.Flush())], "request"),
         ([config(phrases=["word" + "abcdefghij"[n % 10] * (n // 10 + 1) for n in range(501)])], "config.phrases"),
         ([config(chunk=Duration(nanos=320_000_000))], "config"),  # what the service itself refuses
         ([config(), pb.RecognizeRequest(audio=b"odd")], "audio"),
@@ -183,6 +187,30 @@ async def test_what_was_said_before_a_wrong_request_has_its_finals_before_the_er
     assert responses[-1].final.end == Duration(seconds=1, nanos=500_000_000)
     assert error.code() is INVALID
     assert read_failure(error.trailing_metadata()).metadata == {"field": field}
+
+
+async def test_flush_brings_the_final_of_what_was_said_and_says_when_it_has(stub):
+    call = stub.Recognize()
+    await call.write(config(no_partials=True))
+    for number in range(3):
+        await call.write(audio(0.25))
+        await call.write(pb.RecognizeRequest(flush=pb.Flush()))
+        responses = [await call.read() for _ in range(2)]
+        assert kinds(responses) == ["final", "flushed"]
+        assert responses[0].final.end.ToMilliseconds() == 250 * (number + 1)
+    await call.write(pb.RecognizeRequest(flush=pb.Flush()))
+    assert kinds([await call.read()]) == ["flushed"]  # nothing was said
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_stream_says_when_speech_starts_and_ends_only_if_asked_to(served, stub):
+    assert kinds(await recognize(stub, [config(no_partials=True), audio(0.5)])) == ["final"]
+    asked = config(no_partials=True, speech_events=True, silence_ms=300)
+    responses = await recognize(stub, [asked, audio(0.5)])
+    assert kinds(responses) == ["speech", "final"]
+    assert responses[0].speech.state == pb.SPEECH_STATE_STARTED
+    assert [settings.silence_ms for settings in served.hub.settings] == [None, 300]
 
 
 async def test_stream_that_is_held_open_without_audio_gets_its_final_after_the_pause_and_goes_on():

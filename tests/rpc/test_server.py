@@ -12,11 +12,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from rtstream.errors import ConfigError
 from rtstream.events import DeviceState, Fault
@@ -182,15 +182,22 @@ async def test_health_follows_the_daemon_for_each_service(served, channel):
         await check("no such service")
 
 
-async def test_reflection_lists_the_services(channel):
-    call = ServerReflectionStub(channel).ServerReflectionInfo()
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_lists_the_services(channel, version):
+    call = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )()
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     response = await call.read()
     names = {service.name for service in response.list_services_response.service}
-    assert {SERVICE, "grpc.health.v1.Health"} <= names
-    await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE))
-    response = await call.read()
-    assert response.file_descriptor_response.file_descriptor_proto
+    assert {SERVICE, "grpc.health.v1.Health", f"grpc.reflection.{version}.ServerReflection"} <= names
+    for name in names:
+        await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=name))
+        (proto, *_) = (await call.read()).file_descriptor_response.file_descriptor_proto
+        file = descriptor_pb2.FileDescriptorProto.FromString(proto)
+        assert name in [f"{file.package}.{service.name}" for service in file.service]
     call.cancel()
 
 
@@ -200,11 +207,21 @@ async def test_reflection_lists_the_services(channel):
 async def test_large_message_is_refused_and_the_connection_lives():
     async with running(ServerConfig(message_bytes=100_000)) as served, grpc.aio.insecure_channel(served.target) as ch:
         stub = SpeechServiceStub(ch)
-        code, _ = await failure(stub.Transcribe(pb.TranscribeRequest(audio=bytes(200_000))))
-        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        requests = [pb.RecognizeRequest(config=pb.RecognitionConfig()), pb.RecognizeRequest(audio=bytes(200_000))]
-        code, _ = await failure(stub.Recognize(iter(requests)))
-        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        code, told = await failure(stub.Transcribe(pb.TranscribeRequest(audio=bytes(200_000))))
+        assert (code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "AUDIO_TOO_LONG")
+        assert "Recognize" in str(told)
+        requests = [config(), pb.RecognizeRequest(audio=bytes(64_000)), pb.RecognizeRequest(audio=bytes(200_000))]
+        call = stub.Recognize(iter(requests))
+        heard = [(await call.read()).WhichOneof("event") for _ in range(4)]
+        assert heard == ["partial", "final"] * 2  # what was sent before
+        code, told = await failure(call)
+        assert (code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "AUDIO_TOO_LONG")
+        code, _ = await failure(stub.Transcribe(pb.TranscribeRequest(audio=bytes(500_000))))
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED  # gRPC's own
+        async with served.client() as client:
+            with pytest.raises(ServerError, match="smaller pieces") as raised:
+                await client.transcribe_short(bytes(500_000))
+            assert raised.value.reason == "AUDIO_TOO_LONG"
         assert await stub.GetStatus(pb.GetStatusRequest())
         await until(lambda: not served.hub.open_streams)
 

@@ -20,6 +20,13 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_AUDIO_LOST: _ClassVar[EventKind]
     EVENT_KIND_DEVICE_STATE: _ClassVar[EventKind]
     EVENT_KIND_FAULT: _ClassVar[EventKind]
+    EVENT_KIND_SPEECH: _ClassVar[EventKind]
+
+class SpeechState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPEECH_STATE_UNSPECIFIED: _ClassVar[SpeechState]
+    SPEECH_STATE_STARTED: _ClassVar[SpeechState]
+    SPEECH_STATE_ENDED: _ClassVar[SpeechState]
 
 class FinalSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -72,6 +79,10 @@ EVENT_KIND_TRANSLATION: EventKind
 EVENT_KIND_AUDIO_LOST: EventKind
 EVENT_KIND_DEVICE_STATE: EventKind
 EVENT_KIND_FAULT: EventKind
+EVENT_KIND_SPEECH: EventKind
+SPEECH_STATE_UNSPECIFIED: SpeechState
+SPEECH_STATE_STARTED: SpeechState
+SPEECH_STATE_ENDED: SpeechState
 FINAL_SOURCE_UNSPECIFIED: FinalSource
 FINAL_SOURCE_DECODER: FinalSource
 FINAL_SOURCE_CTC: FinalSource
@@ -129,7 +140,7 @@ class SubscribeRequest(_message.Message):
     def __init__(self, resume_after: _Optional[_Union[Position, _Mapping]] = ..., from_start: _Optional[bool] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., words: _Optional[bool] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., no_partial_translations: _Optional[bool] = ..., max_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ("partial", "final", "translation", "audio_lost", "device_state", "fault", "heartbeat", "gap")
+    __slots__ = ("partial", "final", "translation", "audio_lost", "device_state", "fault", "heartbeat", "gap", "speech")
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     TRANSLATION_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +149,7 @@ class SubscribeResponse(_message.Message):
     FAULT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_FIELD_NUMBER: _ClassVar[int]
     partial: Partial
     final: Final
     translation: Translation
@@ -146,7 +158,20 @@ class SubscribeResponse(_message.Message):
     fault: Fault
     heartbeat: Heartbeat
     gap: Gap
-    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., translation: _Optional[_Union[Translation, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., device_state: _Optional[_Union[DeviceState, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
+    speech: Speech
+    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., translation: _Optional[_Union[Translation, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., device_state: _Optional[_Union[DeviceState, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., speech: _Optional[_Union[Speech, _Mapping]] = ...) -> None: ...
+
+class Speech(_message.Message):
+    __slots__ = ("segment", "state", "offset", "time")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    segment: int
+    state: SpeechState
+    offset: _duration_pb2.Duration
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, segment: _Optional[int] = ..., state: _Optional[_Union[SpeechState, str]] = ..., offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Partial(_message.Message):
     __slots__ = ("segment", "start", "end", "text", "words", "time")
@@ -271,15 +296,25 @@ class Gap(_message.Message):
     def __init__(self, requested: _Optional[_Union[Position, _Mapping]] = ..., reason: _Optional[_Union[GapReason, str]] = ..., missed: _Optional[int] = ...) -> None: ...
 
 class RecognizeRequest(_message.Message):
-    __slots__ = ("config", "audio")
+    __slots__ = ("config", "audio", "flush")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
+    FLUSH_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     audio: bytes
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
+    flush: Flush
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ...) -> None: ...
+
+class Flush(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Flushed(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases")
+    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases", "silence_ms", "speech_events")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -287,6 +322,8 @@ class RecognitionConfig(_message.Message):
     WORDS_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     PHRASES_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_MS_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_EVENTS_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate: int
     channels: int
@@ -294,19 +331,25 @@ class RecognitionConfig(_message.Message):
     words: bool
     chunk: _duration_pb2.Duration
     phrases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ...) -> None: ...
+    silence_ms: int
+    speech_events: bool
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ..., silence_ms: _Optional[int] = ..., speech_events: _Optional[bool] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
-    __slots__ = ("partial", "final", "audio_lost", "fault")
+    __slots__ = ("partial", "final", "audio_lost", "fault", "speech", "flushed")
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_LOST_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_FIELD_NUMBER: _ClassVar[int]
+    FLUSHED_FIELD_NUMBER: _ClassVar[int]
     partial: Partial
     final: Final
     audio_lost: AudioLost
     fault: Fault
-    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ...) -> None: ...
+    speech: Speech
+    flushed: Flushed
+    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., speech: _Optional[_Union[Speech, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
     __slots__ = ("config", "audio")
@@ -331,7 +374,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position", "languages")
+    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position", "languages", "recognized_languages", "sample_rate")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -354,6 +397,8 @@ class GetStatusResponse(_message.Message):
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    RECOGNIZED_LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     version: str
     phase: Phase
     model: str
@@ -369,7 +414,9 @@ class GetStatusResponse(_message.Message):
     faults: _containers.RepeatedCompositeFieldContainer[Fault]
     position: Position
     languages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
+    recognized_languages: _containers.RepeatedScalarFieldContainer[str]
+    sample_rate: int
+    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., recognized_languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ...) -> None: ...
 
 class ListDevicesRequest(_message.Message):
     __slots__ = ()

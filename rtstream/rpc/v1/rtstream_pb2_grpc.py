@@ -49,7 +49,9 @@ class SpeechServiceStub:
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
-    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
+    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
+    More than three times too large is gRPC's own
+    RESOURCE_EXHAUSTED, without details
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
@@ -119,7 +121,9 @@ class SpeechServiceServicer:
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
-    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
+    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
+    More than three times too large is gRPC's own
+    RESOURCE_EXHAUSTED, without details
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
@@ -237,7 +241,9 @@ class SpeechService:
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
     STOPPING                          UNAVAILABLE         the daemon ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
-    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe; use Recognize
+    AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
+    More than three times too large is gRPC's own
+    RESOURCE_EXHAUSTED, without details
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
