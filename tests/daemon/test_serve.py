@@ -158,6 +158,25 @@ def test_stopping_while_a_thread_is_deep_in_the_engine_ends_with_75(serve, speec
     assert not [entry for entry in daemon.log if "text" in entry]  # neither a traceback nor C++'s last words
 
 
+def test_service_goes_on_while_it_can_open_no_file(serve, speech, replayed, tmp_path):
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    daemon = serve("--source", f"fifo:{fifo}", settings=CTC).ready()
+    subscriber = daemon.subscribe()
+    with fifo.open("wb", buffering=0) as writer:
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        lines = sum(line.startswith("STATUS=") for line in daemon.told)
+        writer.write(speech[1].tobytes())
+        until(lambda: len(finals(subscriber)) == len(replayed), "all finals")
+        until(lambda: sum(line.startswith("STATUS=") for line in daemon.told) > lines + 3, "status lines")
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limits)
+    assert finals(subscriber) == replayed
+    assert daemon.status().phase == pb.PHASE_READY
+    assert daemon.stop() == 0
+    assert not [entry for entry in daemon.log if "text" in entry or "exception" in entry]
+
+
 def test_ready_is_told_only_when_the_model_is_loaded_for_which_the_service_waits(serve, bundle, tmp_path):
     model = tmp_path / "model"
     daemon = serve("--source", "fifo:none", model=model, settings="[recognition]\nretry_seconds = 0.1\n")

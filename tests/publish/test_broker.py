@@ -588,3 +588,22 @@ async def test_damaged_finals_are_a_gap_and_the_others_come_and_the_damage_is_to
     assert faults[0].code == "STORE_DAMAGED"
     assert "number 150 to 151 cannot be read" in faults[0].message
     again.close()
+
+
+async def test_closing_does_not_wait_for_ever_for_a_disk_that_hangs(tmp_path):
+    store = open_store(tmp_path)
+    hung, release = threading.Event(), threading.Event()
+
+    def hang(_):
+        hung.set()
+        release.wait()
+
+    store.append = hang
+    broker = Broker(store)
+    subscription = broker.subscribe()
+    broker.publish(final(1))
+    hung.wait()
+    assert await asyncio.to_thread(broker.close, 0.05) is False
+    assert await rest(subscription) == []
+    release.set()
+    assert await asyncio.to_thread(broker.close, 60) is True
