@@ -70,3 +70,16 @@ def _canonical(name: str) -> str:
 def test_links_of_the_documentation_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]*)", page.read_text())
     assert [link for link in links if link and not (page.parent / link).exists()] == []
+
+
+def test_it_is_the_service_wherever_a_user_reads():
+    pages = [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+        *ROOT.glob("protos/**/*.proto"),
+    ]
+    told = [
+        (page.name, line) for page in pages for line in page.read_text().splitlines() if re.search(r"\bdaemon\b", line)
+    ]
+    assert [line for _, line in told if "tests.daemon" not in line] == []

@@ -28,26 +28,26 @@ if _version_not_supported:
 class SpeechServiceStub:
     """Speech recognition on the device itself.
 
-    The daemon owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
+    The service owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
     it (Subscribe); a client may also bring audio of its own (Recognize, Transcribe).
 
-    All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
+    All times are offsets from the first sample of the audio: of the service's source since the service started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
 
     Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
-    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    of the service's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
     a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
     their offset is behind its start.
 
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the service, or this client, has all the calls it may have open;
     metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
-    STOPPING                          UNAVAILABLE         the daemon ends; try again
+    STOPPING                          UNAVAILABLE         the service ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
     More than three times too large is gRPC's own
@@ -55,13 +55,13 @@ class SpeechServiceStub:
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
-    INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+    INTERNAL                          INTERNAL            an error of the service, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
-    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
-    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
-    to answer; clients may ping every 5 s.
+    the streams that the service may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the service's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The service pings a connection on which
+    nothing comes every 30 s and gives it 10 s to answer; clients may ping every 5 s.
     """
 
     def __init__(self, channel):
@@ -100,26 +100,26 @@ class SpeechServiceStub:
 class SpeechServiceServicer:
     """Speech recognition on the device itself.
 
-    The daemon owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
+    The service owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
     it (Subscribe); a client may also bring audio of its own (Recognize, Transcribe).
 
-    All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
+    All times are offsets from the first sample of the audio: of the service's source since the service started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
 
     Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
-    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    of the service's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
     a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
     their offset is behind its start.
 
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the service, or this client, has all the calls it may have open;
     metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
-    STOPPING                          UNAVAILABLE         the daemon ends; try again
+    STOPPING                          UNAVAILABLE         the service ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
     More than three times too large is gRPC's own
@@ -127,17 +127,17 @@ class SpeechServiceServicer:
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
-    INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+    INTERNAL                          INTERNAL            an error of the service, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
-    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
-    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
-    to answer; clients may ping every 5 s.
+    the streams that the service may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the service's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The service pings a connection on which
+    nothing comes every 30 s and gives it 10 s to answer; clients may ping every 5 s.
     """
 
     def Subscribe(self, request, context):
-        """What is recognised of the daemon's own source, as it happens, until the client leaves.
+        """What is recognised of the service's own source, as it happens, until the client leaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +160,7 @@ class SpeechServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Transcribe(self, request, context):
-        """Recognises a short recording in one call. The message limit of the daemon bounds it (by default 4 MiB: two minutes
+        """Recognises a short recording in one call. The message limit of the service bounds it (by default 4 MiB: two minutes
         at 16 kHz and 16 bits); longer ones go through Recognize.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -168,14 +168,14 @@ class SpeechServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """How the daemon is.
+        """How the service is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDevices(self, request, context):
-        """The devices that the daemon could capture from.
+        """The devices that the service could capture from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,26 +220,26 @@ def add_SpeechServiceServicer_to_server(servicer, server):
 class SpeechService:
     """Speech recognition on the device itself.
 
-    The daemon owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
+    The service owns one source of audio, mostly a microphone. Any number of clients subscribe to what is recognised of
     it (Subscribe); a client may also bring audio of its own (Recognize, Transcribe).
 
-    All times are offsets from the first sample of the audio: of the daemon's source since the daemon started, or of the
+    All times are offsets from the first sample of the audio: of the service's source since the service started, or of the
     client's own. They are whole numbers of samples at 16 kHz, so always multiples of 62500 ns.
 
     Every event has the time of day at which it happened besides, in a field "time", to the millisecond: that of the clock
-    of the daemon's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
+    of the service's machine when the audio came in. A clock that is corrected moves only what comes after: a machine without
     a battery may say 1970 until it has heard of the time. The end of a segment, and its words, are as far behind its time as
     their offset is behind its start.
 
     Errors carry a google.rpc.ErrorInfo in their details, of the domain "rtstream", whose reason is stable:
 
     TOKEN_MISSING, TOKEN_WRONG        UNAUTHENTICATED     send "authorization: Bearer TOKEN"
-    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the daemon, or this client, has all the calls it may have open;
+    TOO_MANY_STREAMS                  RESOURCE_EXHAUSTED  the service, or this client, has all the calls it may have open;
     metadata "scope" says which
     SLOW_SUBSCRIBER                   RESOURCE_EXHAUSTED  Subscribe; too much is unread, or an event was not taken for
     too long; metadata "epoch" and "sequence": where to resume
     NOT_READY                         UNAVAILABLE         the model is still being loaded; try again
-    STOPPING                          UNAVAILABLE         the daemon ends; try again
+    STOPPING                          UNAVAILABLE         the service ends; try again
     INVALID_REQUEST                   INVALID_ARGUMENT    metadata "field" names what is wrong
     AUDIO_TOO_LONG                    INVALID_ARGUMENT    Transcribe: use Recognize; Recognize: send smaller messages.
     More than three times too large is gRPC's own
@@ -247,13 +247,13 @@ class SpeechService:
     IDLE                              DEADLINE_EXCEEDED   Recognize; nothing was sent, or read, for too long. What was
     said has its final before
     NO_DEVICES                        UNAVAILABLE         ListDevices; the sound system cannot be asked, or not now
-    INTERNAL                          INTERNAL            an error of the daemon, which is in its log
+    INTERNAL                          INTERNAL            an error of the service, which is in its log
 
     "Too long" is by default 30 s. A client that takes nothing, not even the error, for 10 s more no longer counts among
-    the streams that the daemon may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
-    (Transcribe: "too long", and the daemon's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
-    one client, a remote address or all of this machine, 128 connections stay open. The daemon pings a connection on which nothing comes every 30 s and gives it 10 s
-    to answer; clients may ping every 5 s.
+    the streams that the service may have. A request of a call that sends only one comes within 5 s and has 256 KiB at most
+    (Transcribe: "too long", and the service's message limit). A call whose token is no longer valid ends with TOKEN_WRONG. Of
+    one client, a remote address or all of this machine, 128 connections stay open. The service pings a connection on which
+    nothing comes every 30 s and gives it 10 s to answer; clients may ping every 5 s.
     """
 
     @staticmethod
