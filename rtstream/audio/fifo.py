@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rtstream.audio import riff
 from rtstream.audio.resample import Resampler
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import AudioError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 1.0
 """Without audio, after which it is looked whether the path still names the FIFO that is open."""
+HEADER = "its writer sends WAV, and raw 16-bit mono PCM is wanted: arecord -t raw, ffmpeg -f s16le -ac 1"
 MODE = 0o660
 """Of a FIFO that is made here."""
 _PIECE = 1 << 13
@@ -102,6 +104,10 @@ class FifoSource:
             data = os.read(descriptor, _PIECE)
             if not data:
                 break
+            if riff.is_wav(data) and not heard:
+                yield DeviceState(self._path, "lost", HEADER)
+                self._discard(descriptor)
+                return
             if not speaking:
                 speaking = heard = True
                 yield DeviceState(self._path, "capturing", f"{self._rate} Hz")
@@ -114,6 +120,11 @@ class FifoSource:
         yield from self._block(resampler.finish())
         if heard and not self._closed:
             yield DeviceState(self._path, "ended", "its writer has closed it; waiting for the next one")
+
+    def _discard(self, descriptor: int) -> None:
+        """Read to the end of what the writers write, so that they are not stopped."""
+        while self._wait_for(descriptor, None) and os.read(descriptor, _PIECE):
+            self.signs += 1
 
     def _block(self, samples: NDArray[np.float32]) -> Iterator[AudioBlock]:
         if len(samples):

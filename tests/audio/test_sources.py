@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,6 +225,21 @@ def test_fifo_is_made_if_wanted_and_what_is_there_is_left_alone(tmp_path):
         assert len(joined(split(items)[0])) == 100
         assert path.stat().st_mode & 0o777 == 0o660
         assert path.stat().st_ino == made.st_ino
+
+
+def test_writer_that_sends_a_header_is_told_and_the_next_one_is_heard(tmp_path, ramp):
+    path = tmp_path / "pcm"
+    os.mkfifo(path)
+    source = FifoSource(str(path), 16_000)
+    items, thread = start(source)
+    path.write_bytes(Path(ramp[0]).read_bytes())
+    until(lambda: split(items)[1][-1:] == ["lost"], "told")
+    path.write_bytes(b"\1\0" * 100)
+    until(lambda: split(items)[1][-1:] == ["ended"], "end")
+    source.close()
+    thread.join()
+    assert "arecord -t raw" in next(item for item in items if item.state == "lost").detail
+    assert len(joined(split(items)[0])) == 100
 
 
 def test_fifo_that_cannot_be_made_is_told(tmp_path):
