@@ -144,7 +144,7 @@ class Service:
             chunk_samples=model.chunk_samples(recognizer),
         )
         self.listener = Listener(self._source, self._channel, self.publish, self._clock)
-        self.progress = Progress(self._source, self.engine)
+        self.progress = Progress(self._source, self.engine, lambda: self._broker.alive)
         self._model = model
         self.phase = "ready"
         self.listener.start()

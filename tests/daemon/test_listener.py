@@ -134,6 +134,15 @@ def test_progress_is_audio_that_comes_and_work_that_is_done():
     assert progress.made()
 
 
+def test_recognition_whose_results_nobody_hands_out_is_no_progress():
+    source, alive = Given(), [True]
+    progress = Progress(source, Busy(), lambda: alive[0])
+    source.resting = True
+    assert progress.made()
+    alive[0] = False
+    assert not progress.made()
+
+
 def test_progress_that_is_only_seen_later_still_counts():
     source, engine = Given(), Busy()
     progress = Progress(source, engine)
