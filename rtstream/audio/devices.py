@@ -40,6 +40,8 @@ def list_devices() -> list[InputDevice]:
             timeout=ANSWER_SECONDS,
             check=False,
         )
+    except OSError as error:
+        raise AudioError(f"no process can be started to ask the sound system: {error.strerror}; try again") from None
     except subprocess.TimeoutExpired:
         raise AudioError(
             f"the sound system does not answer within {ANSWER_SECONDS:g} s; look for a driver or server that hangs"

@@ -77,8 +77,14 @@ class Microphone:
         """Give what is captured until :meth:`close`."""
         yield from self._tell("starting", "looking for the device")
         while not self._closed.is_set():
-            with CaptureProcess(self._request, self._closing) as process:
-                yield from self._capture(process)
+            try:
+                process = CaptureProcess(self._request, self._closing)
+            except OSError as error:  # too many files or processes: those are there again some time
+                self.signs += 1
+                yield from self._tell("lost", f"no capturing process can be started: {error.strerror}; trying again")
+            else:
+                with process:
+                    yield from self._capture(process)
             # At least once: else a device that is lost as soon as it is opened would keep a core busy.
             delay = self._config.retry_seconds * 2 ** min(self._failures, 16)
             self._failures += 1

@@ -1,5 +1,6 @@
 """Sources that are not microphones, and how all of them are named."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtstream.audio.devices import list_devices
 from rtstream.audio.fifo import FifoSource
 from rtstream.audio.messages import CaptureRequest
-from rtstream.audio.microphone import MicrophoneConfig
+from rtstream.audio.microphone import Microphone, MicrophoneConfig
 from rtstream.audio.open_source import open_source
 from rtstream.audio.playing import FileSource
 from rtstream.audio.source import SourceSpec, parse_source
@@ -134,6 +136,22 @@ def start(source):
     thread = threading.Thread(target=lambda: [items.append(item) for item in source])
     thread.start()
     return items, thread
+
+
+def test_capturing_process_that_cannot_be_started_is_tried_again(monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("subprocess.Popen", fail)
+    source = Microphone(CaptureRequest("default"), MicrophoneConfig(retry_seconds=0.05, retry_most_seconds=0.2))
+    items, thread = start(source)
+    until(lambda: source.signs > 3, "tries")
+    source.close()
+    thread.join()
+    assert split(items)[1] == ["starting", "lost", "ended"]
+    assert "Too many open files" in items[1].detail
+    with pytest.raises(AudioError, match="Too many open files"):
+        list_devices()
 
 
 def test_fifo_takes_one_writer_after_another_and_may_come_late(tmp_path):
