@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import stat
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_HOST = re.compile(r"[\w.:%-]+")
 SHORTEST_TOKEN = 16
 """Characters; a shorter one could be guessed."""
 NAME_LENGTH = 16
@@ -51,7 +53,7 @@ class Address:
         else:
             host, colon, port = text.rpartition(":")
             host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-            if colon and host and port.isdecimal() and int(port) < 1 << 16:
+            if colon and _HOST.fullmatch(host) and port.isdecimal() and int(port) < 1 << 16:
                 return cls(host=host, port=int(port))
         raise ConfigError(f"address {text!r} is not possible: give unix:PATH, or HOST:PORT such as 127.0.0.1:7660")
 

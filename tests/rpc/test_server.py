@@ -56,7 +56,10 @@ async def works(served):
 # Addresses
 
 
-@pytest.mark.parametrize("text", ["", "unix:", ":80", "host", "host:", "host:x", "host:65536", "unix:" + "x" * 108])
+@pytest.mark.parametrize(
+    "text",
+    ["", "unix:", ":80", "host", "host:", "host:x", "host:65536", "unix:" + "x" * 108, "http://127.0.0.1:80", "a b:80"],
+)
 def test_impossible_address_is_named(text):
     with pytest.raises(ConfigError, match="is not possible"):
         Address.parse(text)
