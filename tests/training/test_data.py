@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
-from rtstream.training.data import IGNORED, Batches, clean_clip, load_shard
+from rtstream.training.data import HALVES, IGNORED, Batches, clean_clip, load_set, load_shard
 from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, taught_clips, tone, write_shard
 from tests.training.tiny_whisper import full_tokenizer
 
@@ -304,3 +304,26 @@ def test_clip_of_another_rate_is_refused(tmp_path):
     (clip,) = load_shard(tmp_path / "shard")
     with pytest.raises(TrainingError, match="a clip at 8000 Hz; shards hold 16000 Hz"):
         clip.read()
+
+
+def voices(*speakers):
+    return [(0.3, f"clip {index}", {"speaker": speaker}) for index, speaker in enumerate(speakers)]
+
+
+def halves(folder):
+    return [{clip.reference for clip in load_set(folder, f"speech:{half}")} for half in HALVES]
+
+
+def test_halves_of_a_set_have_no_speaker_in_common_and_are_all_of_it_together(tmp_path):
+    speakers = "aabbbcddefff"
+    write_shard(tmp_path / "speech", voices(*speakers))
+    said = [{speakers[int(text.split()[1])] for text in half} for half in halves(tmp_path)]
+    assert said[0] | said[1] == set(speakers)
+    assert not said[0] & said[1]
+    assert abs(len(said[0]) - len(said[1])) <= 1
+    assert halves(tmp_path) == halves(tmp_path)
+
+
+def test_halves_of_a_set_of_one_speaker_are_parted_by_clip(tmp_path):
+    write_shard(tmp_path / "speech", voices(*"aaaaa"))
+    assert [len(half) for half in halves(tmp_path)] == [3, 2]
