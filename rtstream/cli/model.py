@@ -169,6 +169,7 @@ def export_command(
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
     from rtstream.bundle.rounding import Rounding  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
+    from rtstream.cli.writing import writing  # noqa: PLC0415
 
     rounding = {
         "--bits": bits,
@@ -182,17 +183,19 @@ def export_command(
         msg = f"--float16 and {wrong} exclude each other: give one of them"
         raise click.UsageError(msg)
     chosen = None if float16 else BITS if bits is None else bits
-    export(
-        model_path(source).expanduser(),
-        directory,
-        name or directory.resolve().name,
-        card,
-        rounding=Rounding(chosen, encoder_bits, table_bits),
-        guard=thresholds,
-        clips=_calibrating(sets, data),
-        rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
-        others=[model_path(other).expanduser() for other in others],
-    )
+    clips = _calibrating(sets, data)
+    with writing(directory):
+        export(
+            model_path(source).expanduser(),
+            directory,
+            name or directory.resolve().name,
+            card,
+            rounding=Rounding(chosen, encoder_bits, table_bits),
+            guard=thresholds,
+            clips=clips,
+            rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
+            others=[model_path(other).expanduser() for other in others],
+        )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 
 

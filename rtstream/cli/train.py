@@ -178,6 +178,7 @@ def show_run(trainer: Loop, console: Console) -> bool:
     Returns whether it came to its last step.
     """
     from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415  # as above
+    from rtstream.cli.writing import writing  # noqa: PLC0415
     from rtstream.training.loop import write_metrics  # noqa: PLC0415
     from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
 
@@ -194,7 +195,8 @@ def show_run(trainer: Loop, console: Console) -> bool:
                 write(step)
             progress.report(step)
 
-        finished = trainer.run(report, stopped=stopped, saved=lambda: draw_curves(metrics, scores, curves))
+        with writing(trainer.directory):
+            finished = trainer.run(report, stopped=stopped, saved=lambda: draw_curves(metrics, scores, curves))
     how = "finished" if finished else "stopped; the same command goes on"
     console.print(f"{trainer.checkpoint}: step {trainer.step}, {trainer.progress}; {how}", highlight=False)
     return finished

@@ -1,7 +1,10 @@
 """``rtstream model``: the numbers of bundles, runs and recipes, and bundles made from runs and other bundles."""
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,6 +157,24 @@ def test_the_mean_of_models_that_differ_in_more_than_weights_is_refused(bundle, 
     shown = capsys.readouterr().err
     assert f"other: it has other {what} than the model that is exported" in shown
     assert shown.count("\n") == 1
+
+
+def test_disk_that_takes_no_more_is_told_with_the_name_of_the_bundle(bundle, tmp_path):
+    def no_file_may_grow():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+
+    program = "import sys; from rtstream.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, "model", "export", bundle, tmp_path / "new"],
+        preexec_fn=no_file_may_grow,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"rtstream: error: {tmp_path / 'new'}")
+    assert done.stderr.endswith(": File too large\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_thresholds_of_the_guard_are_exported_and_kept(bundle, tmp_path):
