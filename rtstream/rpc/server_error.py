@@ -46,7 +46,7 @@ def server_error(
     failure = read_failure(metadata)
     if failure is not None:
         return ServerError(f"{target}: {failure}", code, failure.reason, **failure.metadata)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return ServerError(unreachable(target, details or ""), code)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in (details or ""):
         told = f"{target}: the message is far too large ({details}); send audio in smaller pieces, through recognize()"

@@ -20,7 +20,8 @@ _REASONS = (
         r"socket closed|reset|goaway|broken pipe",
         "the other side has closed the connection; if it always does, check TLS",
     ),
-    (r"unreachable|no route|timed? ?out|deadline", "that machine does not answer; check the address and the network"),
+    (r"unreachable|no route", "that machine cannot be reached; check the address and the network"),
+    (r"timed? ?out|deadline", "nothing answers there in time; check the address and the network, or the service's log"),
 )
 """What gRPC's words stand for; they may change, and then the last resort below is said."""
 

@@ -226,6 +226,7 @@ async def test_words_of_the_channel_are_for_who_looks_for_a_fault(tmp_path):
         ),
         ("Socket closed", "has closed the connection"),
         ("Failed to connect to remote host: Network is unreachable", "check the address and the network"),
+        ("Deadline Exceeded", "nothing answers there in time"),
         ("what gRPC will say one day", "systemctl start"),
     ],
 )

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import signal
+import socket
 import subprocess
 import sys
 import typing
@@ -30,6 +31,7 @@ from rtstream.client import (
     ServerError,
     Translation,
     Word,
+    synchronous,
 )
 from rtstream.publish.broker import Broker
 from tests.publish.finals import final, partial
@@ -162,6 +164,14 @@ def test_service_that_is_not_there_is_an_error_at_once(tmp_path):
             client.status()
         with pytest.raises(ServerError, match="start it with 'rtstream serve'"):
             list(client.recognize([SECOND]))
+
+
+def test_what_does_not_answer_is_told_in_words(monkeypatch):
+    monkeypatch.setattr(synchronous, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Client(f"127.0.0.1:{port}") as client, pytest.raises(ServerError, match="nothing answers there in time"):
+            client.status()
 
 
 async def test_own_audio_is_recognised_while_it_is_sent(served, recording):
