@@ -263,6 +263,39 @@ class TestBadFiles:
         assert "nan" in err
         assert "no speech" not in err
 
+    @pytest.mark.parametrize("kind", ["length 0", "length left open", "length too small", "joined"])
+    def test_audio_that_the_header_does_not_tell_of_is_read_from_files_and_pipes(self, replay, tmp_path, talk, kind):
+        good = talk.read_bytes()
+        path = tmp_path / "odd.wav"
+        lengths = {"length 0": 0, "length left open": 0xFFFFFFFF, "length too small": 64_000}
+        clips = [good]
+        if kind == "joined":
+            clips = [good, CLIP.read_bytes()]
+            path.write_bytes(b"".join(clips))
+        else:
+            path.write_bytes(good[:40] + lengths[kind].to_bytes(4, "little") + good[44:])
+        whole = tmp_path / "whole.wav"
+        sf.write(whole, np.concatenate([sf.read(io.BytesIO(clip), dtype="int16")[0] for clip in clips]), 16_000)
+        wanted = replay("--format", "jsonl", "--no-partials", whole)
+        assert wanted[0] == 0
+        assert replay("--format", "jsonl", "--no-partials", path) == wanted
+        with process("--format", "jsonl", "--no-partials", "-", stdin=subprocess.PIPE) as piped:
+            out, err = piped.communicate(path.read_bytes())
+        assert (piped.returncode, out.decode(), err) == (0, wanted[1], b"")
+
+    @pytest.mark.parametrize("format_", ["text", "srt", "jsonl"])
+    def test_damage_on_a_pipe_is_told_behind_the_finals(self, tmp_path, talk, format_):
+        samples = sf.read(talk, dtype="float32")[0]
+        samples[6 * 16_000] = np.nan
+        path = tmp_path / "nan.wav"
+        sf.write(path, samples, 16_000, "FLOAT")
+        with process("--format", format_, "--no-partials", "-", stdin=subprocess.PIPE) as piped:
+            out, err = piped.communicate(path.read_bytes())
+        assert piped.returncode == 1
+        assert len(out.splitlines()) >= 2
+        assert err.startswith(b"rtstream: error: standard input: the sample at 6.00 s is nan")
+        assert err.count(b"\n") == 1
+
     def test_error_of_the_disk_while_reading_is_one_of_that_file(self, replay, monkeypatch, talk):
         from rtstream.audio.wav import AudioFile
 

@@ -109,6 +109,27 @@ def test_flush_closes_the_segment_and_the_audio_goes_on(engine, recognizer, spee
     run(test())
 
 
+def test_pause_gives_the_final_and_what_follows_follows_without_a_gap(engine, recognizer, speech):
+    pipeline = Pipeline(recognizer)
+    expected = pipeline.push(AudioBlock(speech, 0)) + pipeline.pause()
+    expected += pipeline.push(AudioBlock(speech, len(speech))) + pipeline.finish()
+
+    async def test():
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), recognizer.chunk_frames * 320, lambda: None)
+        events = aiter(stream)
+        await stream.push(speech)
+        await stream.pause()
+        given = [await anext(events)]
+        while not isinstance(given[-1], Final):
+            given.append(await anext(events))
+        await stream.push(speech)
+        await stream.finish()
+        given += [event async for event in events]
+        assert given == expected
+
+    run(test())
+
+
 def test_client_that_asks_for_flushes_without_end_is_held_back(engine):
     async def test():
         stream = ClientStream(engine, Talkative, 320, lambda: None)
