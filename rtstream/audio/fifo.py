@@ -119,7 +119,8 @@ class FifoSource:
             yield from self._block(resampler.push(samples))
         yield from self._block(resampler.finish())
         if heard and not self._closed:
-            yield DeviceState(self._path, "ended", "its writer has closed it; waiting for the next one")
+            cut = " in the middle of a sample, which was left out: it must write 16-bit mono PCM" if rest else ""
+            yield DeviceState(self._path, "ended", f"its writer has closed it{cut}; waiting for the next one")
 
     def _discard(self, descriptor: int) -> None:
         """Read to the end of what the writers write, so that they are not stopped."""

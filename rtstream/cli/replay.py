@@ -60,11 +60,12 @@ def command(
 ) -> None:
     """Transcribe audio files: partials while they are read, the finals below one another.
 
-    FILE has any format that libsndfile reads, any rate and any number of channels; "-" is standard input, a WAV stream
-    or, with --rate, raw PCM. On a terminal the words appear on one line as they are recognised. A file that cannot be
-    read, or holds no speech, is one line on standard error and makes the exit code 1; the others are transcribed all
-    the same. With --translate each final is followed by its translations; captions have them below the original, and
-    jsonl those of partials too.
+    FILE has any format that libsndfile reads, any rate and any number of channels, and may hold several recordings one
+    behind the other; "-" is standard input: such a file, or a pipe that carries WAV or, with --rate, raw PCM. Others
+    (m4a, WebM, WMA) go through ffmpeg, as below. On a terminal the words appear on one line as they are recognised.
+    What cannot be read of a file is one line on standard error, behind the text of what can; then, or where there is no
+    speech in it, the exit code is 1, and the others are transcribed all the same. With --translate each final is
+    followed by its translations; captions have them below the original, and jsonl those of partials too.
     """
     if format_ in {"srt", "vtt"} and len(files) > 1:
         raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")

@@ -66,9 +66,10 @@ def command(
 ) -> None:
     """Transcribe audio files with a service that runs; the output is that of replay.
 
-    FILE has any format that libsndfile reads, any rate and length; "-" is standard input, a WAV stream or, with --rate,
-    raw PCM. It is decoded here and sent while it is recognised. A file that cannot be read, or holds no speech, makes
-    the exit code 1; the others are transcribed all the same.
+    FILE has any format that libsndfile reads, any rate and length; "-" is standard input: such a file, or a pipe that
+    carries WAV or, with --rate, raw PCM. It is decoded here and sent while it is recognised. What cannot be read of a
+    file is told behind the text of what can; then, or where it holds no speech, the exit code is 1, and the others are
+    transcribed all the same.
     """
     if format_ in {"srt", "vtt"} and len(files) > 1:
         raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
+from rtstream.audio.resample import Resampler
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
 from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY
@@ -106,7 +107,8 @@ class Clip:
         if rate != SAMPLE_RATE:
             msg = f"{self.shard}: a clip at {rate} Hz; shards hold {SAMPLE_RATE} Hz"
             raise TrainingError(msg)
-        return np.ascontiguousarray(samples.mean(axis=1))
+        mono = Resampler(SAMPLE_RATE)  # as the service hears it
+        return np.concatenate((mono.push(samples), mono.finish()))
 
 
 def load_shard(path: Path, kind: str | None = None) -> list[Clip]:

@@ -171,6 +171,23 @@ def test_fifo_takes_one_writer_after_another_and_may_come_late(tmp_path):
     np.testing.assert_array_equal(joined(split(items)[0]), np.concatenate((first, second)))
 
 
+def test_fifo_whose_writer_ends_within_a_sample_says_so_and_begins_anew(tmp_path):
+    path = tmp_path / "pcm"
+    os.mkfifo(path)
+    source = FifoSource(str(path), 16_000)
+    items, thread = start(source)
+    samples = np.arange(1, 3_000, dtype="<i2")
+    path.write_bytes(samples.tobytes() + b"\1")
+    until(lambda: split(items)[1][-1:] == ["ended"], "first writer")
+    assert "in the middle of a sample" in items[-1].detail
+    path.write_bytes(samples.tobytes())
+    until(lambda: split(items)[1].count("ended") == 2, "second writer")
+    assert "middle" not in items[-1].detail
+    source.close()
+    thread.join()
+    np.testing.assert_array_equal(joined(split(items)[0]), np.tile(samples, 2))
+
+
 def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost(tmp_path):
     path = tmp_path / "pcm"
     os.mkfifo(path)

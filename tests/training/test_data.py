@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from rtstream.errors import TrainingError
 from rtstream.training.augment import Augment
-from rtstream.training.data import HALVES, IGNORED, Batches, clean_clip, load_set, load_shard
+from rtstream.training.data import HALVES, IGNORED, Batches, Clip, clean_clip, load_set, load_shard
 from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, taught_clips, tone, write_shard
 from tests.training.tiny_whisper import full_tokenizer
 
@@ -225,6 +226,15 @@ def test_clips_too_long_or_too_short_are_left_out(data):
     assert {clip.seconds for batch in batches.pool(0) for clip in batch} == {0.4, 0.5}
     with pytest.raises(TrainingError, match=r"source speech: no clip is longer than 0\.1 s and at most 0\.2 s long"):
         Batches({"speech": (clips, 1.0)}, full_tokenizer(), PLAIN, [], seconds=2, seed=0, max_clip=0.2)
+
+
+@pytest.mark.parametrize("second", [1, -1])
+def test_clip_of_two_channels_is_heard_as_the_service_hears_it(tmp_path, second):
+    file = tmp_path / "clip.wav"
+    samples = np.stack((tone(1, 0.5), second * tone(1, 0.5)), axis=1)
+    soundfile.write(file, samples, 16_000, subtype="FLOAT")
+    clip = Clip(file, 0, file.stat().st_size, seconds=0.5, text="")
+    assert np.abs(clip.read() - tone(1, 0.5))[200:].max() < 1e-6
 
 
 def test_shard_keeps_labels_that_can_be_learnt(tmp_path):
