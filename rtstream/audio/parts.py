@@ -49,7 +49,7 @@ LEAST_MARK = 2
 NO_AUDIO = "holds no audio, not one sample; record it again"
 
 
-class _PartError(Exception):
+class PartError(Exception):
     """A recording that cannot be read; the message is without the source's name."""
 
 
@@ -61,13 +61,13 @@ class Parts:
     """
 
     def __init__(self, readers: Iterator[FrameReader], faults: list[str], *, alone: bool = True) -> None:
-        """Open the first recording; ``alone``: whether it is the only one. Raises _PartError."""
+        """Open the first recording; ``alone``: whether it is the only one. Raises PartError."""
         self.faults = faults
         self._readers = readers
         self._reader = next(readers)
         frames = self._reader.frames if alone else None
         if frames == 0:
-            raise _PartError(NO_AUDIO)
+            raise PartError(NO_AUDIO)
         self.duration = None if frames is None else frames / self._reader.rate
 
     def __iter__(self) -> Iterator[FrameReader]:
@@ -79,7 +79,7 @@ class Parts:
                 self._reader = next(self._readers)
             except StopIteration:
                 return
-            except (_PartError, NotAudioError) as error:
+            except (PartError, NotAudioError) as error:
                 self.faults.append(f"another recording follows in it, which was not read: {error}")
                 return
 
@@ -107,23 +107,23 @@ def open_parts(
         return _by_format(ahead, head, descriptor, size)
     except NotAudioError as error:
         raise AudioError(f"{name}: {_unknown(name, head, str(error))}") from None
-    except _PartError as error:
+    except PartError as error:
         raise AudioError(f"{name}: {error}") from None
 
 
 def _by_format(stream: Lookahead, head: bytes, descriptor: int | None, size: int | None) -> Parts:
-    """Tell the format by its first bytes. Raises NotAudioError, _PartError."""
+    """Tell the format by its first bytes. Raises NotAudioError, PartError."""
     if not head:
-        raise _PartError("is empty, it holds not a single byte; record it again")
+        raise PartError("is empty, it holds not a single byte; record it again")
     if riff.is_wav(head) and (header := _wav_header(stream)).width:
         return Parts(_wav(stream, header, size), [])
     if descriptor is None or size is None:
-        raise _PartError(_not_from_pipe(head))
+        raise PartError(_not_from_pipe(head))
     return _from_file(descriptor, size, head, [])
 
 
 def _from_file(descriptor: int, size: int, head: bytes, faults: list[str]) -> Parts:
-    """What libsndfile reads. Raises NotAudioError, _PartError."""
+    """What libsndfile reads. Raises NotAudioError, PartError."""
     frames = mpeg.first_frames(descriptor, size) if mpeg.is_frame(head) else None
     if frames is None:
         begins = recordings(Window(descriptor, 0, size), size, head)
@@ -146,7 +146,7 @@ def _wav(stream: Lookahead, header: riff.WavHeader, size: int | None) -> Iterato
         size = None if size is None else size - reader.place
         header = _wav_header(stream)
         if not header.width:
-            raise _PartError(_compressed(header))
+            raise PartError(_compressed(header))
 
 
 def _wav_header(stream: Lookahead) -> riff.WavHeader:
@@ -154,19 +154,19 @@ def _wav_header(stream: Lookahead) -> riff.WavHeader:
     try:
         header = riff.read_header(stream.read(12), stream.read)
     except riff.RiffError as error:
-        raise _PartError(f"{error}; the file is damaged, get another copy") from None
+        raise PartError(f"{error}; the file is damaged, get another copy") from None
     _check(header.rate, header.channels)
     return header
 
 
 def _sndfile(descriptor: int, places: list[int]) -> Iterator[FrameReader]:
     for begin, end in pairwise(places):
-        yield _opened(SndfileReader(Window(descriptor, begin, end)))
+        yield opened(SndfileReader(Window(descriptor, begin, end)))
 
 
 def _mpeg(descriptor: int, size: int, frames: FrameRun | None, faults: list[str]) -> Iterator[FrameReader]:
     while frames is not None:
-        yield _opened(SndfileReader(frames, promised=frames.promised))
+        yield opened(SndfileReader(frames, promised=frames.promised))
         place = max(frames.end, frames.begin + 1)
         frames = mpeg.first_frames(descriptor, size, place)
         end = size if frames is None else frames.begin
@@ -174,7 +174,8 @@ def _mpeg(descriptor: int, size: int, frames: FrameRun | None, faults: list[str]
             faults.append(f"{end - place} bytes in it are no MP3, and were not read; it is damaged, get another copy")
 
 
-def _opened(reader: SndfileReader) -> SndfileReader:
+def opened(reader: SndfileReader) -> SndfileReader:
+    """The reader, if its header is possible. Raises PartError."""
     _check(reader.rate, reader.channels)
     return reader
 
@@ -187,7 +188,7 @@ def _check(rate: int, channels: int) -> None:
         what, can = f"a rate of {rate} Hz", f"{MIN_RATE} to {MAX_RATE}"
     else:
         return
-    raise _PartError(f"its header says {what} ({can} can be read); it is damaged or no audio, get another copy")
+    raise PartError(f"its header says {what} ({can} can be read); it is damaged or no audio, get another copy")
 
 
 def _compressed(header: riff.WavHeader) -> str:
@@ -208,12 +209,12 @@ def _unknown(name: str, head: bytes, reason: str) -> str:
 
 
 def _refuse_header(head: bytes) -> None:
-    """Raise _PartError for what is said to be raw and begins as a file with a header does."""
+    """Raise PartError for what is said to be raw and begins as a file with a header does."""
     known = _KNOWN | _OTHERS
     marked = next((kind for magic, kind in known.items() if len(magic) > LEAST_MARK and head.startswith(magic)), None)
     kind = "WAV" if riff.is_wav(head) else "MPEG-4 (m4a, mp4)" if head[4:8] == b"ftyp" else marked
     if kind is not None:
-        raise _PartError(f"is no raw PCM, it begins as {kind}, which says its rate itself: leave the rate out")
+        raise PartError(f"is no raw PCM, it begins as {kind}, which says its rate itself: leave the rate out")
 
 
 def _kind(head: bytes) -> str | None:

@@ -15,7 +15,7 @@ from rtstream.audio.riff import is_placeholder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rtstream.audio.window import Window
+    from rtstream.audio.window import SeekableBytes
 
 _UNKNOWN = 1 << 62  # libsndfile gives 2^63 - 1 where a header leaves the length open
 _SHORTER = re.compile(
@@ -42,10 +42,11 @@ class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
 class SndfileReader:
     """Reads a :class:`~rtstream.audio.window.Window`; a :class:`~rtstream.audio.frames.FrameReader`.
 
-    ``promised`` is False where the number of frames is only guessed. Raises NotAudioError.
+    ``promised`` is False where the number of frames is only guessed; ``live``: the end has not come yet. Raises
+    NotAudioError.
     """
 
-    def __init__(self, window: Window, *, promised: bool = True) -> None:
+    def __init__(self, window: SeekableBytes, *, promised: bool = True, live: bool = False) -> None:
         self._window = window
         try:
             self._file = _ForwardOnly(window)
@@ -58,7 +59,10 @@ class SndfileReader:
         self.floats = self._file.subtype in {"FLOAT", "DOUBLE"}
         self.fault: str | None = None
         self._done = 0
-        self._cut = _is_cut(self._file.extra_info) or (self._file.format == "OGG" and not _ogg_ends(window))
+        self._live = live
+        self._cut = not live and (
+            _is_cut(self._file.extra_info) or (self._file.format == "OGG" and not _ogg_ends(window))
+        )
 
     def read(self, count: int) -> NDArray[np.float32]:
         """Give the next frames as float32 of shape (n, channels), n <= ``count``; n is 0 only at the end."""
@@ -70,7 +74,7 @@ class SndfileReader:
             # (FLAC's) make no NaN of their own.
             frames = buffer[: int(np.argmax(np.append(np.isnan(buffer[:, 0]), True)))]
             self._done += len(frames)
-            if self.frames is not None:
+            if self.frames is not None or self._live:
                 self.fault = self._damage(str(getattr(error, "error_string", error)))
             return frames
         self._done += len(frames)
@@ -101,7 +105,7 @@ def _is_cut(log: str) -> bool:
     return any(int(claim) > int(actual) and not is_placeholder(int(claim)) for claim, actual in _SHORTER.findall(log))
 
 
-def _ogg_ends(window: Window) -> bool:
+def _ogg_ends(window: SeekableBytes) -> bool:
     """Tell whether the last page of an Ogg file is marked as the end of its stream and is complete."""
     place = window.tell()  # libsndfile goes on there
     size = window.seek(0, os.SEEK_END)

@@ -18,6 +18,24 @@ class ByteStream(Protocol):
         ...
 
 
+class SeekableBytes(Protocol):
+    """The part of a binary file that libsndfile needs; ``error`` is what reading has failed with, as if at the end."""
+
+    error: OSError | None
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Go to a place."""
+        ...
+
+    def tell(self) -> int:
+        """Say where the next byte is read."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Give the next bytes, ``size`` at most, none only at the end."""
+        ...
+
+
 class Lookahead:
     """A byte stream whose next bytes can be seen before they are read."""
 

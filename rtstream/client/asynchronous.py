@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtstream.rpc.channel import ClientTls
     from rtstream.rpc.client import ConnectionState
     from rtstream.rpc.hub import Device, Status
-    from rtstream.rpc.requests import Flush
+    from rtstream.rpc.requests import Container, Flush
 
 
 class AsyncClient:
@@ -98,6 +98,7 @@ class AsyncClient:
         rate: int = 16_000,
         channels: int = 1,
         floats: bool = False,
+        container: Container | None = None,
         partials: bool = True,
         words: bool = False,
         phrases: Iterable[str] = (),
@@ -107,14 +108,17 @@ class AsyncClient:
     ) -> AsyncGenerator[RecognizedEvent]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
-        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``.
+        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``,
+        or of a file that is read as it comes: ``container`` "wav", "ogg" (Opus, Vorbis) or "flac".
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
         320, 640 or 1280 ms are recognised at a time; None: as the service does. ``silence_ms`` of silence end a
         segment; ``speech``: also tell when it starts and ends. A Flush among the audio, as for push to talk, ends the
         segment there: its final follows, then Flushed.
         """
         settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
-        events = self._calls.recognize(audio, rate=rate, channels=channels, floats=floats, settings=settings)
+        events = self._calls.recognize(
+            audio, rate=rate, channels=channels, floats=floats, container=container, settings=settings
+        )
         async with aclosing(events):
             async for event in events:
                 yield read_event(event)

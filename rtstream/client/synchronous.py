@@ -20,7 +20,7 @@ from rtstream.rpc.convert import read_event as read_message
 from rtstream.rpc.convert import read_item as read_published
 from rtstream.rpc.convert import read_position
 from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.requests import Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.rpc.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.rpc.resuming import Backoff, Progress
 from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
@@ -127,6 +127,7 @@ class Client:
         rate: int = 16_000,
         channels: int = 1,
         floats: bool = False,
+        container: Container | None = None,
         partials: bool = True,
         words: bool = False,
         phrases: Iterable[str] = (),
@@ -139,7 +140,9 @@ class Client:
         ``audio`` is read in a thread of its own. What it raises is raised here, after the last final.
         """
         settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
-        sender = _Sender(recognition_config(rate, channels, floats=floats, settings=settings), audio)
+        sender = _Sender(
+            recognition_config(rate, channels, floats=floats, container=container, settings=settings), audio
+        )
         call = self._stub.Recognize(iter(sender), metadata=self._metadata)
         with self._call(call):
             for response in call:

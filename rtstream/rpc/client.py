@@ -17,7 +17,7 @@ from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
 from rtstream.rpc.channel import ClientTls, Ending, open_channel
 from rtstream.rpc.convert import read_event, read_final, read_item, read_position
-from rtstream.rpc.requests import Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.rpc.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.rpc.resuming import Backoff, Progress
 from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
@@ -146,6 +146,7 @@ class Client:
         rate: int = 16_000,
         channels: int = 1,
         floats: bool = False,
+        container: Container | None = None,
         settings: StreamSettings | None = None,
     ) -> AsyncGenerator[StreamEvent]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
@@ -154,7 +155,7 @@ class Client:
         Flush among them ends the open segment.
         An error that ``audio`` raises is raised here, after all that is recognised before it.
         """
-        config = recognition_config(rate, channels, floats=floats, settings=settings)
+        config = recognition_config(rate, channels, floats=floats, container=container, settings=settings)
         call = self._stub.Recognize(metadata=self._metadata)
         ending = Ending(call)
         failures: list[Exception] = []

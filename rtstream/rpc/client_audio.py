@@ -10,6 +10,7 @@ import numpy as np
 
 from rtstream.audio import riff
 from rtstream.audio.full_scale import FullScale
+from rtstream.audio.live import ByteQueue, open_live
 from rtstream.audio.parts import MAX_CHANNELS
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from rtstream.audio.wav import open_bytes
@@ -17,19 +18,27 @@ from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.failures import RequestFailedError, invalid
+from rtstream.rpc.file_decoder import FileDecoder
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from rtstream.audio.live import Container
 
 CHUNKS_MS = (320, 640, 1280)
 SILENCE_MS = (100, 5000)
 SLICE_SAMPLES = 1 << 17
 """Samples of all channels decoded at a time, one second at most: a large message must not hold up the event loop."""
 
+_FILES: Mapping[pb.AudioEncoding, Container] = {
+    pb.AUDIO_ENCODING_WAV: "wav",
+    pb.AUDIO_ENCODING_OGG: "ogg",
+    pb.AUDIO_ENCODING_FLAC: "flac",
+}
 _WIDTHS = {pb.AUDIO_ENCODING_S16LE: 2, pb.AUDIO_ENCODING_F32LE: 4}
 
 
@@ -72,10 +81,37 @@ def read_format(config: pb.RecognitionConfig) -> AudioFormat:
     """How a stream is encoded, with the defaults. Raises RequestFailedError."""
     encoding = config.encoding or pb.AUDIO_ENCODING_S16LE
     if encoding not in _WIDTHS:
-        raise invalid("config.encoding", f"{encoding} is not possible here; choose S16LE or F32LE")
+        raise invalid("config.encoding", f"{encoding} is not possible here; choose S16LE, F32LE, WAV, OGG or FLAC")
     form = AudioFormat(config.sample_rate or SAMPLE_RATE, config.channels or 1, _WIDTHS[encoding])
     _check(form.rate, form.channels)
     return form
+
+
+def open_decoder(config: pb.RecognitionConfig) -> SamplesDecoder | FileDecoder:
+    """What decodes a stream. Raises RequestFailedError for a format that cannot be."""
+    if kind := _FILES.get(config.encoding):
+        return FileDecoder(kind)
+    return SamplesDecoder(Decoder(read_format(config)))
+
+
+class SamplesDecoder:
+    """Chunks of plain samples, cut anywhere, as they come. Used as a FileDecoder is."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    async def push(self, data: bytes) -> AsyncIterator[NDArray[np.float32]]:
+        """The samples that a chunk brings, in pieces of about a second at most."""
+        for samples in self._decoder.push(data):
+            yield samples
+
+    async def finish(self) -> AsyncIterator[NDArray[np.float32]]:
+        """The last samples of the stream."""
+        yield self._decoder.rest()
+        self._decoder.check_end()
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
 
 
 class Decoder:
@@ -126,8 +162,8 @@ def decode(config: pb.RecognitionConfig, audio: bytes, longest_seconds: float) -
 
     Raises RequestFailedError, behind the last good sample; a recording longer than ``longest_seconds`` is refused.
     """
-    if config.encoding == pb.AUDIO_ENCODING_WAV:
-        return _wav_samples(audio, longest_seconds)
+    if kind := _FILES.get(config.encoding):
+        return _file_samples(kind, audio, longest_seconds)
     form = read_format(config)
     _check_length(len(audio) / (form.channels * form.width * form.rate), longest_seconds)
     return _samples(Decoder(form), audio)
@@ -140,17 +176,22 @@ def _samples(decoder: Decoder, audio: bytes) -> Iterator[NDArray[np.float32]]:
     decoder.check_end()
 
 
-def _wav_samples(audio: bytes, longest_seconds: float) -> Iterator[NDArray[np.float32]]:
-    if not riff.is_wav(audio[:12]):
-        raise invalid("audio", "it does not begin as a WAV file does; say what its encoding is")
+def _file_samples(kind: Container, audio: bytes, longest_seconds: float) -> Iterator[NDArray[np.float32]]:
     try:
-        with open_bytes("the WAV file", audio, block_seconds=1.0) as recording:
+        if kind == "wav" and riff.is_wav(audio[:12]):  # its header says how long it is
+            recording = open_bytes("audio", audio, block_seconds=1.0)
+        else:
+            queue = ByteQueue()
+            queue.put(audio)
+            queue.end()
+            recording = open_live("audio", kind, queue, block_seconds=1.0)
+        with recording:
             _check_length(recording.duration or 0.0, longest_seconds)
             for block in recording:
-                _check_length(block.position / SAMPLE_RATE, longest_seconds)
+                _check_length((block.position + len(block.samples)) / SAMPLE_RATE, longest_seconds)
                 yield block.samples
     except AudioError as error:
-        raise invalid("audio", str(error)) from None
+        raise invalid("audio", str(error).removeprefix("audio: ")) from None
 
 
 def _check_length(lasts: float, longest_seconds: float) -> None:

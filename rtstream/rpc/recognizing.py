@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.events import Final
-from rtstream.rpc.client_audio import Decoder, decode, read_format, read_settings
+from rtstream.rpc.client_audio import decode, open_decoder, read_settings
 from rtstream.rpc.convert import duration, final_message, recognize_response
 from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
@@ -20,6 +20,8 @@ from rtstream.rpc.v1 import rtstream_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from rtstream.rpc.client_audio import SamplesDecoder
+    from rtstream.rpc.file_decoder import FileDecoder
     from rtstream.rpc.hub import Hub, RecognitionStream, StreamSettings
 
 
@@ -39,11 +41,11 @@ async def recognize(
     first = await messages.next()
     if first is None or first.WhichOneof("request") != "config":
         raise invalid("request", "the first message must be the config, audio comes after it")
-    settings, decoder = read_settings(first.config), Decoder(read_format(first.config))
+    settings, decoder = read_settings(first.config), open_decoder(first.config)
 
     async def feed(stream: RecognitionStream) -> None:
         async for data in messages.audio(stream):
-            for samples in decoder.push(data):
+            async for samples in decoder.push(data):
                 if len(samples):
                     await stream.push(samples)
 
@@ -55,8 +57,11 @@ async def recognize(
             except TimeoutError:
                 raise RequestFailedError("IDLE", f"no event was read for {idle_seconds:g} s") from None
 
-    async with _opened(hub, settings) as stream:
-        await _both(_to_the_end(feed, stream, decoder), send(stream))
+    try:
+        async with _opened(hub, settings) as stream:
+            await _both(_to_the_end(feed, stream, decoder), send(stream))
+    finally:
+        decoder.close()
 
 
 async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: float) -> pb.TranscribeResponse:
@@ -151,7 +156,9 @@ class _Messages:
 
 
 async def _to_the_end(
-    feed: Callable[[RecognitionStream], Awaitable[None]], stream: RecognitionStream, decoder: Decoder
+    feed: Callable[[RecognitionStream], Awaitable[None]],
+    stream: RecognitionStream,
+    decoder: SamplesDecoder | FileDecoder,
 ) -> None:
     """Feed a stream and finish it; what is wrong with the request is raised only then."""
     failure: RequestFailedError | None = None
@@ -159,12 +166,15 @@ async def _to_the_end(
         await feed(stream)
     except RequestFailedError as error:
         failure = error
-    if len(rest := decoder.rest()):
-        await stream.push(rest)
+    try:
+        async for samples in decoder.finish():
+            if len(samples):
+                await stream.push(samples)
+    except RequestFailedError as error:
+        failure = failure or error
     await stream.finish()
     if failure is not None:
         raise failure
-    decoder.check_end()
 
 
 async def _both(feeding: Awaitable[None], reading: Awaitable[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rtstream.rpc.convert import from_seconds
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from rtstream.rpc.hub import StreamSettings
+
+
+Container = Literal["wav", "ogg", "flac"]
+"""A format of files that can be sent as they are."""
+_CONTAINERS = {"wav": pb.AUDIO_ENCODING_WAV, "ogg": pb.AUDIO_ENCODING_OGG, "flac": pb.AUDIO_ENCODING_FLAC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,12 @@ def subscribe_request(
 
 
 def recognition_config(
-    rate: int, channels: int, *, floats: bool, settings: StreamSettings | None
+    rate: int, channels: int, *, floats: bool, settings: StreamSettings | None, container: Container | None = None
 ) -> pb.RecognitionConfig:
-    """Of a client's own stream: how its samples are encoded, and what is wanted of them."""
+    """Of a client's own stream: how its samples are encoded, and what is wanted of them; ``container``: a file's."""
+    encoding = pb.AUDIO_ENCODING_F32LE if floats else pb.AUDIO_ENCODING_S16LE
     config = pb.RecognitionConfig(
-        encoding=pb.AUDIO_ENCODING_F32LE if floats else pb.AUDIO_ENCODING_S16LE, sample_rate=rate, channels=channels
+        encoding=_CONTAINERS[container] if container else encoding, sample_rate=rate, channels=channels
     )
     if settings is not None:
         config.no_partials, config.words = not settings.partials, settings.words

@@ -2,11 +2,13 @@
 
 import asyncio
 import io
+import threading
 import wave
 
 import grpc
 import numpy as np
 import pytest
+import soundfile
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,7 +46,10 @@ def kinds(responses):
         ([config(sample_rate=999)], "config.sample_rate"),
         ([config(sample_rate=768_001)], "config.sample_rate"),
         ([config(channels=257)], "config.channels"),
-        ([config(encoding=pb.AUDIO_ENCODING_WAV)], "config.encoding"),
+        ([config(encoding=pb.AUDIO_ENCODING_WAV), pb.RecognizeRequest(audio=b"RIFF but no WAVE")], "audio"),
+        ([config(encoding=pb.AUDIO_ENCODING_OGG), pb.RecognizeRequest(audio=b"fLaC" + bytes(100))], "audio"),
+        ([config(encoding=pb.AUDIO_ENCODING_OGG), pb.RecognizeRequest(audio=b"OggS" + bytes(100))], "audio"),
+        ([config(encoding=pb.AUDIO_ENCODING_FLAC), pb.RecognizeRequest(audio=b"f")], "audio"),
         ([config(encoding=99)], "config.encoding"),
         ([config(chunk=Duration(seconds=1))], "config.chunk"),
         ([config(chunk=Duration(nanos=-1))], "config.chunk"),
@@ -79,8 +84,83 @@ async def test_events_of_good_audio(stub):
     assert not responses[2].final.HasField("position")
 
 
-async def test_stream_without_audio_gives_nothing(stub):
-    assert await recognize(stub, [config()]) == []
+@pytest.mark.parametrize("encoding", ["S16LE", "WAV", "OGG", "FLAC"])
+async def test_stream_without_audio_gives_nothing(stub, encoding):
+    assert await recognize(stub, [config(encoding=f"AUDIO_ENCODING_{encoding}")]) == []
+
+
+FILES = {
+    "AUDIO_ENCODING_WAV": ("WAV", "PCM_24", 16_000),
+    "AUDIO_ENCODING_OGG": ("OGG", "OPUS", 48_000),
+    "AUDIO_ENCODING_FLAC": ("FLAC", "PCM_16", 22_050),
+}
+
+
+def recording(encoding, seconds):
+    kind, subtype, rate = FILES[encoding]
+    file = io.BytesIO()
+    tone = 0.5 * np.sin(np.arange(round(seconds * rate)) * 2 * np.pi * 440 / rate)
+    soundfile.write(file, np.stack([tone, tone], axis=1), rate, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+def pieces(data, size=1000):
+    return [pb.RecognizeRequest(audio=data[begin : begin + size]) for begin in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("encoding", FILES)
+async def test_files_are_decoded_as_they_come_whatever_their_rate_and_channels(served, stub, encoding):
+    data = recording(encoding, 3.5)
+    call = stub.Recognize()
+    await call.write(config(encoding=encoding, no_partials=True))
+    for request in pieces(data[:-2000]):
+        await call.write(request)
+    finals = [(await call.read()).final for _ in range(2)]  # while the rest is still to come
+    for request in pieces(data[-2000:]):
+        await call.write(request)
+    await call.done_writing()
+    while (response := await call.read()) is not grpc.aio.EOF:
+        finals.append(response.final)
+    assert [final.end.ToMilliseconds() for final in finals] == [1000, 2000, 3000, 3500]
+    assert all(float(final.text) == pytest.approx(0.5 * 2 / np.pi, abs=0.02) for final in finals)
+    await until(lambda: not served.hub.open_streams)
+
+
+@pytest.mark.parametrize("encoding", FILES)
+async def test_files_may_follow_one_another_and_be_cut_anywhere(stub, encoding):
+    data = 2 * recording(encoding, 1.0)
+    responses = await recognize(stub, [config(encoding=encoding, no_partials=True), *pieces(data, 77)])
+    assert [response.final.end.ToMilliseconds() for response in responses] == [1000, 2000]
+
+
+@pytest.mark.parametrize("encoding", FILES)
+async def test_decoder_of_a_client_that_leaves_ends(served, stub, encoding):
+    def decoders():
+        return [thread for thread in threading.enumerate() if thread.name == "client's file"]
+
+    call = stub.Recognize()
+    await call.write(config(encoding=encoding))
+    await call.write(pieces(recording(encoding, 2.0), 5000)[0])
+    await until(decoders)
+    call.cancel()
+    await until(lambda: not decoders() and not served.hub.open_streams)
+
+
+async def test_what_was_said_before_a_damaged_block_has_its_final_before_the_error(stub):
+    data = bytearray(recording("AUDIO_ENCODING_FLAC", 3.0))
+    data[len(data) // 2 :] = bytes(len(data) // 2)
+    call = stub.Recognize(iter([config(encoding="AUDIO_ENCODING_FLAC", no_partials=True), *pieces(bytes(data))]))
+    assert (await call.read()).final.end == Duration(seconds=1)
+    code, told = await failure(call)
+    assert (code, told.metadata) == (INVALID, {"field": "audio"})
+
+
+@pytest.mark.parametrize("encoding", FILES)
+async def test_transcribe_takes_files(stub, encoding):
+    request = pb.TranscribeRequest(config=pb.RecognitionConfig(encoding=encoding), audio=recording(encoding, 1.5))
+    response = await stub.Transcribe(request)
+    assert [final.end.ToMilliseconds() for final in response.finals] == [1000, 1500]
+    assert response.duration.ToMilliseconds() == 1500
 
 
 @pytest.mark.parametrize("size", [1, 3, 4097, 1_000_000])

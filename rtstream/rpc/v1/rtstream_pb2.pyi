@@ -63,6 +63,8 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_S16LE: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_F32LE: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_OGG: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_FLAC: _ClassVar[AudioEncoding]
 
 class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -104,6 +106,8 @@ AUDIO_ENCODING_UNSPECIFIED: AudioEncoding
 AUDIO_ENCODING_S16LE: AudioEncoding
 AUDIO_ENCODING_F32LE: AudioEncoding
 AUDIO_ENCODING_WAV: AudioEncoding
+AUDIO_ENCODING_OGG: AudioEncoding
+AUDIO_ENCODING_FLAC: AudioEncoding
 PHASE_UNSPECIFIED: Phase
 PHASE_STARTING: Phase
 PHASE_LOADING: Phase
