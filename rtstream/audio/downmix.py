@@ -51,9 +51,9 @@ class Downmix:
         mixed = average(frames)
         for begin in range(0, len(frames), self._size):
             part = slice(begin, begin + self._size)
-            before = self._chosen
+            before, silent = self._chosen, not self._channels.any()
             self._compare(frames[part], mixed[part])
-            if self._chosen != before:
+            if self._chosen != before and not silent:
                 old, new = _chosen(frames[part], before), _chosen(frames[part], self._chosen)
                 mixed[part] = old + (new - old) * self._ramp
             elif self._chosen is not None:

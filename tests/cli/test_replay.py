@@ -89,7 +89,8 @@ class TestFormats:
                 assert after["end"] > before["end"]
             assert {line["start"] for line in partials} == {final["start"]}
         for line in lines:
-            assert list(line) == ["type", "segment", "start", "end", "text"]
+            more = ["confidence"] if line["type"] == "final" else []
+            assert list(line) == ["type", "segment", "start", "end", "text", *more]
             assert line["start"] == round(line["start"], 3) < line["end"] == round(line["end"], 3)
 
     def test_jsonl_with_words_has_their_times_within_the_segment(self, replay, talk):
@@ -317,7 +318,7 @@ class TestBadFiles:
         code, out, _ = replay("--format", "jsonl", path, CLIP)
         assert code == 0
         assert finals(out)[0]["file"].endswith("\\xff\n.wav")
-        assert replay(path, CLIP)[1].splitlines()[0].endswith("\\xff .wav:")
+        assert replay(path, CLIP)[1].splitlines()[0].endswith("\\xff\\n.wav:")
 
 
 class TestOptions:

@@ -293,6 +293,18 @@ async def test_stream_says_when_speech_starts_and_ends_only_if_asked_to(served, 
     assert [settings.silence_ms for settings in served.hub.settings] == [None, 300]
 
 
+@pytest.mark.parametrize("scale", [1, 1 << 15])
+@pytest.mark.parametrize("size", [100, 4096, 10**6])
+async def test_floats_may_have_the_scale_of_integers_and_channels_may_be_inverted(stub, scale, size):
+    tone = np.sign(np.sin(np.arange(16_000) / 5)) * 0.25 * scale
+    data = np.stack((tone, -tone), axis=1).astype("<f4").tobytes()
+    cut = [pb.RecognizeRequest(audio=data[begin : begin + size]) for begin in range(0, len(data), size)]
+    first = config(encoding=pb.AUDIO_ENCODING_F32LE, channels=2, no_partials=True)
+    (response,) = await recognize(stub, [first, *cut])
+    assert response.final.text == "0.250"
+    assert response.final.end == Duration(seconds=1)
+
+
 async def test_stream_that_is_held_open_without_audio_gets_its_final_after_the_pause_and_goes_on():
     config_ = ServerConfig(pause_seconds=0.2)
     async with running(config_) as served, grpc.aio.insecure_channel(served.target) as channel:
