@@ -42,8 +42,9 @@ class GuardConfig:
     that it alone writes; ``min_known``: the share of that text's words that must be in the list of English words.
 
     Of a text of at most ``max_letters_unheard`` letters CTC may hear fewer than ``min_letters``, if it is worse than
-    the best path by at most ``max_excess_unheard`` nats a letter, the decoder's mean log-probability of its tokens is
-    ``min_certainty_unheard`` at least, and its probability that nobody speaks ``max_no_speech_unheard`` at most.
+    the best path by at most ``max_excess_unheard`` nats a letter, the decoder's probability that nobody speaks is
+    ``max_no_speech_unheard`` at most, and its mean log-probability of its tokens, less that probability, is
+    ``min_certainty_unheard`` at least.
     """
 
     min_letters: int = 2
@@ -59,9 +60,9 @@ class GuardConfig:
     min_alone: float = 0.7
     min_known: float = 1.0
     max_letters_unheard: int = 12
-    max_excess_unheard: float = 3.3
-    min_certainty_unheard: float = -1.2
-    max_no_speech_unheard: float = 0.3
+    max_excess_unheard: float = 3.6
+    min_certainty_unheard: float = -1.1
+    max_no_speech_unheard: float = 0.45
 
 
 def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
@@ -130,7 +131,7 @@ def hardly_heard(
         and len(greedy_symbols(log_probs)) < config.min_letters
         and support.letters <= config.max_letters_unheard
         and support.excess <= config.max_excess_unheard * support.letters
-        and certainty >= config.min_certainty_unheard
+        and certainty - opening.no_speech >= config.min_certainty_unheard
         and may_be_unheard(opening, config)
     )
 
@@ -143,25 +144,33 @@ def may_be_unheard(opening: Opening, config: GuardConfig) -> bool:
 def spoken(
     text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
 ) -> bool:
-    """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language."""
+    """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language.
+
+    Digits alone that CTC hears are, whatever the decoder finds: Whisper's often finds that nobody says them, and
+    neither noise nor another language makes them.
+    """
+    support = Support.of(text, log_probs, letters)
+    if support is not None and _digits_heard(text, support, config):
+        return True
     if not addressed(opening, config, partial=partial):
         return False
     least = config.min_confidence_shown if partial else config.min_confidence
-    support = Support.of(text, log_probs, letters)
     return support is None or support.confidence >= least * opening.no_speech
+
+
+def _digits_heard(text: str, support: Support, config: GuardConfig) -> bool:
+    return (
+        bool(DIGITS_ALONE.fullmatch(text)) and support.gain > 0 and support.confidence >= config.min_confidence_digits
+    )
 
 
 def spelt(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
     """Whether CTC hears the letters of the decoder's text, which then counts whoever the decoder finds speaking.
 
-    Only for a text of the decoder: CTC is sure of its own. Digits alone, of which Whisper's decoder often finds that
-    nobody says them, need less: neither noise nor another language makes them.
+    Only for a text of the decoder: CTC is sure of its own.
     """
     support = Support.of(text, log_probs, letters)
-    if support is None:
-        return False
-    least = config.min_confidence_digits if DIGITS_ALONE.fullmatch(text) else config.min_confidence_kept
-    return support.confidence >= least and support.gain > 0
+    return support is not None and support.confidence >= config.min_confidence_kept
 
 
 def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -> bool:

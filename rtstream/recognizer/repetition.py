@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PIECE = re.compile(r"(?P<key>\d{1,3}(?:,\d{3})+|\d+[.:]\d+|\d|[^\W\d_]+(?:['’][^\W\d_]+)*)(?P<rest>\W*)")  # noqa: RUF001
+ONE_BY_ONE = re.compile(r"(?<=\d)(?=\d)")
 LONGEST = 24
 """Pieces of what is said again."""
 FEW = 2
@@ -87,18 +88,32 @@ def _run_at(keys: list[str], start: int) -> _Run:
 
 def _recounted(text: str, pieces: list[re.Match[str]], run: _Run, penalty: Callable[[str], float]) -> tuple[str, int]:
     """The text with what CTC hears in the place of a run, and how often that is."""
+    found = [_climb(text, pieces, run, penalty)]
+    if all(piece["key"].isdecimal() for piece in pieces[run.start : run.start + run.length]):
+        # "11 11" may be two ones twice: as elevens they are said with fewer letters, and there seem to be more of them.
+        found.append(_climb(text, pieces, run, lambda each: penalty(ONE_BY_ONE.sub(" ", each))))
+    _, best, times = min(found)
+    return best, times
+
+
+def _climb(
+    text: str, pieces: list[re.Match[str]], run: _Run, penalty: Callable[[str], float]
+) -> tuple[float, str, int]:
+    """The penalty of the best text, that text, and how often it says the run."""
     letters = sum(_letters(piece["key"]) for piece in pieces[run.start : run.start + run.length])
-    best, times, least = text, run.times, penalty(text)
+    plain = penalty(text)
+    best, times, least = text, run.times, plain
     for step, missed in ((-1, MISSED), (1, MISSED_MORE)):
         count, worse = run.times + step, 0
         while 0 < count <= 2 * run.times + MORE and worse < 2:
             other = _with_count(text, pieces, run, count)
-            found = penalty(other) - missed * letters * (count - run.times)
-            worse = 0 if found < least else worse + 1
-            if found < least:
-                best, times, least = other, count, found
+            found = penalty(other)
+            less = found - missed * letters * (count - run.times)
+            worse = 0 if less < least else worse + 1
+            if less < least:
+                best, times, least, plain = other, count, less, found
             count += step
-    return best, times
+    return plain, best, times
 
 
 def _letters(key: str) -> int:

@@ -28,6 +28,7 @@ from rtstream.recognizer.guard import (
     written_alone,
 )
 from rtstream.recognizer.heard import Heard
+from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.words import mean_confidence, time_words
@@ -98,7 +99,7 @@ class _OpenSegment:
         # What later frames change nothing of, and that with the newest frames, which they do.
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
         self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state(room))
-        self.features: list[Tensor] = []
+        self.audio: list[Tensor] = []  # where it is to be encoded whole
         self.found: _Found | None = None
         self.committed: list[int] = []
         self.draft: list[int] = []  # what the decoder wrote after it
@@ -137,10 +138,7 @@ class RecognizerSession:
         # Asked with every block: what costs least to know comes first.
         if segment.found is not None or silence < r.tail_samples or (r.by_chunks and not segment.has_letters()):
             return
-        with self.times.measure("features"):
-            mel = torch.cat([*segment.features, r.features.step(torch.from_numpy(rest), segment.mel)[0]])
-        if len(mel) >= r.features.rows(until - segment.start):  # else a frame's last samples are still to come
-            segment.found = self._find(segment, mel, until)
+        segment.found = self._find(segment, torch.cat([*segment.audio, torch.from_numpy(rest)]), until)
 
     def change(self, recognizer: Recognizer) -> None:
         """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""
@@ -158,15 +156,16 @@ class RecognizerSession:
         r = self.recognizer
         segment = self._open
         segment.end = audio.position + len(audio.samples)
-        with self.times.measure("features"):
-            mel, segment.mel = r.features.step(torch.from_numpy(audio.samples), segment.mel)
-            if audio.last:
-                mel = torch.cat([mel, r.features.finish(segment.mel)])
-            if r.config.reencode:
-                segment.features.append(mel)
+        samples = torch.from_numpy(audio.samples)
+        if r.config.reencode:
+            segment.audio.append(samples)
         new = False
         # The end of a segment is encoded with all of it.
         if r.by_chunks and not (audio.last and r.config.reencode):
+            with self.times.measure("features"):
+                mel, segment.mel = r.features.step(samples, segment.mel)
+                if audio.last:
+                    mel = torch.cat([mel, r.features.finish(segment.mel)])
             with self.times.measure("encoder"):
                 encoded, segment.encoder = r.encoder.step(
                     mel, segment.encoder, r.chunk_frames, ahead=r.ahead_frames, last=audio.last
@@ -269,11 +268,13 @@ class RecognizerSession:
             opening = heard.opening or opening or r.decoder.opening(heard.decoder)
             return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
 
-    def _find(self, segment: _OpenSegment, mel: Tensor | None, until: int) -> _Found:
-        """Look for the final of a segment up to ``until``; ``mel``: its features, where they are to be encoded."""
+    def _find(self, segment: _OpenSegment, audio: Tensor | None, until: int) -> _Found:
+        """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
         r, heard, states = self.recognizer, segment.heard, None
-        if mel is not None:
-            encoded, frames = self._encode_whole(mel[: r.features.rows(until - segment.start)])
+        if audio is not None:
+            with self.times.measure("features"):
+                mel = r.features(levelled(audio[: until - segment.start]))
+            encoded, frames = self._encode_whole(mel)
             heard = self._hear(encoded, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
             if self._tell_states is not None:
                 states = encoded[:frames].clone()  # a view would keep its padding's too
@@ -293,7 +294,7 @@ class RecognizerSession:
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
         r = self.recognizer
-        if not (r.config.reencode and any(map(len, segment.features))):
+        if not (r.config.reencode and any(map(len, segment.audio))):
             return self._find(segment, None, segment.end) if segment.heard.posteriors else None
         until = _final_until(segment.end, audio.silence, r.tail_samples)
         if segment.found is not None and segment.found.until == until:
@@ -303,7 +304,7 @@ class RecognizerSession:
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()
-        return self._find(segment, torch.cat(segment.features), until)
+        return self._find(segment, torch.cat(segment.audio), until)
 
     def _final(self, audio: SegmentAudio, segment: _OpenSegment) -> Final | None:
         r, found = self.recognizer, self._found(audio, segment)

@@ -18,6 +18,7 @@ from rtstream.nn.encoder import EncoderConfig
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.level import levelled
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import SHAPE_STEP, RecognizerSession
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
@@ -81,7 +82,7 @@ def recognised(bundle, samples, cuts=(), **config):
 @pytest.mark.parametrize("count", [8_000, 16_123, 90_000])
 def test_final_is_that_of_the_padded_segment(bundle, speech, count):
     ((final,), _) = recognised(bundle, speech[:count], chunk_ms=0)
-    mel = LogMel()(torch.from_numpy(speech[:count]))
+    mel = LogMel()(levelled(torch.from_numpy(speech[:count])))
     frames = math.ceil(len(mel) / 2)
     whole = math.ceil(context_frames(frames, EncoderConfig()) / SHAPE_STEP) * SHAPE_STEP
     padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=LogMel().silence)

@@ -30,6 +30,8 @@ def heard(text, said):
         ("Four, one, one, one,", "four" + 11 * " one", "Four" + 11 * ", one" + ","),
         ("4-1-1-1-1-1-1", "four" + 15 * " one", "4" + 15 * "-1"),
         ("11111111111111", "one one one one", "1111"),
+        ("4 11 11 11 11 11 11 11 11", "four" + 15 * " one", "4 11 11 11 11 11 11 11 1"),
+        ("11 11 11 11", "eleven eleven", "11 11"),
         ("8 0 0 5 5 0 1 9 9", "eight zero zero five five five zero one nine nine", "8 0 0 5 5 5 0 1 9 9"),
         ("call 800550199 now", "call eight zero zero five five five zero one nine nine now", "call 8005550199 now"),
         ("Thank you. Thank you.", "thank you", "Thank you."),
