@@ -29,7 +29,7 @@ from rtstream.publish.items import Gap, Position
 from rtstream.rpc.channel import ClientTls
 from rtstream.rpc.client import ConnectionState
 from rtstream.rpc.hub import Device, Phase, Status
-from rtstream.rpc.requests import Flush
+from rtstream.rpc.requests import Container, Flush
 from rtstream.rpc.server_error import ServerError
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "ClientTls",
     "ConfigError",
     "ConnectionState",
+    "Container",
     "Device",
     "DeviceState",
     "Event",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.events import Final, Partial, Translation
-from rtstream.formats.bilingual import MOST_WAITING, Waiting, add_translations
+from rtstream.formats.bilingual import MOST_WAITING, Waiting, add_translations, bilingual
 from rtstream.formats.captions import COLUMNS, captions
 from rtstream.formats.lines import clean
 from rtstream.formats.writer import EventWriter
@@ -38,6 +38,16 @@ def test_translation_is_parted_whole_and_in_order_below_the_captions(text, trans
 def test_captions_of_one_line_are_as_long_as_one(text):
     for caption in captions(Final(0, 0, 3_200_000, text), lines=1):
         assert len(caption.lines) == 1 or len(" ".join(caption.lines).split()) == 1
+
+
+def test_longer_translation_stays_one_line_below_each_caption():
+    text = "a high wall fifteen feet in height divided the yard of the men from that of the women of the town"
+    longer = " ".join(f"{word}{word[:2]}" for word in text.split())
+    both = bilingual(Final(0, 0, 320_000, text), {"xx": longer})
+    assert all(len(caption.lines) == 2 for caption in both)
+    assert all(len(line) <= COLUMNS for caption in both for line in caption.lines)
+    assert " ".join(caption.lines[1] for caption in both) == longer
+    assert [len(caption.lines) for caption in bilingual(Final(0, 0, 160_000, text), {})] == [2, 2]
 
 
 def test_share_of_a_caption_is_that_of_its_text():
