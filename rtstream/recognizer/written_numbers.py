@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 UNITS = {cardinal(number): number for number in range(1, 10)}
 SMALL = {cardinal(number): number for number in range(1, 20)}
 TENS = {cardinal(number): number for number in range(20, 100, 10)}
+DECADES = {f"{name[:-1]}ies": number for name, number in TENS.items()}
 ZEROS = ("zero", "oh", "o")
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 MULTIPLES = {"double": 2, "triple": 3}
@@ -157,7 +158,7 @@ class _Digits:
     def spans(self) -> Iterator[Span]:
         """All words, in order."""
         at = 0
-        rules = (self._date, self._past, self._ordinal, self._number)
+        rules = (self._date, self._past, self._decade, self._ordinal, self._number)
         while at < len(self.tokens):
             first = self.tokens[at]
             written, end = next(filter(None, (rule(at) for rule in rules)), ("", at))
@@ -226,7 +227,7 @@ class _Digits:
         if word in MULTIPLES and (following in UNITS or following in ZEROS or following.isdecimal()):
             digit = "0" if following in ZEROS else str(UNITS.get(following, following))
             return _Number(MULTIPLES[word] * digit, at + 2) if len(digit) == 1 else None
-        if word == "zero" or (word in ZEROS and before and self._numeric(at + 1)):
+        if word == "zero" or (word in ZEROS and self._numeric(at + 1) and (before or self._numeric(at + 2))):
             return _Number("0", at + 1)
         if COUNT.fullmatch(word):
             return _Number(word.replace(",", ""), at + 1, counted=True)
@@ -296,18 +297,22 @@ class _Digits:
         asked = half in HALVES or before in BEFORE_TIMES or (before == "is" and self._core(at - 2) == "it")
         minutes = "".join(part.digits for part in row[1:]) if len(row) > 1 else said[-2:] if len(said) > 2 else ""
         hour = said[: len(said) - len(minutes)]
-        spoken = len(row) > 1 or half in HALVES
-        if asked and spoken and len(minutes) == 2 and minutes < "60" and hour and 1 <= int(hour) <= 24:
+        # Figures alone may be an address or a year: "at 730 Main Street"; "by nineteen fifty" is one too.
+        last = end == len(self.tokens) or bool(self.tokens[end - 1].after)
+        bare = last and before in {"at", "is", "it's"} and len(said) in {3, 4}
+        spoken = len(row) > 1 or half in HALVES or bare
+        latest = 24 if before == "at" and len(row) > 1 else 12
+        if asked and spoken and len(minutes) == 2 and minutes < "60" and hour and 1 <= int(hour) <= latest:
             return f"{int(hour)}:{minutes}", end
         return (str(row[0].value), end) if half in HALVES and len(row) == 1 and not row[0].counted else None
 
     def _measure(self, row: list[_Number], end: int) -> tuple[str, int] | None:
         """Decimals, shares and sums."""
         written, known = self._joined(row), False
-        if self._core(end) == "point" and (decimals := self._decimals(end + 1)):
+        while self._core(end) == "point" and (decimals := self._decimals(end + 1)):
             written, end, known = f"{written}.{''.join(part.digits for part in decimals)}", decimals[-1].end, True
-            if self._core(end) in SCALES:
-                written, end = f"{written} {self._core(end)}", end + 1
+        if known and self._core(end) in SCALES:
+            written, end = f"{written} {self._core(end)}", end + 1
         if self._core(end) == "percent":
             return f"{written}%", end + 1
         if self._core(end) == "per" and self._core(end + 1) == "cent":
@@ -346,6 +351,13 @@ class _Digits:
         if link == "past":
             return f"{hour.value}:{minutes}", hour.end
         return (f"{(hour.value - 2) % 12 + 1}:45", hour.end) if minutes == 15 else None
+
+    def _decade(self, at: int) -> tuple[str, int] | None:
+        """Nineteen nineties."""
+        century, tens = self._small(at), DECADES.get(self._core(at + 1))
+        if century is None or tens is None or century.end != at + 1 or not 10 <= century.value <= 20:
+            return None
+        return f"{century.value}{tens}s", at + 2
 
     def _ordinal_at(self, at: int) -> _Number | None:
         """A place in a row, in words or digits."""
@@ -402,7 +414,7 @@ def _tokens(word: str, place: int) -> Iterator[_Token]:
     assert found is not None  # every string has a middle
     core = found["core"]
     parts = core.split("-")
-    if len(parts) > 1 and all(part.lower() in NUMERALS for part in parts):
+    if len(set(parts)) > 1 and all(part.lower() in NUMERALS for part in parts):  # not fifty-fifty
         for index, part in enumerate(parts):
             before, after = found["before"] if not index else "", found["after"] if part is parts[-1] else ""
             yield _Token(before, part.lower(), after, place, part)
