@@ -53,14 +53,15 @@ def client_of(host: str) -> str:
 
 def room_for(wanted: int, listeners: int) -> int:
     """How many connections each listener may have, ``wanted`` if the system lets this process open enough files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted * listeners + RESERVE
-    if soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    room = max(FEWEST, (soft - RESERVE) // listeners)
+    if files == resource.RLIM_INFINITY or files >= needed:
+        return wanted
+    files = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    room = max(FEWEST, (files - RESERVE) // listeners)
     if room < wanted:
-        log.warning("fewer connections than server.max_connections: raise LimitNOFILE", connections=room, files=soft)
+        log.warning("fewer connections than server.max_connections: raise LimitNOFILE", connections=room, files=files)
     return min(wanted, room)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 import stat
 import struct
@@ -23,7 +24,7 @@ from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
 from rtstream.rpc.channel import KEEPALIVE_SECONDS
 from rtstream.rpc.client import Client, ServerError
-from rtstream.rpc.connections import client_of
+from rtstream.rpc.connections import client_of, room_for
 from rtstream.rpc.gate import HEALTH_CALLS_PER_CLIENT
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import SERVICE, ServerConfig, serve
@@ -375,6 +376,25 @@ async def test_connections_of_all_clients_are_bounded_before_they_are_accepted()
         for each in idle:
             each.close()
         assert await works(served)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "room", "set_to"),
+    [
+        (1024, 524_288, 512, 1152),
+        (1024, 1024, 448, 1024),
+        (100, 100, 8, 100),
+        (4096, 4096, 512, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 512, None),
+        (1024, resource.RLIM_INFINITY, 512, 1152),
+    ],
+)
+def test_room_for_connections_leaves_files_for_all_else(monkeypatch, soft, hard, room, set_to):
+    made = []
+    monkeypatch.setattr("resource.getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr("resource.setrlimit", lambda _, limits: made.append(limits))
+    assert room_for(512, 2) == room
+    assert made == ([] if set_to is None else [(set_to, hard)])
 
 
 @pytest.mark.parametrize(
