@@ -22,7 +22,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from rtstream.bundle.bundle import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final
-from rtstream.publish.store import Store
+from rtstream.publish.store import Store, StoreError
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.rpc.convert import samples
@@ -110,10 +110,13 @@ class Siege:
             writer.start()
             watching = asyncio.ensure_future(self._watch())
             attacks = [asyncio.ensure_future(self._repeat(attack)) for attack in self._attacks()]
+            on_store = asyncio.ensure_future(self._repeat(self.store_faults))
             await asyncio.to_thread(writer.join)
             async with asyncio.timeout(300):
                 while (await self._status()).counters["audio_samples"] < self.written:  # noqa: ASYNC110
                     await asyncio.sleep(0.5)
+            on_store.cancel()  # what was said last is to be stored
+            await asyncio.wait({on_store})
             await self._repair()
             watching.cancel()
             began = time.monotonic()
@@ -135,7 +138,6 @@ class Siege:
             self.health_watches,
             self.greedy_streams,
             self.revoked_token,
-            self.store_faults,
             self.second_service,
             self.reloads,
         ]
@@ -335,7 +337,11 @@ class Siege:
             events += pipeline.finish()
             position += len(block)
         self.report.expected = [(e.start, e.end, e.text) for e in events if isinstance(e, Final)]
-        store = Store(self.store, max_age_seconds=1e6, max_bytes=1 << 26)
+        try:
+            store = Store(self.store, max_age_seconds=1e6, max_bytes=1 << 26)
+        except StoreError as error:
+            self.report.errors.append(str(error))
+            return
         finals = [item.event for item in store.after(0, 1 << 20)]
         stored = [(final.start, final.end, final.text) for final in finals]
         self.report.stored = sum(map(tuple.__eq__, stored, self.report.expected))
