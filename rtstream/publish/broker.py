@@ -216,40 +216,39 @@ class Broker:
                 self._replaced += subscription.queue.replaced
 
     def knows(self, position: Position) -> bool:
-        """Whether the numbers after ``position`` are this history's. May read the disk."""
+        """Whether the numbers after ``position`` are this history's. May read the disk. Raises StoreError."""
         with self._lock:
             if self._renumbered(position).sequence > self._last.sequence:
                 return False
             if position.epoch in self._epochs or position.epoch in self._shifts:
                 return True
         store = self._store
-        with suppress(StoreError):
-            return store is not None and store.knows(position.epoch)
-        return False
+        return store is not None and store.knows(position.epoch)
 
     def before(self, age_seconds: float) -> Position:
-        """The number before the oldest final that is held and not older. May read the disk."""
+        """The number before the oldest final that is held and not older. May read the disk. Raises StoreError."""
         with self._lock:
             last, youngest = self._last, self._uptime() - age_seconds
             found = [item.sequence for item in self._held if item.uptime >= youngest and item.sequence is not None]
-        if (store := self._store) is not None:
-            with suppress(StoreError):
-                found += [] if (first := store.first_within(age_seconds)) is None else [first]
+        if (store := self._store) is not None and (first := store.first_within(age_seconds)) is not None:
+            found.append(first)
         return Position(last.epoch, min(found) - 1) if found else last
 
-    def held_after(self, position: Position) -> tuple[Position, list[Published]]:
-        """The last number of all, and the next finals after ``position`` that are held. May read the disk."""
+    def held_after(self, position: Position, *, stored: bool = True) -> tuple[Position, list[Published]]:
+        """The last number of all, and the next finals after ``position`` that are held.
+
+        Reads the disk, unless those that are ``stored`` do not matter. Raises StoreError.
+        """
         with self._lock:  # before the store is read: what leaves the memory is in the store by then
             sequence = self._renumbered(position).sequence
             last, held = self._last, [item for item in self._held if (item.sequence or 0) > sequence]
-        stored: list[Published] = []
-        if (store := self._store) is not None:
-            with suppress(StoreError):  # what cannot be read is a gap
-                stored = store.after(sequence, HISTORY_PAGE)
+        found: list[Published] = []
+        if stored and (store := self._store) is not None:
+            found = store.after(sequence, HISTORY_PAGE)
             if store.notices:
                 with self._arrived:
                     self._arrived.notify()
-        return last, [item for item in stored if (item.sequence or 0) <= last.sequence] or held[:HISTORY_PAGE]
+        return last, [item for item in found if (item.sequence or 0) <= last.sequence] or held[:HISTORY_PAGE]
 
     def _renumbered(self, position: Position) -> Position:
         """A number as it is in the present history; with the lock held."""

@@ -75,7 +75,7 @@ class Gap:
 Item = Published | Gap
 
 PASSING_FAULTS = frozenset(
-    {"RECOGNITION_FAILED", "STORE_DAMAGED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"}
+    {"RECOGNITION_FAILED", "STORE_DAMAGED", "STORE_DELETED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"}
 )
 """Faults that are over when they are told."""
 

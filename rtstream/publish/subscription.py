@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError, Standing, passing_kind
+from rtstream.publish.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
 
     from rtstream.publish.broker import Broker
 
+T = TypeVar("T")
+
+STORE_PATIENCE_SECONDS = 3.0
+"""That a store may fail to be read: it may only lack a file descriptor, or be opened anew."""
+STORE_PAUSE_SECONDS = 0.2
 PARTIALS_KEPT = 8
 """Partials, and translations of such, that may wait while a subscriber reads; of more, the newest of a kind stays."""
 
@@ -101,6 +107,7 @@ class Subscription:
         self._wake = asyncio.Event()
         self._overflowed = asyncio.Event()
         self._closed = False
+        self._failing_since: float | None = None  # the store, by the loop's time
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,7 +129,9 @@ class Subscription:
     async def find_start(self) -> None:
         """See to it that ``position`` is where the subscription begins, for which the disk may have to be read."""
         if self._max_age is not None:
-            self.position, self._max_age = await asyncio.to_thread(self._broker.before, self._max_age), None
+            age = self._max_age
+            self.position = await self._read(lambda: self._broker.before(age), lambda: self._broker.last)
+            self._max_age = None
 
     async def get(self) -> Item | None:
         """The next item; None when nothing more comes. May be cancelled without loss."""
@@ -172,7 +181,7 @@ class Subscription:
         await self.find_start()
         if self._unchecked is not None:
             requested = self._unchecked
-            known = await asyncio.to_thread(self._broker.knows, requested)
+            known = await self._read(lambda: self._broker.knows(requested), lambda: False)
             self._unchecked = None
             if not known:
                 self._history.append(Gap(requested, "unknown_epoch"))
@@ -181,10 +190,28 @@ class Subscription:
         if self._broker.attach(self):
             self._live = True
             return
-        last, held = await asyncio.to_thread(self._broker.held_after, self.position)
+        position = self.position
+        last, held = await self._read(
+            lambda: self._broker.held_after(position), lambda: self._broker.held_after(position, stored=False)
+        )
         if self._live:  # closed meanwhile
             return
         self._fill(last, held)
+
+    async def _read(self, read: Callable[[], T], without: Callable[[], T]) -> T:
+        """What the store gives, or what there is ``without`` it if it fails for longer: what is in it is a gap then."""
+        while True:
+            try:
+                found = await asyncio.to_thread(read)
+            except StoreError:
+                now = self.loop.time()
+                self._failing_since = now if self._failing_since is None else self._failing_since
+                if now - self._failing_since >= STORE_PATIENCE_SECONDS:
+                    return without()
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            else:
+                self._failing_since = None
+                return found
 
     def _fill(self, last: Position, held: Sequence[Published]) -> None:
         """Queue what was read, and a gap wherever numbers are missing."""

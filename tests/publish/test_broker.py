@@ -561,6 +561,7 @@ async def test_deleted_store_is_noticed_also_when_nobody_speaks(tmp_path):
         file.unlink()
     await asyncio.to_thread(until, lambda: faults, "noticed")
     assert [fault.code for fault in faults] == ["STORE_DELETED"]
+    assert not [item for item in broker._standing.news({}) if isinstance(item.event, Fault)]  # it is over
     broker.publish(final(2))
     (item,) = await take_finals(subscription, 1)
     assert item.sequence == 2
@@ -607,3 +608,34 @@ async def test_closing_does_not_wait_for_ever_for_a_disk_that_hangs(tmp_path):
     assert await rest(subscription) == []
     release.set()
     assert await asyncio.to_thread(broker.close, 60) is True
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+async def test_store_that_cannot_be_read_for_a_moment_is_asked_again_and_is_a_gap_if_it_goes_on(
+    tmp_path, monkeypatch, patience
+):
+    monkeypatch.setattr("rtstream.publish.subscription.STORE_PATIENCE_SECONDS", patience)
+    monkeypatch.setattr("rtstream.publish.subscription.STORE_PAUSE_SECONDS", 0.01)
+    store = open_store(tmp_path)
+    broker = Broker(store)
+    live = broker.subscribe()
+    for number in range(1, 6):
+        broker.publish(final(number))
+    items = await take(live, 5)
+    fails, after = [True] * 3, store.after
+
+    def sometimes(sequence, limit):
+        if fails:
+            fails.pop()
+            raise StoreError("STORE_FAILED", "too many open files")
+        return after(sequence, limit)
+
+    store.after = sometimes
+    resumed = broker.subscribe(resume_after=items[0].position)
+    if patience:
+        assert segments(await take(resumed, 4)) == [2, 3, 4, 5]
+    else:
+        assert await take(resumed, 1) == [Gap(items[0].position, "expired", 4)]
+        broker.publish(final(6))
+        assert segments(await take(resumed, 1)) == [6]
+    broker.close()
