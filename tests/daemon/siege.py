@@ -265,7 +265,11 @@ class Siege:
             *(*PROGRAM, "serve", "--source", "fifo:none", "--model", str(self.bundle), "--listen", listen),
             stderr=subprocess.DEVNULL,
         )
-        assert await other.wait() == 69
+        try:
+            assert await asyncio.wait_for(other.wait(), 300) == 69
+        finally:
+            if other.returncode is None:  # the first one has ended meanwhile, and this one has its place
+                other.kill()
         await asyncio.sleep(20)
 
     async def reloads(self):
