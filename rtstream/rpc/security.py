@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import stat
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ _HOST = re.compile(r"[\w.:%-]+")
 SHORTEST_TOKEN = 16
 """Characters; a shorter one could be guessed."""
 NAME_LENGTH = 16
+WRITING_SECONDS = 1.0
+"""A file that was emptied so lately is being written: many programs do that in two steps."""
 PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.EAGAIN})
 """Why a file cannot be read now, although nothing is wrong with it."""
 
@@ -225,7 +228,7 @@ class Tokens:
     """The bearer tokens in a file: one a line, empty lines and those that begin with # apart.
 
     The file is read again when it changes. While it is missing or wrong nobody is let in; what only passes (no file
-    descriptor left, a disk that errs) leaves the tokens as they are. Raises ConfigError at first.
+    descriptor left, a file that is just being written) leaves the tokens as they are. Raises ConfigError at first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -278,6 +281,8 @@ class Tokens:
             raise kind(f"tokens: {self._path}: {error.strerror}; check the path, owner and mode") from None
         except UnicodeDecodeError:
             raise ConfigError(f"tokens: {self._path} is not text; write one token a line") from None
+        if not any(lines) and abs(time.time() - self._path.stat().st_mtime) < WRITING_SECONDS:
+            raise _PassingError(f"tokens: {self._path} is empty; write one token a line")
         tokens = [line for line in lines if line and not line.startswith("#")]
         if not tokens or min(map(len, tokens)) < SHORTEST_TOKEN:
             raise ConfigError(

@@ -221,6 +221,16 @@ def test_token_file_that_cannot_be_read_for_a_moment_keeps_its_tokens(tokens, mo
     assert checked.clients() == {checked.check([("authorization", f"Bearer {OTHER}")])}
 
 
+def test_file_that_is_just_being_written_keeps_its_tokens_and_one_that_stays_empty_does_not(tokens):
+    checked = Tokens(tokens)
+    ask = [("authorization", f"Bearer {TOKEN}")]
+    tokens.write_text("")
+    assert checked.check(ask)
+    os.utime(tokens, (1, 1))
+    with pytest.raises(Exception, match="not one that"):
+        checked.check(ask)
+
+
 def fail():
     raise OSError(errno.EMFILE, "Too many open files")
 
