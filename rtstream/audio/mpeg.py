@@ -42,6 +42,10 @@ class FrameRun(Window):
         self._form = _form(self._data.at(begin, 4))
         super().__init__(descriptor, begin, size, claimed=xing or FAR_MORE * (size - begin))
 
+    def is_beyond(self, place: int) -> bool:
+        """Tell whether a place is behind the frames that were found: decoders jump only to look for tags."""
+        return place > self.end - self.begin
+
     def reach(self, place: int) -> int:
         """Give how many of the next bytes are of frames, up to ``place``, counted from the begin."""
         while self.end - self.begin < place and self._next():

@@ -165,13 +165,22 @@ def _sndfile(descriptor: int, places: list[int]) -> Iterator[FrameReader]:
 
 
 def _mpeg(descriptor: int, size: int, frames: FrameRun | None, faults: list[str]) -> Iterator[FrameReader]:
+    readable = False
     while frames is not None:
-        yield opened(SndfileReader(frames, promised=frames.promised))
-        place = max(frames.end, frames.begin + 1)
+        try:
+            reader = opened(SndfileReader(frames, promised=frames.promised))
+        except NotAudioError:
+            place = frames.begin + 1
+        else:
+            readable = True
+            yield reader
+            place = max(frames.end, frames.begin + 1)
         frames = mpeg.first_frames(descriptor, size, place)
         end = size if frames is None else frames.begin
         if end - place > TOLERATED_BYTES and not mpeg.is_tag(os.pread(descriptor, _HEAD, place)):
             faults.append(f"{end - place} bytes in it are no MP3, and were not read; it is damaged, get another copy")
+    if not readable:
+        raise NotAudioError("none of its MP3 frames can be decoded")
 
 
 def opened(reader: SndfileReader) -> SndfileReader:

@@ -52,6 +52,8 @@ class SndfileReader:
             self._file = _ForwardOnly(window)
         except soundfile.SoundFileError as error:
             reason = str(getattr(error, "error_string", error))
+            if "regular file" in reason:  # what libsndfile says of MP3 that its decoder does not take
+                reason = "none of its frames can be decoded"
             raise NotAudioError(" ".join(reason.split()).rstrip(".")) from error
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels

@@ -83,13 +83,17 @@ class Window:
 
     def read(self, size: int) -> bytes:
         """Give the next ``size`` bytes, fewer only at the end or where reading fails."""
-        if self._position > self._length:
+        if self.is_beyond(self._position):
             # Who looks for tags at the claimed end shall find none, and not fail.
             data = bytes(max(0, min(size, self._claimed - self._position)))
         else:
             data = self._read(min(size, self._length - self._position, self.reach(self._position + size)))
         self._position += len(data)
         return data
+
+    def is_beyond(self, place: int) -> bool:
+        """Tell whether a place is behind the end."""
+        return place > self._length
 
     def reach(self, place: int) -> int:
         """Give how many of the next bytes may be read, of those before ``place``."""

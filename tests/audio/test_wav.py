@@ -536,6 +536,17 @@ def test_mp3_with_a_hole_is_read_before_and_behind_it_and_reported(tmp_path, cap
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("left", [1_500, 3_000])
+def test_the_first_of_two_mp3_that_is_cut_short_takes_nothing_from_the_second(tmp_path, capfd, left):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(mp3(np.tile(SECOND, 3))[:left] + mp3(SECOND))
+    samples, message = read_to_fault(path)
+    assert len(samples) > 16_000
+    assert list(loud(samples[-16_000:])) == [0, 1, 2, 3, 4]
+    assert "truncated" in message
+    assert capfd.readouterr().err == ""
+
+
 def test_mp3_with_tags_at_its_end_is_complete(tmp_path):
     path = tmp_path / "a.mp3"
     path.write_bytes(mp3(SECOND) + b"APETAGEX" + bytes(range(256)) * 200 + b"TAG".ljust(128))
@@ -688,7 +699,7 @@ def test_an_endless_header_is_given_up(stdin):
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    seed=st.sampled_from(["a.wav", "a.flac", "a.ogg"]),
+    seed=st.sampled_from(["a.wav", "a.flac", "a.ogg", "a.mp3"]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=8),
     length=st.integers(0, 4_000),
 )
