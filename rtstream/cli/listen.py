@@ -69,11 +69,11 @@ def command(
 
     TARGET is unix:PATH or HOST:PORT; by default $RTSTREAM_SERVER, or this machine's port 7660. On a terminal the words
     of an open segment appear on one line. A lost connection is made again and goes on where it was: every final comes
-    once. Lines of jsonl are those of replay, with "epoch" and "sequence"; faults, lost audio and the device's state
-    have lines of their own there, and go to standard error otherwise. --translate is for a service that translates
-    (translation.languages in its settings): a line below the finals for each; captions wait for it. Times of text are
-    those since the start of the service. Captions count from the first final shown, also over several runs of it. With
-    --clock both are times of day; captions' hours go on counting behind midnight.
+    once. Lines of jsonl are those of replay, with "time", "epoch" and "sequence"; faults, lost audio, speech and the
+    device's state have lines of their own there. Else they go to standard error, but for speech. --translate is for a
+    service that translates (translation.languages in its settings): a line below the finals for each; captions wait for
+    it. Times of text are those since the start of the service. Captions count from the first final shown, also over
+    several runs of it. With --clock both are times of day; captions' hours go on counting behind midnight.
     """
     if from_start + (since is not None) + (resume_after is not None) > 1:
         raise click.UsageError("--from-start, --since and --resume-after contradict one another; choose one")

@@ -62,6 +62,7 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: 
 
 
 def mean_confidence(words: Sequence[Word]) -> float | None:
-    """How sure a text is, from its words: the mean of their confidence by their length; None without any."""
-    length = sum(len(word.text) for word in words)
-    return sum(word.confidence * len(word.text) for word in words) / length if length else None
+    """How sure a text is: the mean of its words' confidence by their letters and digits; None without any."""
+    lengths = [sum(map(str.isalnum, word.text)) for word in words]
+    sure = sum(word.confidence * length for word, length in zip(words, lengths, strict=True))
+    return sure / sum(lengths) if any(lengths) else None

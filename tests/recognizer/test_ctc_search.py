@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtstream.events import Word
 from rtstream.nn.model import LETTERS as ALL_LETTERS
 from rtstream.recognizer.ctc_search import align, best_total, greedy_symbols, greedy_text
-from rtstream.recognizer.words import time_words
+from rtstream.recognizer.words import mean_confidence, time_words
 from tests.recognizer.posteriors import say
 
 LETTERS = " 'abc"
@@ -86,3 +87,10 @@ def test_every_word_of_any_text_gets_a_place_inside_the_audio(text, frames, seed
         assert 500 <= word.start <= word.end <= 500 + frames * 320
         assert 0.0 <= word.confidence <= 1.0
     assert [w.start for w in words] == sorted(w.start for w in words)
+
+
+def test_confidence_of_a_text_is_that_of_its_letters_and_digits():
+    words = [Word("so", 0, 1, 0.5), Word("&", 1, 1, 0.0), Word("far.", 1, 2, 1.0)]
+    assert mean_confidence(words) == (2 * 0.5 + 3 * 1.0) / 5
+    assert mean_confidence(words[1:2]) is None
+    assert mean_confidence([]) is None
