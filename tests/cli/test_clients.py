@@ -262,6 +262,12 @@ async def test_transcribe_writes_what_replay_would(served, recording):
     assert not served.hub.open_streams
 
 
+async def test_transcribe_writes_numbers_in_the_form_that_is_asked_for(served, recording):
+    code, out, err = await run("transcribe", "--server", served.target, "--numbers", "words", recording)
+    assert (code, err) == (0, "")
+    assert [line.partition("] ")[2] for line in out.splitlines()] == ["Zero point two five zero"] * 5
+
+
 async def test_transcribe_sends_phrases_and_checks_them_first(served, recording):
     phrases = ("--phrase", "Grafana=2", "--phrase", "New Relic")
     assert (await run("transcribe", "--server", served.target, *phrases, recording))[0] == 0

@@ -1,5 +1,7 @@
 """Numbers, dates, times, sums and ordinals as they are said, and what is written of them in each form."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from rtstream.events import Final, Word
 from rtstream.recognizer.number_forms import NUMBER_FORMS
 from rtstream.recognizer.written_numbers import number_final, spans, write_numbers
 
+ROOT = Path(__file__).parents[2]
 DIGITS = [
     ("zero", "0"),
     ("I have seven dogs.", "I have 7 dogs."),
@@ -142,6 +145,14 @@ WORDS = [
 def test_in_digits(said, written):
     assert write_numbers(said, "digits") == written
     assert write_numbers(written, "digits") == written
+
+
+def test_the_documentation_says_what_is_written():
+    table = (ROOT / "docs" / "numbers.md").read_text().partition("| said | written |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert len(rows) > 8
+    for said, written in rows:
+        assert [write_numbers(each, "digits") for each in said.split("; ")] == written.split("; ")
 
 
 @pytest.mark.parametrize(("said", "written"), WORDS)
