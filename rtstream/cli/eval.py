@@ -189,33 +189,35 @@ def command(  # noqa: PLR0917  # click passes by name
     theirs: dict[str, Score] = {}
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("recognising", total=len(engines) * len(configs) * len(sets))
-        for engine in engines:
-            loaded = load_bundle(model_path(bundle), engine)
-            recognizers = [Recognizer(loaded, config) for config in configs]  # all: a wrong one is told at once
-            for recognizer in recognizers:
-                config = recognizer.config
-                for name in sets:
-                    score = evaluate(recognizer, clips[name], new_gate)
-                    if reference is not None and name not in theirs:
-                        theirs[name] = score_transcripts(reference.transcribe, clips[name])
-                    rows.append(
-                        {"set": name, "engine": loaded.engine}
-                        | _settings(config)
-                        | {"vad": vad}
-                        | score.figures()
-                        | (teacher_row(theirs[name], score) if theirs else {})
-                        | (phrase_row(score, phrases, len(config.phrases)) if phrases else {})
-                    )
-                    if as_json:
-                        click.echo(json.dumps(rows[-1]))
-                    if texts:
-                        _print_texts(name, score)
-                    progress.advance(task)
-    if not as_json:
-        Console().print(*speech_tables(rows))
-        click.echo("".join(f"{line}\n" for line in published_lines(rows)), nl=False)
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("recognising", total=len(engines) * len(configs) * len(sets))
+            for engine in engines:
+                loaded = load_bundle(model_path(bundle), engine)
+                recognizers = [Recognizer(loaded, config) for config in configs]  # all: a wrong one is told at once
+                for recognizer in recognizers:
+                    config = recognizer.config
+                    for name in sets:
+                        score = evaluate(recognizer, clips[name], new_gate)
+                        if reference is not None and name not in theirs:
+                            theirs[name] = score_transcripts(reference.transcribe, clips[name])
+                        rows.append(
+                            {"set": name, "engine": loaded.engine}
+                            | _settings(config)
+                            | {"vad": vad}
+                            | score.figures()
+                            | (teacher_row(theirs[name], score) if theirs else {})
+                            | (phrase_row(score, phrases, len(config.phrases)) if phrases else {})
+                        )
+                        if as_json:
+                            click.echo(json.dumps(rows[-1]))
+                        if texts:
+                            _print_texts(name, score)
+                        progress.advance(task)
+    finally:  # a clip that cannot be read takes nothing away that was measured before
+        if rows and not as_json:
+            Console().print(*speech_tables(rows))
+            click.echo("".join(f"{line}\n" for line in published_lines(rows)), nl=False)
     if plot is not None:
         from rtstream.training.lag_plot import draw_lags  # noqa: PLC0415
 

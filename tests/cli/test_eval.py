@@ -50,6 +50,19 @@ def measure(evaluate, tmp_path):
     return run
 
 
+def test_a_clip_that_cannot_be_read_takes_nothing_away_that_was_measured_before(evaluate, tmp_path):
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(CLIP.read_bytes()[:20_000])
+    with tarfile.open(tmp_path / "dev-two.tar", "w") as archive:
+        archive.add(broken, CLIP.name)
+    (tmp_path / "dev-two.jsonl").write_text((tmp_path / "dev-one.jsonl").read_text())
+    code, out, err = evaluate("dev-one:en", "dev-two:en")
+    assert code == 1
+    assert "dev-one:en" in out
+    assert f"{tmp_path}/dev-two.tar: the clip at byte " in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.usefixtures("evaluate")
 def test_a_model_that_ships_is_known_by_its_name(tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
