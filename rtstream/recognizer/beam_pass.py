@@ -32,12 +32,18 @@ the first unsure token it corrects hardly anything.
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text, or what follows a part of it, as the search sees it: the limits of greedy search."""
+    """A text, or what follows a part of it, as the search sees it: the limits of greedy search.
+
+    ``end``: the token that must not be the first; None where a text may be empty.
+    """
 
     most: int
+    end: int | None = None
 
     def forbid(self, logs: Tensor, tokens: list[int]) -> None:
-        """Nothing but what is never written."""
+        """Nothing but what is never written, and perhaps nothing at all."""
+        if self.end is not None and not tokens:
+            logs[self.end] = -torch.inf
 
     def cut(self, tokens: list[int]) -> bool:
         """Whether it is a loop."""
@@ -48,8 +54,8 @@ class BeamDecoder(GreedyDecoder):
     """Texts by beam search of ``width`` hypotheses where greedy search is unsure.
 
     ``sure``: the least log-probability that each of greedy search's tokens must have for its text to do; infinity asks
-    for the beam always. Texts compete by the mean log-probability of their tokens and end: Whisper's ``avg_logprob``,
-    and CTranslate2's score with its default length penalty of 1.
+    for the beam always. ``empty``: whether a whole text may have no word. Texts compete by the mean log-probability of
+    their tokens and end: Whisper's ``avg_logprob``, and CTranslate2's score with its default length penalty of 1.
     """
 
     def __init__(
@@ -61,9 +67,10 @@ class BeamDecoder(GreedyDecoder):
         *,
         frame: int = MEL_FRAME,
         sure: float = SURE,
+        empty: bool = True,
     ) -> None:
         super().__init__(decoder, tokenizer, language, frame=frame)
-        self.sure = sure
+        self.sure, self.empty = sure, empty
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 
     def transcribe(self, state: DecoderState) -> Decoded:
@@ -97,7 +104,8 @@ class BeamDecoder(GreedyDecoder):
         begun = state.rewound(0)
         if given[:-1]:  # Moonshine's prompt is a single token
             begun = self.decoder.step(torch.tensor(given[:-1]), begun, scored=1)[2]
-        (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [_Text(most)])
+        text = _Text(most, None if self.empty or committed else self.tokenizer.end)
+        (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [text])
         return next((hypothesis for hypothesis in found if hypothesis.ended), None)
 
     def _written(self, state: DecoderState, committed: list[int], tokens: list[int]) -> Iterator[Written]:

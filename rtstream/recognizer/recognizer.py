@@ -96,7 +96,9 @@ class Recognizer:
             if greedy
             else BeamDecoder(decoder, tokenizer, config.beam, frame=self.frame_samples)
         )
-        self.second: GreedyDecoder = BeamDecoder(decoder, tokenizer, BEAMS[1], frame=self.frame_samples, sure=math.inf)
+        self.second: GreedyDecoder = BeamDecoder(
+            decoder, tokenizer, BEAMS[1], frame=self.frame_samples, sure=math.inf, empty=False
+        )
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         self.chunk_frames = self._frames(config.chunk_ms) or sizes.max_frames
         # Else nothing is made of the chunks: a final's segment is encoded whole.

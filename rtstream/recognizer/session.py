@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 
 NOISES = re.compile(r"\([^()]*\)|\[[^][]*\]|\*[^*]*\*")
+UNANSWERED = 4
+"""Letters of a word, which CTC hears, and to which no text at all is no answer."""
 SHAPE_STEP = 32
 """Encoder frames to whose multiple a whole segment is padded."""
 
@@ -286,7 +288,8 @@ class RecognizerSession:
                 return _Found(until, heard, opening, "", vouched=False, states=states)
         decoded, text, vouched = self._transcribed(r.decoder, heard)
         opening = opening or decoded.opening
-        if text is None and addressed(opening, r.guard):
+        unanswered = not text and len(greedy_symbols(heard.log_probs)) >= UNANSWERED
+        if (text is None or unanswered) and addressed(opening, r.guard):
             _, text, vouched = self._transcribed(r.second, heard)
             text = text or None  # nothing is no answer to what was heard
         return _Found(until, heard, opening, text, vouched, states)

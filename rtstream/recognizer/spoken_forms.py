@@ -26,6 +26,8 @@ ELEMENT = re.compile(
     r"|(?P<sign>.)",
     re.IGNORECASE,
 )
+SPELT = re.compile(r"\W*(?:[^\W\d_][-.])+[^\W\d_]\W*")
+"""Letters said one by one, as Moonshine writes them ("S-t-o-d-o-l-s-k-y") and abbreviations are ("U.S.A.")."""
 SIGNS = {
     "%": ("percent", "per cent", ""),
     "&": ("and", ""),
@@ -97,7 +99,8 @@ class _Sayings:
         elements = [(str(e.lastgroup), e[0]) for e in ELEMENT.finditer(word)]
         money, self.money = self.money, ""
         if all(kind == "letters" or (kind == "sign" and said not in SIGNS) for kind, said in elements):
-            node = self._say(node, word)
+            spelt = [" ".join(re.findall(r"[^\W\d_]", word))] if SPELT.fullmatch(word) else []
+            node = self._say(node, word, *spelt)
             scale = money and word.lower().strip(".,;:!?") in SCALES.values()
             return self._say(node, *MONEY[money], "", tight=True) if scale else node
         for index, (kind, said) in enumerate(elements):

@@ -1,5 +1,6 @@
 """Beam search for finals: greedy search's limits, and texts that the model likes at least as well."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,13 @@ def test_the_shipped_model_likes_what_a_beam_finds_at_least_as_well():
     assert wider.ended
     assert likes[1] >= likes[0] - 1e-5
     assert final.text == model.tokenizer.decode(wider.tokens).strip()
+
+
+@torch.no_grad()
+def test_where_nothing_is_no_answer_the_likeliest_word_is_found():
+    word, other = (TOKENIZER.encode(text)[0] for text in (" the", " end"))
+    table = {PROMPT_END: {TOKENIZER.end: 0.9, word: 0.08}, word: {other: 0.9}, other: {TOKENIZER.end: 0.9}}
+    decoder = Markov(SIZE, table)
+    assert BeamDecoder(decoder, TOKENIZER, 3, sure=math.inf).transcribe(at(decoder, 60)).tokens == []
+    found = BeamDecoder(decoder, TOKENIZER, 3, sure=math.inf, empty=False).transcribe(at(decoder, 60))
+    assert (found.tokens, found.ended) == ([word, other], True)

@@ -77,3 +77,11 @@ def test_each_letter_belongs_to_a_word_of_the_text(text):
         assert aligned.total <= best_total(log_probs) + 1e-3
         said = [forms.words[place] for place in aligned.places if forms.words[place] >= 0]
         assert said == sorted(said)
+
+
+@pytest.mark.parametrize("text", ["S-t-o-d", "U.S.A.", "d-r-a-v-k."])
+def test_letters_that_are_written_in_a_row_are_said_one_by_one(text):
+    letters = " ".join(c for c in text.lower() if c.isalpha())
+    assert how_much_worse(text, letters) == pytest.approx(0.0, abs=1e-3)
+    assert how_much_worse(text, letters.replace(" ", "")) == pytest.approx(0.0, abs=1e-3)
+    assert how_much_worse("well-known", "w e l l k n o w n") > 5
