@@ -1,4 +1,6 @@
-"""All attacks at once: see siege.py."""
+"""All attacks at once: see siege.py. On demand: what races under it is different each time."""
+
+import os
 
 import pytest
 
@@ -7,6 +9,7 @@ from tests.daemon.siege import FILES, Siege
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("RTSTREAM_SIEGE" not in os.environ, reason="RTSTREAM_SIEGE=1 runs it, for two minutes")
 def test_service_under_all_attacks_at_once_loses_no_final_stays_small_and_ends_with_0(bundle, tmp_path):
     report = Siege(tmp_path, bundle, Track().pcm).run(60)
     assert not report.errors
