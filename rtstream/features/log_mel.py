@@ -81,7 +81,8 @@ class LogMel(nn.Module):
         """The feature of digital silence."""
         return (self.floor + 4.0) / 4.0
 
-    def rows(self, samples: Count) -> Count:
+    @staticmethod
+    def rows(samples: Count) -> Count:
         """How many rows so many samples make."""
         return -(-samples // HOP)
 

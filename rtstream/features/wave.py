@@ -37,7 +37,8 @@ class Wave(nn.Module):
         del state
         return torch.zeros(0)
 
-    def rows(self, samples: Count) -> Count:
+    @staticmethod
+    def rows(samples: Count) -> Count:
         """How many rows so many samples make."""
         return samples
 

@@ -281,14 +281,15 @@ class RecognizerSession:
             if self._tell_states is not None:
                 states = encoded[:frames].clone()  # a view would keep its padding's too
         opening = heard.opening
-        if not greedy_symbols(heard.log_probs):
+        letters = len(greedy_symbols(heard.log_probs))
+        if not letters:
             with self.times.measure("guard"):
                 opening = opening or r.decoder.opening(heard.decoder)
             if not may_be_unheard(opening, r.guard):
                 return _Found(until, heard, opening, "", vouched=False, states=states)
         decoded, text, vouched = self._transcribed(r.decoder, heard)
         opening = opening or decoded.opening
-        unanswered = not text and len(greedy_symbols(heard.log_probs)) >= UNANSWERED
+        unanswered = not text and letters >= UNANSWERED
         if (text is None or unanswered) and addressed(opening, r.guard):
             _, text, vouched = self._transcribed(r.second, heard)
             text = text or None  # nothing is no answer to what was heard

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rtstream.features.log_mel import LogMel
-from rtstream.features.make import make_features
+from rtstream.features.wave import Wave
 from rtstream.nn.ctc import BLANK
 from rtstream.nn.voice import pooled
 from rtstream.recognizer.context import context_samples, seen_frames
@@ -217,7 +217,7 @@ def read_losses(
 
 def feature_rows(samples: Tensor, config: EncoderConfig) -> Tensor:
     """How many features so many samples (batch,) make."""
-    return make_features(config).rows(samples)
+    return (LogMel if config.front_end == "mel" else Wave).rows(samples)
 
 
 def inside(counts: Tensor, frames: int) -> Tensor:
