@@ -262,17 +262,22 @@ async def test_health_watches_have_places_of_their_own_which_are_counted_for_eac
             assert (await call.read()).WhichOneof("event") == "heartbeat"
 
 
-async def test_request_that_never_comes_loses_its_place_and_holds_up_nobody(monkeypatch):
-    monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 0.2)
+async def test_request_that_never_comes_holds_up_nobody_and_loses_its_place(monkeypatch):
     async with running() as served, grpc.aio.insecure_channel(served.target) as channel:
-        slow = [channel.stream_unary("/rtstream.v1.SpeechService/GetStatus")() for _ in range(20)]
-        for call in slow:
-            await call.wait_for_connection()
+        open_calls = served.server._gate._small.open
+        method = channel.stream_unary("/rtstream.v1.SpeechService/GetStatus")
+        monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 3_600.0)
+        held = [method() for _ in range(20)]
+        await until(lambda: open_calls.total() == 20)
         assert await works(served)
-        for call in slow:
+        monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 0.2)  # of those that come now
+        for call in [method() for _ in range(10)]:
             code, told = await failure(call)
             assert (code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "IDLE")
-        await until(lambda: not served.server._gate._small.open)
+        await until(lambda: open_calls.total() == 20)
+        for call in held:
+            call.cancel()
+        await until(lambda: not open_calls)
 
 
 @pytest.mark.parametrize("method", ["GetStatus", "ListDevices", "Subscribe", "Recognize"])
