@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from rtstream.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -30,16 +30,26 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def align_layers(encoder: Encoder, share: int, moments: Mapping[tuple[int, str], Moments] | None = None) -> None:
+def align_layers(
+    encoder: Encoder,
+    share: int,
+    moments: Mapping[tuple[int, str], Moments] | None = None,
+    *,
+    also: Sequence[Encoder] = (),
+) -> None:
     """Align, in place, each layer of every ``share`` adjacent ones to the first. The encoder must be unshared.
 
     The function that it computes stays the same to float noise. ``moments`` of what each matrix multiplies, by layer
-    and position; none: all inputs count alike. Those of later layers' feed-forward hold no longer afterwards.
+    and position; none: all inputs count alike. Those of later layers' feed-forward hold no longer afterwards. ``also``:
+    unshared encoders of the same sizes that are changed in the same way, so that what tells them apart stays small.
     """
     for first in range(0, encoder.config.layers, share):
         for other in range(first + 1, first + share):
-            _align_feed_forward(encoder, first, other, moments)
-            _align_heads(encoder, first, other, moments)
+            order = _feed_forward_order(encoder, first, other, moments)
+            heads = _head_turns(encoder, first, other, moments)
+            for each in (encoder, *also):
+                _reorder_feed_forward(each, other, order)
+                _turn_heads(each, other, heads)
 
 
 def _root(moments: Mapping[tuple[int, str], Moments] | None, first: int, other: int, name: str) -> Tensor | float:
@@ -55,11 +65,10 @@ def _times(weight: Tensor, root: Tensor | float) -> Tensor:
     return weight * root if isinstance(root, float) else weight @ root.to(weight.dtype)
 
 
-def _align_feed_forward(
+def _feed_forward_order(
     encoder: Encoder, first: int, other: int, moments: Mapping[tuple[int, str], Moments] | None
-) -> None:
-    up, down = _weight(encoder, other, "ff1"), _weight(encoder, other, "ff2")
-    bias = encoder.layers[other].ff1.bias
+) -> Tensor:
+    """Which neuron of the other layer comes into each place."""
     root = _root(moments, first, other, "ff1")
     rows = [_times(_weight(encoder, index, "ff1"), root) for index in (first, other)]
     columns = [_weight(encoder, index, "ff2").T for index in (first, other)]
@@ -68,13 +77,21 @@ def _align_feed_forward(
         columns = [each * size[:, None].to(each.dtype) for each, size in zip(columns, sizes, strict=True)]
         rows, columns = ([F.normalize(each, dim=1) for each in pair] for pair in (rows, columns))
     gain = rows[0] @ rows[1].T + columns[0] @ columns[1].T
-    order = torch.from_numpy(linear_sum_assignment(gain.numpy(), maximize=True)[1])
+    return torch.from_numpy(linear_sum_assignment(gain.numpy(), maximize=True)[1])
+
+
+def _reorder_feed_forward(encoder: Encoder, other: int, order: Tensor) -> None:
+    up, down = _weight(encoder, other, "ff1"), _weight(encoder, other, "ff2")
+    bias = encoder.layers[other].ff1.bias
     up.copy_(up[order])
     bias.copy_(bias[order])
     down.copy_(down[:, order])
 
 
-def _align_heads(encoder: Encoder, first: int, other: int, moments: Mapping[tuple[int, str], Moments] | None) -> None:
+def _head_turns(
+    encoder: Encoder, first: int, other: int, moments: Mapping[tuple[int, str], Moments] | None
+) -> list[tuple[int, Tensor, Tensor]]:
+    """For each place the other layer's head that comes there, what turns its queries and keys, and what its values."""
     one, two = _heads(encoder, first), _heads(encoder, other)
     root = _root(moments, first, other, "qkv")
     seen_one, seen_two = ({part: _times(of[part], root) for part in "qkv"} for of in (one, two))
@@ -88,10 +105,13 @@ def _align_heads(encoder: Encoder, first: int, other: int, moments: Mapping[tupl
     rotary = encoder.config.rotary
     gain = _turn_gain(cross_qk, rotary) + torch.linalg.matrix_norm(cross_vo, "nuc")
     order = linear_sum_assignment(gain.numpy(), maximize=True)[1]
+    return [(int(b), _turn(cross_qk[a, b], rotary), _rotation(cross_vo[a, b])) for a, b in enumerate(order)]
 
+
+def _turn_heads(encoder: Encoder, other: int, heads: Sequence[tuple[int, Tensor, Tensor]]) -> None:
+    two = _heads(encoder, other)
     rotated: dict[str, list[Tensor]] = {name: [] for name in ("q", "k", "v", "o", "q_bias", "k_bias", "v_bias")}
-    for a, b in enumerate(order):
-        turn_qk, turn_vo = _turn(cross_qk[a, b], rotary), _rotation(cross_vo[a, b])
+    for b, turn_qk, turn_vo in heads:
         for part, turn in (("q", turn_qk), ("k", turn_qk), ("v", turn_vo)):
             rotated[part].append(turn @ two[part][b])
             rotated[f"{part}_bias"].append(turn @ two[f"{part}_bias"][b])

@@ -29,7 +29,7 @@ from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY
 from rtstream.training.augment import Augment, Augmenter
 from rtstream.training.joined import JOINED, join, join_digits
 from rtstream.training.text import letter_ids, normalize
-from rtstream.training.written import in_style
+from rtstream.training.written import alone, in_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ class Clip:
     ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
     whatever ``language``; ``label`` the index's too, such as the kind of a noise, and ``translations`` by people, of
     each language those that there are. A clip that has ``parts`` is no recording of its own: those are heard one after
-    another, ``pauses`` (seconds) between them; where a teacher writes nothing of such, it should not be taught.
+    another, ``pauses`` (seconds) between them. ``untaught``: the teacher does not know such.
     """
 
     shard: Path
@@ -71,6 +71,7 @@ class Clip:
     speaker: str = ""
     parts: tuple[Clip, ...] = ()
     pauses: tuple[float, ...] = ()
+    untaught: bool = False
 
     @property
     def kind(self) -> str:
@@ -89,6 +90,8 @@ class Clip:
         """The text as the decoder shall write it: in the teacher's style, where the teacher wrote one."""
         if self.parts and self.text:
             return f"{', '.join(self.text.split()).capitalize()}."
+        if self.untaught and self.text:
+            return alone(self.text)
         theirs = self.taught.written if self.taught is not None else None
         return self.text if self.text is None or theirs is None else in_style(self.text, theirs)
 

@@ -120,6 +120,9 @@ class Recipe(Strict):
         "norms, chunks' own parts and CTC, learns to make up for their rounding",
     )
     taught: float = Field(0.0, ge=0, description="hours of audio that the teacher is given; 0: no teacher, all clips")
+    untaught: tuple[str, ...] = Field(
+        (), description="sources of what the teacher does not know: learnt from texts alone"
+    )
     mix: float = Field(
         0.0, ge=0, le=1, description="the teacher's share in the encoder that a start brings; its decoder then is whole"
     )

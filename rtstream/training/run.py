@@ -217,7 +217,7 @@ def _batches(
     sources = {name: find_shard(audio, name) for name in recipe.sources}
     if recipe.taught:
         assert teacher is not None
-        sources = teach_sources(recipe, sources, teacher, taught, report)
+        sources = teach_sources(recipe, sources, teacher, taught, report, untaught=recipe.untaught)
     return Batches(
         {name: (sources[name], weight) for name, weight in recipe.sources.items()},
         tokenizer,
@@ -250,11 +250,8 @@ def _begin(
     whole = _over(tokenizer, teacher, recipe.seed)
     model = whole if start is None else start[0]
     if recipe.encoder.whole_rank:
-        if start is not None:
-            raise TrainingError(
-                "--from: layers come to share from the teacher's alone: leave it out, or name such a run"
-            )
-        return shared_start(whole, target_encoder(whole.config.encoder, recipe.encoder), _recordings(recipe, audio))
+        target = target_encoder(whole.config.encoder, recipe.encoder)
+        return shared_start(whole, target, _recordings(recipe, audio), None if start is None else start[0])
     if recipe.encoder.whole:
         return two_passes(model, whole, target_encoder(model.config.encoder, recipe.encoder))
     return mixed(model, whole, recipe.mix)
@@ -288,6 +285,8 @@ def _given(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint) -> tup
 
 def _goes_on(recipe: Recipe, start: SpeechModel) -> bool:
     """Whether a run takes its start as it is: without the teacher's weights, over the tokens that the start has."""
+    if recipe.encoder.whole_rank and not start.config.encoder.whole_rank:
+        return False  # its layers are to come to share: from the teacher's
     return not recipe.mix and (start.config.encoder.whole or not recipe.encoder.whole)
 
 
@@ -321,10 +320,12 @@ def teach_sources(
     teacher: Checkpoint,
     directory: Path,
     report: TeachingReport,
+    *,
+    untaught: Sequence[str] = (),
 ) -> dict[str, list[Clip]]:
     """Of each source as many clips as its share of the recipe's hours has, with what the teacher makes of them.
 
-    That is kept under a name for what it was made with.
+    That is kept under a name for what it was made with. The teacher is not given the sources ``untaught``.
     """
     tokenizer = teacher.tokenizer
     student = from_teacher(teacher, tokenizer, list(range(len(tokenizer))), 0).eval()
@@ -343,9 +344,10 @@ def teach_sources(
         some = [clip for clip, start in zip(mixed, before, strict=False) if start < seconds]
         hear = partial(clean_clip, recipe.augment)
         # The teacher hardly writes anything of joined digits: they are learnt from their texts alone.
-        alone = [clip for clip in some if not clip.parts]
-        given = teach(alone, directory / shard, whole, hear, partial(report, shard)) if alone else []
-        chosen[shard] = [*given, *(clip for clip in some if clip.parts)]
+        own = [replace(clip, untaught=True) for clip in some if clip.parts or shard in untaught]
+        others = [clip for clip in some if not clip.parts and shard not in untaught]
+        given = teach(others, directory / shard, whole, hear, partial(report, shard)) if others else []
+        chosen[shard] = [*given, *own]
     return chosen
 
 

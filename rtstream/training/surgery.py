@@ -19,6 +19,7 @@ from rtstream.errors import TrainingError
 from rtstream.nn.encoder import POSITIONS, Encoder
 from rtstream.nn.model import SpeechModel
 from rtstream.training.align import align_layers
+from rtstream.training.start import fit_residual, unshared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,13 +88,36 @@ def input_moments(encoder: Encoder, features: Iterable[Tensor]) -> dict[tuple[in
     return {place: counted.moments() for place, counted in sums.items()}
 
 
-def shared_start(model: SpeechModel, target: EncoderConfig, recordings: Sequence[Tensor]) -> SpeechModel:
+def shared_start(
+    model: SpeechModel, target: EncoderConfig, recordings: Sequence[Tensor], chunks: SpeechModel | None = None
+) -> SpeechModel:
     """The unshared ``model``, whose encoder is aligned in place, brought to share as ``target`` says.
 
-    ``recordings``: features of one recording each, on which it is to lose least.
+    ``recordings``: features of one recording each, on which it is to lose least. ``chunks``: the model of two passes,
+    nothing shared, whose chunks' private parts and heads the new one begins with; none: they begin as nothing.
     """
-    align_layers(model.encoder, target.share, input_moments(model.encoder, recordings))
-    return share_layers(model, target, input_moments(model.encoder, recordings))
+    apart = None if chunks is None else unshared(chunks).encoder
+    moments = input_moments(model.encoder, recordings)
+    align_layers(model.encoder, target.share, moments, also=[] if apart is None else [apart])
+    student = share_layers(model, target, input_moments(model.encoder, recordings))
+    if chunks is not None and apart is not None:
+        student.ctc, student.voice = chunks.ctc, chunks.voice
+        _begin_chunks(student.encoder, model.encoder, apart)
+    return student
+
+
+@torch.no_grad()
+def _begin_chunks(student: Encoder, whole: Encoder, chunks: Encoder) -> None:
+    """Give the shared ``student``'s chunks what tells the unshared ``chunks`` from the unshared ``whole``."""
+    student.norm.load_state_dict(chunks.norm.state_dict())
+    for index, layer in enumerate(student.layers):
+        layer.attention_norm.load_state_dict(chunks.layers[index].attention_norm.state_dict())
+        layer.ffn_norm.load_state_dict(chunks.layers[index].ffn_norm.state_dict())
+        for name in POSITIONS:
+            private = layer.private(name)
+            biases = (chunks.layers[index].private(name).bias, whole.layers[index].private(name).bias)
+            private.bias.add_(biases[0] - biases[1])
+            fit_residual(private, chunks.matrix(index, name) - whole.matrix(index, name), "svd")
 
 
 @torch.no_grad()

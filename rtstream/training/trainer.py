@@ -42,6 +42,27 @@ def _groups(model: SpeechModel, o: Optimizer) -> list[tuple[list[nn.Parameter], 
     return [*groups, ([p for p in encoder if id(p) in shared], o.shared_lr)] if shared else groups
 
 
+def _fix(model: SpeechModel, recipe: Recipe) -> None:
+    """Let alone what the recipe does not train."""
+    o = recipe.optimizer
+    if recipe.rounded:
+        kept = rounded_names(model) | convolutions(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = name not in kept
+    elif model.encoder.whole is not None:
+        fixed: list[nn.Module] = [model.encoder.front]
+        if not model.config.encoder.whole_rank:  # full context is kept as it is: chunks learn beside it
+            fixed.append(model.encoder.whole)
+        if not o.shared_lr:
+            fixed += model.encoder.groups
+        for part in fixed:
+            part.requires_grad_(requires_grad=False)
+    if not o.encoder_lr:
+        model.encoder.requires_grad_(requires_grad=False)
+    if not o.decoder_lr:
+        model.decoder.requires_grad_(requires_grad=False)
+
+
 class Trainer(SpeechLoop):
     """One run of a speech recipe."""
 
@@ -55,22 +76,8 @@ class Trainer(SpeechLoop):
         *,
         save_seconds: float = 600.0,
     ) -> None:
-        o = recipe.optimizer
-        if recipe.rounded:
-            kept = rounded_names(model) | convolutions(model)
-            for name, parameter in model.named_parameters():
-                parameter.requires_grad = name not in kept
-        elif model.encoder.whole is not None:
-            fixed: list[nn.Module] = [model.encoder.front]
-            if not model.config.encoder.whole_rank:  # full context is kept as it is: chunks learn beside it
-                fixed.append(model.encoder.whole)
-            if not o.shared_lr:
-                fixed += model.encoder.groups
-            for part in fixed:
-                part.requires_grad_(requires_grad=False)
-        if not o.decoder_lr:
-            model.decoder.requires_grad_(requires_grad=False)
-        groups = _groups(model, o)
+        _fix(model, recipe)
+        groups = _groups(model, recipe.optimizer)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
         for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
@@ -123,7 +130,8 @@ class Trainer(SpeechLoop):
             total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
             total = total + w.voice * parts.voice
             whole = (parts.ctc, parts.decoder, parts.imitation, parts.voice)
-            if self.model.encoder.whole is not None and not r.rounded:
+            # Where the encoder stays, what full context gives is heard in the batches that have it.
+            if self.model.encoder.whole is not None and not r.rounded and r.optimizer.encoder_lr:
                 whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
                 total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
                 total = total + w.voice * whole[3]

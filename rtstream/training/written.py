@@ -29,3 +29,21 @@ def in_style(reference: str, written: str) -> str:
     if words and plain_end and TERMINAL.search(written.strip()):
         styled[-1] += "."
     return " ".join(styled)
+
+
+def alone(reference: str) -> str:
+    """``reference`` (normalized) as a sentence, where no teacher wrote one: with a capital and a full stop.
+
+    Letters are in capitals where they are spelt: each by itself, "a" and "i" only beside another.
+    """
+    words = reference.split()
+    if not words:
+        return ""
+    letters = [len(word) == 1 and word.isalpha() for word in words]
+    beside = zip([False, *letters], [*letters[1:], False], strict=False)
+    written = [
+        word.upper() if letter and (word not in {"a", "i"} or any(others)) else word
+        for word, letter, others in zip(words, letters, beside, strict=False)
+    ]
+    written[0] = written[0][0].upper() + written[0][1:]
+    return " ".join(written) + "."

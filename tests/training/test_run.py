@@ -168,6 +168,14 @@ def test_joined_digits_are_learnt_from_their_texts_without_the_teacher(paths, tm
     assert [name.partition(".")[0] for name in kept(paths)] == ["speech", "speech"]
 
 
+def test_sources_that_the_teacher_does_not_know_are_learnt_from_their_texts(paths, tmp_path):
+    recipe = taught_recipe(untaught=("speech",))
+    clips = sources(make_trainer(recipe, directory=tmp_path / "run", **paths))
+    assert all(clip.untaught and clip.taught is None for clip in clips["speech"].values())
+    assert {clip.written[-1] for clip in clips["speech"].values() if clip.text} == {"."}
+    assert all(clip.taught is not None for clip in clips["foreign"].values())
+
+
 def test_more_hours_keep_the_clips_of_less_and_what_was_made_of_them(paths, tmp_path):
     chosen, files = [], []
     for seconds in (0.5, 2.0, 3.0, 60.0):

@@ -1,5 +1,6 @@
 """Sharing in the metric of what matrices multiply: as near as can be, and exact where there is room for it."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from rtstream.errors import TrainingError
 from rtstream.nn.decoder import DecoderConfig
 from rtstream.nn.encoder import EncoderConfig
 from rtstream.nn.model import ModelConfig, SpeechModel
-from rtstream.training.surgery import fit_shared, input_moments, relative_errors, share_layers
+from rtstream.training.surgery import fit_shared, input_moments, relative_errors, share_layers, shared_start
 
 SIZES = EncoderConfig(
     d_model=16, heads=2, ffn=24, layers=4, front_end="wave", positions="rope", rotary=4, n_mels=1, max_frames=60
@@ -43,6 +44,23 @@ def test_enough_rank_keeps_the_function_in_both_passes(model, audio):
     with torch.no_grad():
         assert_close(student.encoder(audio), model.encoder(audio), rtol=1e-4, atol=1e-4)
         assert_close(student.encoder(audio, chunk=5), model.encoder(audio, chunk=5), rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_that_were_learnt_beside_unshared_layers_are_kept_where_layers_come_to_share(model, audio):
+    torch.manual_seed(4)
+    parts = replace(SIZES, whole=True, rank=16)
+    chunks = SpeechModel(replace(model.config, encoder=parts)).eval()
+    chunks.encoder.load_state_dict(model.encoder.state_dict(), strict=False)
+    teacher, audio = copy.deepcopy(model).float(), audio.float()
+    with torch.no_grad():
+        for parameter in chunks.encoder.layers.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        wanted = chunks.encoder(audio, chunk=5), teacher.encoder(audio)
+        target = replace(SIZES, share=2, whole=True, whole_rank=16, rank=16, diagonal=True)
+        student = shared_start(teacher, target, audio, chunks).eval()
+        assert_close(student.encoder(audio, chunk=5), wanted[0], rtol=2e-3, atol=2e-3)
+        assert_close(student.encoder(audio), wanted[1], rtol=2e-3, atol=2e-3)
+    assert student.ctc is chunks.ctc
 
 
 def test_more_rank_leaves_less_out_at_every_position(model, audio):

@@ -1,8 +1,10 @@
 """What a step of a speech run learns from."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
+import torch
 
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.context import context_samples
@@ -56,3 +58,16 @@ def test_teachers_decoder_is_not_trained(data, tmp_path):
         trainer.train_step(batch)
     assert all(bool((tensor == before[name]).all()) for name, tensor in trainer.guide.state_dict().items())
     assert not trainer.guide.training
+
+
+def test_without_a_rate_the_encoder_stays_and_is_heard_in_full_context_too(data, tmp_path):
+    rates = {"steps": 4, "seconds": 2.0, "encoder_lr": 0.0, "decoder_lr": 1e-3}
+    sizes = replace(ENCODER, whole=True, rank=2)
+    recipe = make_recipe(optimizer=rates, augment=PLAIN, chunks=(0, 8))
+    trainer = make_trainer(recipe, data, tmp_path, encoder=sizes)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    for batch in itertools.islice(trainer.batches, 3):
+        trainer.train_step(batch)
+    after = trainer.model.state_dict()
+    changed = {name.partition(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert changed == {"decoder", "ctc"}

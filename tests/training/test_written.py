@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.training.text import normalize
-from rtstream.training.written import in_style
+from rtstream.training.written import alone, in_style
 
 WORD = st.text(alphabet="abct", min_size=1, max_size=3) | st.sampled_from(["don't", "it's", "o'clock", "mr", "st"])
 REFERENCE = st.lists(WORD, max_size=8).map(" ".join)
@@ -84,3 +84,20 @@ def test_where_nothing_is_said_nothing_is_written(written):
 )
 def test_case_and_punctuation_are_the_teachers(reference, written, expected):
     assert in_style(reference, written) == expected
+
+
+@pytest.mark.parametrize(
+    ("reference", "written"),
+    [
+        ("three", "Three."),
+        ("enter sixty two thirty one", "Enter sixty two thirty one."),
+        ("rubout x c a four", "Rubout X C A four."),
+        ("a i", "A I."),
+        ("i said a word", "I said a word."),
+        ("is it a", "Is it a."),
+        ("", ""),
+    ],
+)
+def test_what_no_teacher_wrote_is_a_sentence_with_spelt_letters_in_capitals(reference, written):
+    assert alone(reference) == written
+    assert normalize(written) == reference
