@@ -16,7 +16,7 @@ from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET, parse_target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rtstream.rpc.client import Client
+    from rtstream.client.calls import Client
 
 TARGET_HELP = (
     f"unix:PATH or HOST:PORT; without a port {DEFAULT_PORT}.  [default: $RTSTREAM_SERVER, or {DEFAULT_TARGET}]"
@@ -36,7 +36,7 @@ class ConnectionOptions:
 
     def client(self, target: str | None) -> Client:
         """A client of ``target``, by default the environment's or this machine's. Raises ConfigError."""
-        from rtstream.rpc.client import Client, ClientTls  # noqa: PLC0415 - gRPC, which --help does without
+        from rtstream.client.calls import Client, ClientTls  # noqa: PLC0415 - gRPC, which --help does without
 
         encrypted = self.tls or any((self.ca, self.certificate, self.key, self.server_name))
         tls = ClientTls(self.ca, self.certificate, self.key, self.server_name) if encrypted else None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtstream.cli.connection import ConnectionOptions
+    from rtstream.client.calls import ConnectionState
     from rtstream.formats.writer import Format
-    from rtstream.rpc.client import ConnectionState
 
 
 TEXTS = Partial | Final | Translation

@@ -19,8 +19,8 @@ from rtstream.formats.writer import FORMATS, EventWriter, Format
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.client.calls import Client
     from rtstream.recognizer.number_forms import NumberForm
-    from rtstream.rpc.client import Client
 
 
 @click.command(
@@ -120,10 +120,10 @@ class _Sender:
         return good
 
     async def _transcribe(self, file: str, writer: EventWriter) -> None:
+        from rtstream.client.recordings import chunks  # noqa: PLC0415
         from rtstream.events import AudioLost, Fault, Final, Partial  # noqa: PLC0415 - with the client, not for --help
         from rtstream.recognizer.written_numbers import number_final  # noqa: PLC0415
         from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
-        from rtstream.rpc.recordings import chunks  # noqa: PLC0415
 
         settings = StreamSettings(
             partials=self._partials and self._format == "jsonl",

@@ -12,6 +12,8 @@ seconds. It loads gRPC, but neither numpy nor a model; to read recordings takes 
 """
 
 from rtstream.client.asynchronous import AsyncClient
+from rtstream.client.calls import ConnectionState
+from rtstream.client.connection import ClientTls
 from rtstream.client.events import (
     AudioLost,
     Event,
@@ -22,15 +24,13 @@ from rtstream.client.events import (
     Translation,
     Word,
 )
+from rtstream.client.requests import Container, Flush
+from rtstream.client.server_error import ServerError
 from rtstream.client.synchronous import Client
 from rtstream.errors import AudioError, ConfigError, RtstreamError
 from rtstream.events import DeviceState, Fault, Flushed
 from rtstream.publish.items import Gap, Position
-from rtstream.rpc.channel import ClientTls
-from rtstream.rpc.client import ConnectionState
 from rtstream.rpc.hub import Device, Phase, Status
-from rtstream.rpc.requests import Container, Flush
-from rtstream.rpc.server_error import ServerError
 
 __all__ = [
     "AsyncClient",

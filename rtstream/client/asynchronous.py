@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
+from rtstream.client.calls import Client as Calls
 from rtstream.client.events import read_event, read_final, read_item
 from rtstream.errors import AudioError
-from rtstream.rpc.client import Client as Calls
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.target import DEFAULT_TARGET
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
     from types import TracebackType
 
+    from rtstream.client.calls import ConnectionState
+    from rtstream.client.connection import ClientTls
     from rtstream.client.events import Event, Final, RecognizedEvent
+    from rtstream.client.requests import Container, Flush
     from rtstream.publish.items import Position
-    from rtstream.rpc.channel import ClientTls
-    from rtstream.rpc.client import ConnectionState
     from rtstream.rpc.hub import Device, Status
-    from rtstream.rpc.requests import Container, Flush
 
 
 class AsyncClient:

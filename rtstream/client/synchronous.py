@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
 
+from rtstream.client.calls import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
+from rtstream.client.connection import open_blocking_channel
 from rtstream.client.events import Final, read_event, read_item
+from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.client.resuming import Backoff, Progress
+from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
-from rtstream.rpc.channel import open_blocking_channel
-from rtstream.rpc.client import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from rtstream.rpc.convert import read_event as read_message
 from rtstream.rpc.convert import read_item as read_published
 from rtstream.rpc.convert import read_position
 from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
-from rtstream.rpc.resuming import Backoff, Progress
-from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
 from rtstream.rpc.target import DEFAULT_TARGET, parse_target
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from rtstream.client.calls import ConnectionState
+    from rtstream.client.connection import ClientTls
     from rtstream.client.events import Event, RecognizedEvent
     from rtstream.publish.items import Position
-    from rtstream.rpc.channel import ClientTls
-    from rtstream.rpc.client import ConnectionState
     from rtstream.rpc.hub import Device, Status
 
 WATCHES = 8
@@ -156,7 +156,7 @@ class Client:
         self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
     ) -> list[Final]:
         """The finals of a recording: see :meth:`AsyncClient.transcribe`. Raises AudioError too."""
-        from rtstream.rpc.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
+        from rtstream.client.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
 
         events = self.recognize(blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases)
         finals: list[Final] = []

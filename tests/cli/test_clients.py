@@ -14,6 +14,7 @@ import soundfile
 
 from rtstream.cli.listening import describe, item_line, read_position
 from rtstream.cli.status import rows
+from rtstream.client.unreachable import unreachable
 from rtstream.daemon.metrics import COUNTERS
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
@@ -21,7 +22,6 @@ from rtstream.publish.items import Gap, Position, Published
 from rtstream.rpc.hub import Status
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig
-from rtstream.rpc.unreachable import unreachable
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running

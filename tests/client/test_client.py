@@ -44,12 +44,6 @@ SECOND = np.full(16_000, 1 << 14, "<i2").tobytes()
 
 
 @pytest.fixture
-async def served():
-    async with running() as made:
-        yield made
-
-
-@pytest.fixture
 def recording(tmp_path):
     path = tmp_path / "talk.flac"
     soundfile.write(path, np.full(3 * 22_050, 0.25), 22_050)

@@ -27,8 +27,8 @@ import numpy as np
 
 from rtstream.audio.wav import open_audio
 from rtstream.cli.bench import recorded_speech
+from rtstream.client.calls import Client, Published, ServerError
 from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
-from rtstream.rpc.client import Client, Published, ServerError
 from tests.daemon.served import Daemon
 
 PIECE = SAMPLE_RATE // 50

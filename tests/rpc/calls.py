@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import grpc.aio
 
-from rtstream.rpc.channel import Ending
+from rtstream.client.connection import Ending
 from rtstream.rpc.failures import read_failure
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 

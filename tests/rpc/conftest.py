@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
+from rtstream.client.calls import Client
 from rtstream.publish.broker import Broker
-from rtstream.rpc.client import Client
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig, serve
 from tests.rpc.hubs import ScriptedHub

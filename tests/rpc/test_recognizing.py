@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtstream.rpc.channel import Ending
+from rtstream.client.connection import Ending
 from rtstream.rpc.failures import read_failure
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.v1 import rtstream_pb2 as pb

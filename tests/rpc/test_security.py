@@ -10,8 +10,8 @@ import trustme
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from rtstream.client.calls import Client, ClientTls, ServerError
 from rtstream.errors import ConfigError
-from rtstream.rpc.client import Client, ClientTls, ServerError
 from rtstream.rpc.security import ServerTls, Tokens
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.v1 import rtstream_pb2 as pb

@@ -19,11 +19,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 
+from rtstream.client.calls import Client, ServerError
+from rtstream.client.connection import KEEPALIVE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
-from rtstream.rpc.channel import KEEPALIVE_SECONDS
-from rtstream.rpc.client import Client, ServerError
 from rtstream.rpc.connections import client_of, room_for
 from rtstream.rpc.gate import HEALTH_CALLS_PER_CLIENT
 from rtstream.rpc.security import Address
@@ -601,8 +601,8 @@ def test_calls_have_put_everything_away_when_the_server_has_stopped_and_nothing_
 async def test_client_that_is_killed_frees_its_subscription(served):
     program = """
 import asyncio, sys
-from rtstream.rpc.channel import KEEPALIVE_SECONDS
-from rtstream.rpc.client import Client
+from rtstream.client.connection import KEEPALIVE_SECONDS
+from rtstream.client.calls import Client
 async def main():
     async with Client(sys.argv[1]) as client:
         async for item in client.subscribe(from_start=True):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from rtstream.client.calls import Client
 from rtstream.errors import ConfigError
-from rtstream.rpc.client import Client
 from rtstream.rpc.target import parse_target
 
 

@@ -5,9 +5,9 @@ import asyncio
 import grpc
 import pytest
 
+from rtstream.client.calls import ServerError
 from rtstream.events import Fault
 from rtstream.publish.items import Position
-from rtstream.rpc.client import ServerError
 from tests.publish.finals import final, partial, translation
 from tests.rpc.calls import until
 

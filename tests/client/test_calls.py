@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtstream.client.calls import Client, ServerError
 from rtstream.errors import AudioError
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
 from rtstream.publish.broker import Broker
 from rtstream.publish.items import Gap, Position
-from rtstream.rpc.client import Client, ServerError
 from rtstream.rpc.hub import StreamSettings
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
@@ -249,7 +249,7 @@ async def test_status_and_devices_are_what_the_daemon_says(served):
 
 async def test_client_imports_neither_torch_nor_audio_libraries():
     program = """
-import sys, rtstream.rpc.client
+import sys, rtstream.client.calls
 sys.exit(", ".join({"torch", "soxr", "soundfile", "sounddevice"} & sys.modules.keys()) or 0)
 """
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, cwd=ROOT)

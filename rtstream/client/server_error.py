@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from rtstream.client.unreachable import unreachable
 from rtstream.errors import RtstreamError
 from rtstream.rpc.failures import read_failure
-from rtstream.rpc.unreachable import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

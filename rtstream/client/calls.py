@@ -1,6 +1,6 @@
 """A client for asyncio that gives rtstream's own types, times in samples, as its commands need them.
 
-Programs outside import ``rtstream.client``. None of it loads numpy or torch.
+Programs outside import what ``rtstream.client`` names. None of it loads numpy or torch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal, Self
 import grpc
 import grpc.aio
 
+from rtstream.client.connection import ClientTls, Ending, open_channel
+from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.client.resuming import Backoff, Progress
+from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
 from rtstream.events import AudioLost, Fault, Final, Partial, Translation
 from rtstream.publish.items import Gap, Item, Position, Published
-from rtstream.rpc.channel import ClientTls, Ending, open_channel
 from rtstream.rpc.convert import read_event, read_final, read_item, read_position
-from rtstream.rpc.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
-from rtstream.rpc.resuming import Backoff, Progress
-from rtstream.rpc.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.rpc.status import read_devices, read_status
 from rtstream.rpc.target import parse_target
 from rtstream.rpc.v1 import rtstream_pb2 as pb
@@ -182,8 +182,8 @@ class Client:
 
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``.
         """
+        from rtstream.client.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
         from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
-        from rtstream.rpc.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
 
         settings = StreamSettings(partials=False, words=words, phrases=tuple(phrases))
         finals: list[Final] = []
