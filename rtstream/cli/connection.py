@@ -16,7 +16,7 @@ from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET, parse_target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rtstream.client.calls import Client
+    from rtstream.client.samples import SampleClient
 
 TARGET_HELP = (
     f"unix:PATH or HOST:PORT; without a port {DEFAULT_PORT}.  [default: $RTSTREAM_SERVER, or {DEFAULT_TARGET}]"
@@ -34,9 +34,10 @@ class ConnectionOptions:
     key: Path | None = None
     server_name: str | None = None
 
-    def client(self, target: str | None) -> Client:
+    def client(self, target: str | None) -> SampleClient:
         """A client of ``target``, by default the environment's or this machine's. Raises ConfigError."""
-        from rtstream.client.calls import Client, ClientTls  # noqa: PLC0415 - gRPC, which --help does without
+        from rtstream.client.connection import ClientTls  # noqa: PLC0415 - gRPC, which --help does without
+        from rtstream.client.samples import SampleClient  # noqa: PLC0415
 
         encrypted = self.tls or any((self.ca, self.certificate, self.key, self.server_name))
         tls = ClientTls(self.ca, self.certificate, self.key, self.server_name) if encrypted else None
@@ -44,7 +45,7 @@ class ConnectionOptions:
             where = parse_target(target or os.environ.get("RTSTREAM_SERVER") or DEFAULT_TARGET)
         except ConfigError as error:
             raise error if target else ConfigError(f"$RTSTREAM_SERVER: {error}") from None
-        return Client(where, token=self._token(), tls=tls)
+        return SampleClient(where, token=self._token(), tls=tls)
 
     def _token(self) -> str | None:
         if self.token_file is None:

@@ -19,7 +19,7 @@ from rtstream.formats.writer import FORMATS, EventWriter, Format
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.client.calls import Client
+    from rtstream.client.samples import SampleClient
     from rtstream.recognizer.number_forms import NumberForm
 
 
@@ -89,7 +89,7 @@ class _Sender:
 
     def __init__(
         self,
-        client: Client,
+        client: SampleClient,
         format_: Format,
         phrases: tuple[str, ...],
         *,
@@ -123,18 +123,16 @@ class _Sender:
         from rtstream.client.recordings import chunks  # noqa: PLC0415
         from rtstream.events import AudioLost, Fault, Final, Partial  # noqa: PLC0415 - with the client, not for --help
         from rtstream.recognizer.written_numbers import number_final  # noqa: PLC0415
-        from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
 
-        settings = StreamSettings(
-            partials=self._partials and self._format == "jsonl",
-            words=self._words or self._format in {"srt", "vtt"},
-            phrases=self._phrases,
-        )
         found = False
         self._output.write(writer.begin())
         try:
             async for event in self._client.recognize(
-                chunks(file, raw_rate=self._raw_rate), floats=True, settings=settings
+                chunks(file, raw_rate=self._raw_rate),
+                floats=True,
+                partials=self._partials and self._format == "jsonl",
+                words=self._words or self._format in {"srt", "vtt"},
+                phrases=self._phrases,
             ):
                 if isinstance(event, AudioLost | Fault):
                     reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"

@@ -1,27 +1,27 @@
-"""A client for asyncio that gives rtstream's own types, times in samples, as its commands need them.
-
-Programs outside import what ``rtstream.client`` names. None of it loads numpy or torch.
-"""
+"""What every client for asyncio does; how an event looks to a program is its subclass's."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Literal, Self
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
 import grpc
 import grpc.aio
 
-from rtstream.client.connection import ClientTls, Ending, open_channel
+from rtstream import events
+from rtstream.client.connection import Ending, open_channel
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.client.resuming import Backoff, Progress
 from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
-from rtstream.events import AudioLost, Fault, Final, Partial, Translation
-from rtstream.publish.items import Gap, Item, Position, Published
+from rtstream.events import SAMPLE_RATE
 from rtstream.rpc.convert import read_event, read_final, read_item, read_position
+from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.status import read_devices, read_status
-from rtstream.rpc.target import parse_target
+from rtstream.rpc.target import DEFAULT_TARGET, parse_target
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
 
@@ -30,23 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from types import TracebackType
 
+    from rtstream.client.connection import ClientTls
     from rtstream.events import StreamEvent
-    from rtstream.rpc.hub import Device, Status, StreamSettings
-
-__all__ = [
-    "AudioLost",
-    "Client",
-    "ClientTls",
-    "Fault",
-    "Final",
-    "Gap",
-    "Item",
-    "Partial",
-    "Position",
-    "Published",
-    "ServerError",
-    "Translation",
-]
+    from rtstream.publish.items import Item, Position
+    from rtstream.rpc.hub import Device, Status
 
 HEARTBEAT_SECONDS = 15.0
 MISSED_HEARTBEATS = 3
@@ -56,16 +43,20 @@ ANSWER_SECONDS = 10.0
 
 ConnectionState = Literal["connected", "lost"]
 
+ItemT = TypeVar("ItemT")
+EventT = TypeVar("EventT")
+FinalT = TypeVar("FinalT")
 
-class Client:
-    """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; see :func:`parse_target`.
+
+class Calls(ABC, Generic[ItemT, EventT, FinalT]):
+    """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; without a port 7660.
 
     ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
     the connection is lost. Use it as a context manager on one event loop, or :meth:`close` it. Every method raises
     ServerError. Making one raises ConfigError for an impossible target, or TLS files that cannot be used.
     """
 
-    def __init__(self, target: str, *, token: str | None = None, tls: ClientTls | None = None) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, token: str | None = None, tls: ClientTls | None = None) -> None:
         self.target = parse_target(target)
         self._channel = open_channel(self.target, tls)
         self._stub = SpeechServiceStub(self._channel)
@@ -96,14 +87,15 @@ class Client:
         wait: bool = False,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         on_connection: Callable[[ConnectionState, str], None] | None = None,
-    ) -> AsyncGenerator[Item]:
+    ) -> AsyncGenerator[ItemT]:
         """Iterate over what the service publishes, for ever: every final once and in order.
 
         Begins now, after the final ``resume_after``, with all finals that are held, or with those of the last
         ``max_age_seconds``. When the connection is lost, or was too slow, it is made again and resumed after the last
         final; ``on_connection`` hears of it, with a line for people. ``wait``: also wait for a service that is not
-        there at first, else that is an error. Without ``reconnect`` any loss is one. A Gap says that finals are missing
-        which the service no longer holds.
+        there at first, else that is an error. Without ``reconnect`` any loss is one. A service that is silent for three
+        times ``heartbeat_seconds`` is taken for dead. A Gap says that finals are missing which the service no longer
+        holds.
 
         ``languages``: whose translations are wanted; None: all that the service makes. Without ``partials`` those of
         finals alone come. Translations are not held: what was translated while the client was away does not come later.
@@ -131,7 +123,7 @@ class Client:
                             on_connection("connected", f"connected to {self.target}")
                     item = read_item(message, seen.epoch)
                     if item is not None and seen.take(item):
-                        yield item
+                        yield self._item(item)
             except ServerError as error:
                 if not reconnect or not met or error.code not in PASSING:
                     raise
@@ -147,50 +139,45 @@ class Client:
         channels: int = 1,
         floats: bool = False,
         container: Container | None = None,
-        settings: StreamSettings | None = None,
-    ) -> AsyncGenerator[StreamEvent]:
+        partials: bool = True,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        chunk_ms: int | None = None,
+        silence_ms: int | None = None,
+        speech: bool = False,
+    ) -> AsyncGenerator[EventT]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
-        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``; a
-        Flush among them ends the open segment.
-        An error that ``audio`` raises is raised here, after all that is recognised before it.
+        ``audio``: chunks of 16-bit little-endian samples, or of 32-bit ``floats``, of ``rate`` Hz and ``channels``,
+        or of a file that is read as it comes: ``container`` "wav", "ogg" (Opus, Vorbis) or "flac".
+        ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
+        320, 640 or 1280 ms are recognised at a time; None: as the service does. ``silence_ms`` of silence end a
+        segment; ``speech``: also tell when it starts and ends. A Flush among the audio, as for push to talk, ends the
+        segment there: its final follows, then Flushed. An error that ``audio`` raises is raised here, after all that is
+        recognised before it.
         """
+        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
         config = recognition_config(rate, channels, floats=floats, container=container, settings=settings)
-        call = self._stub.Recognize(metadata=self._metadata)
-        ending = Ending(call)
-        failures: list[Exception] = []
-        sending = asyncio.ensure_future(_send(call, config, audio, failures))
-        try:
-            while (response := await call.read()) is not grpc.aio.EOF:
-                event = read_event(response)
-                if event is not None:
-                    yield event  # type: ignore[misc]  # no DeviceState comes here
-            for failure in failures:
-                raise failure
-        except grpc.aio.AioRpcError as error:
-            raise self._told(await ending.error(error)) from None
-        finally:
-            sending.cancel()
-            call.cancel()
+        async with aclosing(self._recognize(audio, config)) as recognized:
+            async for event in recognized:
+                yield self._event(event)
 
     async def transcribe(
         self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
-    ) -> list[Final]:
-        """The finals of a recording: any format, rate and length.
+    ) -> list[FinalT]:
+        """The finals of a recording: any format, rate and length; ``phrases`` as above.
 
         Raises AudioError too, whose ``finals`` are those of all audio before what is wrong with it.
-
-        ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``.
         """
         from rtstream.client.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
-        from rtstream.rpc.hub import StreamSettings  # noqa: PLC0415
 
         settings = StreamSettings(partials=False, words=words, phrases=tuple(phrases))
-        finals: list[Final] = []
+        config = recognition_config(SAMPLE_RATE, 1, floats=True, settings=settings)
+        finals: list[FinalT] = []
         try:
-            async for event in self.recognize(chunks(path), floats=True, settings=settings):
-                if isinstance(event, Final):
-                    finals.append(event)  # noqa: PERF401 - what came before an error is kept
+            async for event in self._recognize(chunks(path), config):
+                if isinstance(event, events.Final):
+                    finals.append(self._final(event))  # noqa: PERF401 - what came before an error is kept
         except AudioError as error:
             error.finals = finals
             raise
@@ -198,7 +185,7 @@ class Client:
 
     async def transcribe_short(
         self, audio: bytes, *, rate: int = 16_000, words: bool = False, phrases: Iterable[str] = ()
-    ) -> list[Final]:
+    ) -> list[FinalT]:
         """The finals of a short recording, 16-bit little-endian mono samples, in a single message.
 
         Raises AudioError too, as :meth:`transcribe` does.
@@ -210,7 +197,7 @@ class Client:
             )
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
-        finals = [read_final(final) for final in response.finals]
+        finals = [self._final(read_final(final)) for final in response.finals]
         if response.HasField("fault"):
             damaged = AudioError(response.fault.message)
             damaged.finals = finals
@@ -236,6 +223,38 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
         return read_devices(response)
+
+    @abstractmethod
+    def _item(self, item: Item) -> ItemT:
+        """What a subscription brings."""
+
+    @abstractmethod
+    def _event(self, event: StreamEvent) -> EventT:
+        """What a client's own audio brings."""
+
+    @abstractmethod
+    def _final(self, final: events.Final) -> FinalT:
+        """A final of a recording."""
+
+    async def _recognize(
+        self, audio: AsyncIterable[bytes | Flush] | Iterable[bytes | Flush], config: pb.RecognitionConfig
+    ) -> AsyncGenerator[StreamEvent]:
+        call = self._stub.Recognize(metadata=self._metadata)
+        ending = Ending(call)
+        failures: list[Exception] = []
+        sending = asyncio.ensure_future(_send(call, config, audio, failures))
+        try:
+            while (response := await call.read()) is not grpc.aio.EOF:
+                event = read_event(response)
+                if event is not None:
+                    yield event  # type: ignore[misc]  # no DeviceState comes here
+            for failure in failures:
+                raise failure
+        except grpc.aio.AioRpcError as error:
+            raise self._told(await ending.error(error)) from None
+        finally:
+            sending.cancel()
+            call.cancel()
 
     async def _messages(self, request: pb.SubscribeRequest, heartbeat: float) -> AsyncGenerator[pb.SubscribeResponse]:
         call = self._stub.Subscribe(request, metadata=self._metadata)

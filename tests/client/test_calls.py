@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtstream.client.calls import Client, ServerError
+from rtstream.client import ServerError
+from rtstream.client.samples import SampleClient
 from rtstream.errors import AudioError
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
 from rtstream.publish.broker import Broker
@@ -88,7 +89,7 @@ async def test_finals_come_once_and_in_order_though_the_server_is_killed_again_a
     process = await asyncio.to_thread(start_server, tmp_path)
     states = []
     try:
-        async with Client(f"unix:{tmp_path}/socket") as client:
+        async with SampleClient(f"unix:{tmp_path}/socket") as client:
             got = []
             kills = 0
             async for item in client.subscribe(from_start=True, on_connection=lambda state, _: states.append(state)):
@@ -117,7 +118,7 @@ async def test_finals_come_once_and_in_order_though_the_server_is_killed_again_a
 async def test_what_is_said_before_the_first_final_is_not_lost_with_the_connection(tmp_path):
     process = await asyncio.to_thread(start_server, tmp_path)
     try:
-        async with Client(f"unix:{tmp_path}/socket") as client:
+        async with SampleClient(f"unix:{tmp_path}/socket") as client:
             items = client.subscribe()  # from now on, and no final has come yet
             first = await anext(items)
             process.send_signal(signal.SIGKILL)
@@ -149,7 +150,7 @@ async def test_slow_subscriber_is_resumed_by_the_client_without_loss():
 
 
 async def test_first_connection_that_fails_is_an_error_unless_asked_to_wait(tmp_path):
-    async with Client(f"unix:{tmp_path}/socket") as client:
+    async with SampleClient(f"unix:{tmp_path}/socket") as client:
         with pytest.raises(ServerError, match="no service listens there") as told:
             await anext(client.subscribe())
         assert told.value.code is grpc.StatusCode.UNAVAILABLE
@@ -174,11 +175,11 @@ async def test_recognize_gives_partials_and_finals_of_any_encoding(served):
         ]
         loud = np.full(2 * 48_000 * 2, 0.5, "<f4").tobytes()
         cut = [loud[begin : begin + 1001] for begin in range(0, len(loud), 1001)]
-        settings = StreamSettings(partials=False, words=True, chunk_ms=640, phrases=("Grafana=2", "New Relic"))
-        events = client.recognize(cut, rate=48_000, channels=2, floats=True, settings=settings)
+        wanted = {"partials": False, "words": True, "chunk_ms": 640, "phrases": ("Grafana=2", "New Relic")}
+        events = client.recognize(cut, rate=48_000, channels=2, floats=True, **wanted)
         finals = [event async for event in events]
         assert [(event.end, event.text) for event in finals] == [(16_000, "0.500"), (32_000, "0.500")]
-        assert served.hub.settings[1] == settings
+        assert served.hub.settings[1] == StreamSettings(**wanted)
     assert not served.hub.open_streams
 
 
@@ -249,7 +250,7 @@ async def test_status_and_devices_are_what_the_daemon_says(served):
 
 async def test_client_imports_neither_torch_nor_audio_libraries():
     program = """
-import sys, rtstream.client.calls
+import sys, rtstream.client.samples
 sys.exit(", ".join({"torch", "soxr", "soundfile", "sounddevice"} & sys.modules.keys()) or 0)
 """
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, cwd=ROOT)

@@ -27,8 +27,10 @@ import numpy as np
 
 from rtstream.audio.wav import open_audio
 from rtstream.cli.bench import recorded_speech
-from rtstream.client.calls import Client, Published, ServerError
+from rtstream.client.samples import SampleClient
+from rtstream.client.server_error import ServerError
 from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
+from rtstream.publish.items import Published
 from tests.daemon.served import Daemon
 
 PIECE = SAMPLE_RATE // 50
@@ -171,7 +173,7 @@ def latency(minutes, languages):
     async def run(running, fifo):
         playing = Playing(track)
         latencies = Latencies(track, playing)
-        async with Client(f"unix:{running.socket}") as client:
+        async with SampleClient(f"unix:{running.socket}") as client:
             listening = asyncio.ensure_future(listen(client, latencies))
             await playing.write(fifo, 60 * minutes)
             await asyncio.sleep(3.0)
@@ -251,7 +253,7 @@ def load(streams, subscribers, minutes):
         sent = [Playing(track, offset=number * len(track.pcm) // (streams + 1)) for number in range(streams)]
         recognised = [Latencies(None, playing) for playing in sent]
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(Client(f"unix:{running.socket}"))
+            client = await stack.enter_async_context(SampleClient(f"unix:{running.socket}"))
             subscribed = [asyncio.ensure_future(listen(client, latencies, events)) for latencies in heard]
             while (await client.status()).subscribers < subscribers:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.1)

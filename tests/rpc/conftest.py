@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from rtstream.client.calls import Client
+from rtstream.client.samples import SampleClient
 from rtstream.publish.broker import Broker
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig, serve
@@ -18,7 +18,7 @@ class Running:
         self.target = str(server.addresses[0])
 
     def client(self, **options):
-        return Client(self.target, **options)
+        return SampleClient(self.target, **options)
 
 
 @asynccontextmanager

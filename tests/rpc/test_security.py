@@ -10,7 +10,8 @@ import trustme
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from rtstream.client.calls import Client, ClientTls, ServerError
+from rtstream.client import ClientTls, ServerError
+from rtstream.client.samples import SampleClient
 from rtstream.errors import ConfigError
 from rtstream.rpc.security import ServerTls, Tokens
 from rtstream.rpc.server import ServerConfig
@@ -122,9 +123,9 @@ def test_key_of_another_certificate_is_told(authority):
 def test_client_certificate_without_its_key_is_told(authority):
     certificate, _ = authority.issue("client")
     with pytest.raises(ConfigError, match="go together"):
-        Client("127.0.0.1:1", tls=ClientTls(certificate=certificate))
+        SampleClient("127.0.0.1:1", tls=ClientTls(certificate=certificate))
     with pytest.raises(ConfigError, match="nowhere"):
-        Client("127.0.0.1:1", tls=ClientTls(ca=authority.file.with_name("nowhere.pem")))
+        SampleClient("127.0.0.1:1", tls=ClientTls(ca=authority.file.with_name("nowhere.pem")))
 
 
 # Tokens

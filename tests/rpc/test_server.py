@@ -19,8 +19,9 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 
-from rtstream.client.calls import Client, ServerError
+from rtstream.client import ServerError
 from rtstream.client.connection import KEEPALIVE_SECONDS
+from rtstream.client.samples import SampleClient
 from rtstream.errors import ConfigError
 from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
@@ -91,7 +92,7 @@ async def test_public_address_without_tls_needs_an_explicit_word():
     with pytest.raises(ConfigError, match="insecure_public"):
         await serve(hub, ServerConfig(listen=everywhere))
     server = await serve(hub, ServerConfig(listen=everywhere, insecure_public=True))
-    async with Client(f"127.0.0.1:{server.addresses[0].port}") as client:
+    async with SampleClient(f"127.0.0.1:{server.addresses[0].port}") as client:
         assert await client.status()
     await server.stop(0)
     hub.broker.close()
@@ -160,7 +161,7 @@ async def test_several_addresses_at_once(tmp_path):
     addresses = [Address(path=str(tmp_path / "socket")), Address(host="127.0.0.1")]
     async with running(ServerConfig(listen=addresses)) as served:
         for address in served.server.addresses:
-            async with Client(str(address)) as client:
+            async with SampleClient(str(address)) as client:
                 assert await client.status()
 
 
@@ -352,7 +353,7 @@ async def test_idle_connections_are_bounded_and_calls_go_on_and_new_clients_come
     settings = ServerConfig(listen=addresses, connections=200, connections_per_client=20)
     async with running(settings) as served:
         unix, port = served.server.addresses
-        async with served.client() as first, Client(str(port)) as second:
+        async with served.client() as first, SampleClient(str(port)) as second:
             listening = [client.subscribe() for client in (first, second)]
             items = [asyncio.ensure_future(anext(each)) for each in listening]
             await until(lambda: served.broker.subscribers == 2)
@@ -362,7 +363,7 @@ async def test_idle_connections_are_bounded_and_calls_go_on_and_new_clients_come
             await until(lambda: sum(map(is_open, idle)) <= 40)
             assert sum(map(is_open, idle)) >= 30  # it closes what is too many, and no more
             await until(lambda: files() - len(idle) <= before + 50)
-            async with Client(str(port)) as third:
+            async with SampleClient(str(port)) as third:
                 assert await third.status()
             served.broker.publish(final(1))
             for item in items:
@@ -602,9 +603,9 @@ async def test_client_that_is_killed_frees_its_subscription(served):
     program = """
 import asyncio, sys
 from rtstream.client.connection import KEEPALIVE_SECONDS
-from rtstream.client.calls import Client
+from rtstream.client.samples import SampleClient
 async def main():
-    async with Client(sys.argv[1]) as client:
+    async with SampleClient(sys.argv[1]) as client:
         async for item in client.subscribe(from_start=True):
             print("in", flush=True)
 asyncio.run(main())
@@ -658,7 +659,7 @@ class Proxy:
 
 async def test_half_open_client_is_found_out_by_keepalive():
     config = ServerConfig(keepalive_seconds=0.3, keepalive_timeout_seconds=0.3)
-    async with running(config) as served, Proxy(port_of(served)) as proxy, Client(proxy.target) as client:
+    async with running(config) as served, Proxy(port_of(served)) as proxy, SampleClient(proxy.target) as client:
         items = client.subscribe(from_start=True)
         served.broker.publish(final(1))
         await anext(items)
@@ -669,7 +670,7 @@ async def test_half_open_client_is_found_out_by_keepalive():
 
 
 async def test_half_open_server_is_found_out_by_missing_heartbeats(served):
-    async with Proxy(port_of(served)) as proxy, Client(proxy.target) as client:
+    async with Proxy(port_of(served)) as proxy, SampleClient(proxy.target) as client:
         items = client.subscribe(from_start=True, heartbeat_seconds=1.0, reconnect=False)
         served.broker.publish(final(1))
         await anext(items)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtstream.client.calls import Client
+from rtstream.client.samples import SampleClient
 from rtstream.errors import ConfigError
 from rtstream.rpc.target import parse_target
 
@@ -52,5 +52,5 @@ def test_what_is_missing_is_added(text, target):
 )
 def test_what_is_no_address_is_one_line_that_says_what_to_write(text, told):
     with pytest.raises(ConfigError, match=told) as caught:
-        Client(text)
+        SampleClient(text)
     assert repr(text) in str(caught.value)

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from rtstream.client.calls import ServerError
+from rtstream.client import ServerError
 from rtstream.events import Fault
 from rtstream.publish.items import Position
 from tests.publish.finals import final, partial, translation
