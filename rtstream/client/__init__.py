@@ -14,7 +14,13 @@ seconds. It loads gRPC, but neither numpy nor a model; to read recordings takes 
 from rtstream.client.asynchronous import AsyncClient
 from rtstream.client.calls import ConnectionState
 from rtstream.client.connection import ClientTls
-from rtstream.client.events import (
+from rtstream.client.requests import Container, Flush
+from rtstream.client.server_error import ServerError
+from rtstream.client.synchronous import Client
+from rtstream.errors import AudioError, ConfigError, RtstreamError
+from rtstream.events import DeviceState, Fault, Flushed
+from rtstream.publish.items import Gap, Position
+from rtstream.publish.seconds import (
     AudioLost,
     Event,
     Final,
@@ -24,12 +30,6 @@ from rtstream.client.events import (
     Translation,
     Word,
 )
-from rtstream.client.requests import Container, Flush
-from rtstream.client.server_error import ServerError
-from rtstream.client.synchronous import Client
-from rtstream.errors import AudioError, ConfigError, RtstreamError
-from rtstream.events import DeviceState, Fault, Flushed
-from rtstream.publish.items import Gap, Position
 from rtstream.rpc.hub import Device, Phase, Status
 
 __all__ = [

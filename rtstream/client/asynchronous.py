@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.client.calls import Calls
-from rtstream.client.events import Event, Final, RecognizedEvent, read_event, read_final, read_item
+from rtstream.publish.seconds import Event, Final, RecognizedEvent, read_event, read_final, read_item
 
 if TYPE_CHECKING:
     from rtstream import events

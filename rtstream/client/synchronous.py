@@ -14,11 +14,11 @@ import grpc
 
 from rtstream.client.calls import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from rtstream.client.connection import open_blocking_channel
-from rtstream.client.events import Final, read_event, read_item
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.client.resuming import Backoff, Progress
 from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
+from rtstream.publish.seconds import Final, read_event, read_item
 from rtstream.rpc.convert import read_event as read_message
 from rtstream.rpc.convert import read_item as read_published
 from rtstream.rpc.convert import read_position
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from rtstream.client.calls import ConnectionState
     from rtstream.client.connection import ClientTls
-    from rtstream.client.events import Event, RecognizedEvent
     from rtstream.publish.items import Position
+    from rtstream.publish.seconds import Event, RecognizedEvent
     from rtstream.rpc.hub import Device, Status
 
 WATCHES = 8

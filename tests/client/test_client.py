@@ -262,14 +262,14 @@ async def test_both_clients_serve_one_process(served):
 
 
 def test_partials_are_no_finals():
-    from rtstream.client.events import read_event
+    from rtstream.publish.seconds import read_event
 
     assert isinstance(read_event(partial(1)), Partial)
 
 
 def test_time_and_confidence_reach_programs():
     from rtstream import events
-    from rtstream.client.events import read_event
+    from rtstream.publish.seconds import read_event
 
     read = read_event(events.Final(0, 0, 16_000, "a", confidence=0.75, time=1.5))
     assert (read.confidence, read.time) == (0.75, 1.5)
