@@ -189,7 +189,9 @@ class Publish(Section):
     """What is kept for subscribers."""
 
     queue_size: int = Field(256, ge=8, le=100_000, description="events that may wait for one subscriber")
-    held_finals: int = Field(1_000, ge=0, le=1_000_000, description="finals held in memory where there is no store")
+    held_finals: int = Field(
+        1_000, ge=0, le=1_000_000, description="finals held in memory, also for who returns while the store fails"
+    )
     store: Path | None = Field(None, description="SQLite file for finals; unset: none is written to disk")
     store_max_age_hours: float = Field(168.0, gt=0, description="older finals are removed from the store")
     store_max_megabytes: int = Field(64, ge=1, le=1 << 20, description="a larger store loses its oldest finals")

@@ -43,10 +43,10 @@ SHORTEST_WAIT = 0.05
 class Broker:
     """Takes events from any thread and gives them to subscribers on event loops.
 
-    Finals are durable in ``store`` before anyone sees them; without a store the last ``held_finals`` are kept in
-    memory, and so are those that a failing store did not take. ``open_store`` gives a store instead: now or, if it
-    cannot be opened, as soon as it can. ``on_fault`` hears, on the broker's thread, of every Fault that the broker
-    itself publishes. :meth:`close` takes over the store.
+    Finals are durable in ``store`` before anyone sees them. The last ``held_finals`` are in memory too, which is all
+    that there is without a store, and from which a subscriber that returns is served whatever the disk does.
+    ``open_store`` gives a store instead: now or, if it cannot be opened, as soon as it can. ``on_fault`` hears, on the
+    broker's thread, of every Fault that the broker itself publishes. :meth:`close` takes over the store.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class Broker:
         self._last = self._store.last if self._store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
         self._shifts = dict(self._store.shifts) if self._store is not None else {}  # see Store.shifts
-        self._held: deque[Published] = deque(maxlen=held_finals)
+        self._recent: deque[Published] = deque(maxlen=held_finals)  # the newest finals
+        self._unstored = 0  # of them, the newest that wait for the store
         self._numbers: dict[int, Position] = {}  # of the newest finals, by segment
         self._subscriptions: set[Subscription] = set()
         self._lock = threading.Lock()  # guards all that a subscriber sees
@@ -216,44 +217,64 @@ class Broker:
                 self._replaced += subscription.queue.replaced
 
     def knows(self, position: Position) -> bool:
-        """Whether the numbers after ``position`` are this history's. May read the disk. Raises StoreError."""
+        """Whether the numbers after ``position`` are this history's. Raises StoreError while that cannot be told."""
         with self._lock:
             if self._renumbered(position).sequence > self._last.sequence:
                 return False
             if position.epoch in self._epochs or position.epoch in self._shifts:
                 return True
-        store = self._store
-        return store is not None and store.knows(position.epoch)
+        if (store := self._store) is not None:
+            return store.knows(position.epoch)
+        if (failed := self._failed) is not None:  # it may be in the history that cannot be opened yet
+            raise failed
+        return False
 
-    def before(self, age_seconds: float) -> Position:
-        """The number before the oldest final that is held and not older. May read the disk. Raises StoreError."""
+    def before(self, age_seconds: float, *, stored: bool = True) -> Position:
+        """The number before the oldest final that is held and not older.
+
+        Reads the disk where the memory does not go back so far, unless those that are ``stored`` do not matter. Raises
+        StoreError.
+        """
         with self._lock:
+            self._forget_old()
             last, youngest = self._last, self._uptime() - age_seconds
-            found = [item.sequence for item in self._held if item.uptime >= youngest and item.sequence is not None]
-        if (store := self._store) is not None and (first := store.first_within(age_seconds)) is not None:
-            found.append(first)
+            found = [item.sequence for item in self._recent if item.uptime >= youngest and item.sequence is not None]
+            whole = len(found) < len(self._recent)
+        if stored and not whole and (store := self._store) is not None:
+            first = store.first_within(age_seconds)
+            found += [] if first is None else [first]
         return Position(last.epoch, min(found) - 1) if found else last
 
     def held_after(self, position: Position, *, stored: bool = True) -> tuple[Position, list[Published]]:
         """The last number of all, and the next finals after ``position`` that are held.
 
-        Reads the disk, unless those that are ``stored`` do not matter. Raises StoreError.
+        Reads the disk for what is no longer in memory, unless those that are ``stored`` do not matter. Raises
+        StoreError.
         """
-        with self._lock:  # before the store is read: what leaves the memory is in the store by then
+        with self._lock:
+            self._forget_old()
             sequence = self._renumbered(position).sequence
-            last, held = self._last, [item for item in self._held if (item.sequence or 0) > sequence]
+            last, recent = self._last, [item for item in self._recent if (item.sequence or 0) > sequence]
+        in_memory = recent[0].sequence or 0 if recent else last.sequence + 1
         found: list[Published] = []
-        if stored and (store := self._store) is not None:
-            found = store.after(sequence, HISTORY_PAGE)
+        if stored and in_memory > sequence + 1 and (store := self._store) is not None:
+            found = [item for item in store.after(sequence, HISTORY_PAGE) if (item.sequence or 0) < in_memory]
             if store.notices:
                 with self._arrived:
                     self._arrived.notify()
-        return last, [item for item in found if (item.sequence or 0) <= last.sequence] or held[:HISTORY_PAGE]
+        return last, found or recent[:HISTORY_PAGE]
 
     def _renumbered(self, position: Position) -> Position:
         """A number as it is in the present history; with the lock held."""
         shift = self._shifts.get(position.epoch)
         return position if shift is None else Position(self._last.epoch, position.sequence + shift)
+
+    def _forget_old(self) -> None:
+        """Let go of finals that are older than what the store keeps; with the lock held."""
+        if (store := self._store) is not None:
+            oldest = self._uptime() - store.max_age_seconds
+            while len(self._recent) > self._unstored and self._recent[0].uptime < oldest:
+                self._recent.popleft()
 
     # The broker's own thread.
 
@@ -294,16 +315,17 @@ class Broker:
                 number = sequence = sequence + 1
             items.append(Published(event, self._last.epoch, number, uptime=now))
         finals = [item for item in items if item.sequence is not None]
+        unstored = 0
         if finals and not (storing and self._stored(finals)):
             self.finals_unstored += len(finals) if self._failed is not None else 0
             # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
             epoch = self._last.epoch
             items = [replace(item, epoch=epoch) for item in items]
-            finals = [item for item in items if item.sequence is not None]
-            with self._lock:
-                self._held.extend(finals)
+            if self._store is not None and not self._unstored:
+                self._store.mark_incomplete(incomplete=True)
+            unstored = len(finals)
         self.finals_published += len(finals)
-        self._distribute([self._related(item) for item in items])
+        self._distribute([self._related(item) for item in items], unstored)
 
     def _related(self, item: Published) -> Published:
         """Note the number of a final, and give a translation that of the final which it is of."""
@@ -326,6 +348,8 @@ class Broker:
 
     def _catch_up(self) -> bool:
         """Have the store take what it could not take before; whether it takes finals now."""
+        with self._lock:
+            self._forget_old()
         if self._failed is not None and time.monotonic() < self._retry_at:
             return False
         store = self._store
@@ -337,7 +361,8 @@ class Broker:
             self._go_on_in(store)
             self._store = store
         try:
-            store.check()
+            if store.check():
+                self._forget_stored()
             if self._behind(store):
                 self._go_on_in(store)
             if self._failed is not None:
@@ -347,21 +372,28 @@ class Broker:
             return False
         if self._failed is not None:
             self._failed = None
-            store.mark_incomplete(incomplete=False)
             self._tell_recovery(f"store {store.path}: works again")
         return True
 
     def _append_held(self, store: Store) -> None:
         store.append([])  # also when nothing waits: it has recovered only if it can be written
-        while waiting := list(itertools.islice(self._held, BACKFILL)):
+        while self._unstored:
+            first = len(self._recent) - self._unstored
+            waiting = list(itertools.islice(self._recent, first, first + BACKFILL))
             store.append(waiting)
             with self._lock:
-                for _ in waiting:
-                    self._held.popleft()
+                self._unstored -= len(waiting)
+        store.mark_incomplete(incomplete=False)
+
+    def _forget_stored(self) -> None:
+        """Let go of finals that the store had: who deletes it wants them gone."""
+        with self._lock:
+            while len(self._recent) > self._unstored:
+                self._recent.popleft()
 
     def _behind(self, store: Store) -> bool:
         """Whether the store is of a history that has other finals of the numbers that are to come."""
-        first = self._held[0].sequence if self._held else None
+        first = self._recent[-self._unstored].sequence if self._unstored else None
         return store.last.sequence >= (first or self._last.sequence + 1)
 
     def _go_on_in(self, store: Store) -> None:
@@ -376,8 +408,9 @@ class Broker:
                 store.renumber(epoch, self._shifts[epoch])
             self._last = Position(new_epoch(), self._last.sequence + by)
             self._epochs.add(self._last.epoch)
-            held = [replace(item, epoch=self._last.epoch, sequence=(item.sequence or 0) + by) for item in self._held]
-            self._held = deque(held, self._held.maxlen)
+            epoch = self._last.epoch
+            recent = [replace(item, epoch=epoch, sequence=(item.sequence or 0) + by) for item in self._recent]
+            self._recent = deque(recent, self._recent.maxlen)
 
     def _stored(self, finals: list[Published]) -> bool:
         """Make finals durable. When that fails, a new epoch begins."""
@@ -392,7 +425,6 @@ class Broker:
     def _fail(self, error: StoreError) -> None:
         """Note that the store fails, and begin a new epoch if it did not before."""
         if self._failed is None and self._store is not None:
-            self._store.mark_incomplete(incomplete=True)
             with self._lock:
                 self._last = Position(new_epoch(), self._last.sequence)
                 self._epochs.add(self._last.epoch)
@@ -422,16 +454,18 @@ class Broker:
             self._on_fault(fault)
         self._distribute([Published(fault, self._last.epoch)])
 
-    def _distribute(self, items: list[Published]) -> None:
+    def _distribute(self, items: list[Published], unstored: int = 0) -> None:
         if not items:
             return
         with self._lock:
             for item in items:
                 if item.position is not None:
                     self._last = item.position
+                    self._recent.append(item)
                 self._standing.note(item)
                 for subscription in self._subscriptions:
                     subscription.queue.put(item)
+            self._unstored = min(self._unstored + unstored, len(self._recent))
             overflowed = {subscription for subscription in self._subscriptions if subscription.queue.overflowed}
             self.subscribers_ended += len(overflowed)
             told = set(self._subscriptions)

@@ -69,6 +69,9 @@ class Store:
         self._clocks = clocks or Clocks()
         self._clock = AgeClock(None, self._clocks)
         self._went_on = False  # this run has had it open before
+        self._found: Position | None = None  # the last number in the file when it was opened
+        self._missed = False  # another file, or none, was seen in its place
+        self._epochs: set[str] = set()  # whose numbers belong to this history
         self._suspect = False
         self._told_lost: set[int] = set()
         self._state_file: int | None = None
@@ -76,33 +79,43 @@ class Store:
         self._files: dict[Path, tuple[int, int] | None] = {}
         self._open()
 
-    def check(self) -> None:
-        """Go on with a file of that name where it was deleted, replaced, or has failed. Raises StoreError."""
+    def check(self) -> bool:
+        """Go on with a file of that name where it was deleted, replaced, or has failed; whether what it held is gone.
+
+        Raises StoreError.
+        """
         if self._connection is not None:
             if not self._suspect and all(identity(path) == known for path, known in self._files.items()):
-                return
-            gone = identity(self.path) != self._files[self.path]
+                return False
+            self._missed = self._missed or identity(self.path) != self._files[self.path]
             with suppress(sqlite3.Error):  # if only its log was deleted, this saves what was in it
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            if gone:
-                message = f"the store {self.path} was deleted or replaced: it is begun anew, what it held is gone"
-                self.notices.append(Fault("STORE_DELETED", message))
-        self.close()
+        before = self.last
+        self._close_file()
         self._open()
+        gone = self._missed and self._found != before  # not if it was only away for a while
+        if gone:
+            message = f"the store {self.path} was deleted or replaced: it is begun anew, what it held is gone"
+            self.notices.append(Fault("STORE_DELETED", message))
+        self._missed = False
+        return gone
 
     def _open(self) -> None:
         self._suspect = False
         self._told_lost.clear()
         self.shifts = {}
         try:
-            self._state_file = self._lock()
+            self._keep_lock()
             self._connection = self._open_or_replace()
             self._restore(self._connection)
             logs = (Path(f"{self.path}-wal"), Path(f"{self.path}.state"))
             self._files = {self.path: identity(self.path)}
             self._files |= {path: known for path in logs if (known := identity(path)) is not None}
         except BaseException as error:
-            self.close()
+            if self._went_on:  # the history stays this service's, and what goes unstored can be noted
+                self._close_file()
+            else:
+                self.close()
             if isinstance(error, sqlite3.Error | OSError):
                 raise told(error, self.path) from None
             raise
@@ -146,6 +159,12 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from None
         self.last = last
+        self._epochs.update(item.epoch for item in finals)
+
+    @property
+    def max_age_seconds(self) -> float:
+        """How long finals are kept."""
+        return self._max_age
 
     def retain(self, *, max_age_seconds: float, max_bytes: int) -> None:
         """Keep more or less from now on: what is too old or too much goes at once, and the file shrinks.
@@ -214,21 +233,20 @@ class Store:
 
     def knows(self, epoch: str) -> bool:
         """Whether numbers of ``epoch`` belong to this history, also of finals that are not held any more."""
-        try:
-            with closing(connect(self.path)) as connection:
-                row = connection.execute("SELECT 1 FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
-        except (sqlite3.Error, OSError) as error:
-            raise told(error, self.path) from None
-        return row is not None or epoch == self.last.epoch or epoch in self.shifts
+        return epoch in self._epochs or epoch in self.shifts
 
     def close(self) -> None:
         """Close the file; what was stored is on disk already."""
+        self._close_file()
+        if self._state_file is not None:
+            os.close(self._state_file)
+        self._state_file = None
+
+    def _close_file(self) -> None:
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
-        if self._state_file is not None:
-            os.close(self._state_file)
-        self._connection = self._state_file = None
+        self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -251,6 +269,16 @@ class Store:
                 "STORE_FAILED", f"store {self.path}: the age must be positive and the size at least {MIN_BYTES} bytes"
             )
         self._max_age, self._max_bytes = max_age_seconds, max_bytes
+
+    def _keep_lock(self) -> None:
+        """Have the file beside the store locked, also where it was deleted meanwhile."""
+        if self._state_file is not None:
+            held = os.fstat(self._state_file)
+            if identity(Path(f"{self.path}.state")) == (held.st_dev, held.st_ino):
+                return
+            os.close(self._state_file)
+            self._state_file = None
+        self._state_file = self._lock()
 
     def _lock(self) -> int:
         path = f"{self.path}.state"
@@ -280,13 +308,15 @@ class Store:
     def _restore(self, connection: sqlite3.Connection) -> None:
         """Go on where the last run ended, or where this one was when the file was opened before."""
         found = self._read_state(connection)
+        self._found = found[0] if found is not None else None
         if found is not None:
             self.last, mark = found
             self._clock = AgeClock(mark, self._clocks)
             # A number is left out where finals went unstored: whoever resumes across it is told of a gap.
             if not self._went_on and self._state_file is not None and os.pread(self._state_file, 1, 0) == b"1":
                 self.last = Position(self.last.epoch, self.last.sequence + 1)
-        self._went_on = True
+        first, self._went_on = not self._went_on, True
+        self._epochs = {epoch for (epoch,) in connection.execute("SELECT epoch FROM epochs")} | {self.last.epoch}
         mark = self._clock.mark()
         try:
             with connection:
@@ -300,7 +330,8 @@ class Store:
             self.trouble = told(error, self.path)  # what is there can be read, and the next final tries again
         else:
             self.trouble = None
-            self.mark_incomplete(incomplete=False)
+            if first:
+                self.mark_incomplete(incomplete=False)
 
     def _read_state(self, connection: sqlite3.Connection) -> tuple[Position, Mark] | None:
         """The last number of all, and the clocks when it was given; None where the file is new."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STORE_PATIENCE_SECONDS = 3.0
-"""That a store may fail to be read: it may only lack a file descriptor, or be opened anew."""
+STORE_PATIENCE_SECONDS = 15.0
+"""That a store may fail to be read: it may only lack a file descriptor, or be away until it is tried anew."""
 STORE_PAUSE_SECONDS = 0.2
 PARTIALS_KEPT = 8
 """Partials, and translations of such, that may wait while a subscriber reads; of more, the newest of a kind stays."""
@@ -130,7 +130,9 @@ class Subscription:
         """See to it that ``position`` is where the subscription begins, for which the disk may have to be read."""
         if self._max_age is not None:
             age = self._max_age
-            self.position = await self._read(lambda: self._broker.before(age), lambda: self._broker.last)
+            self.position = await self._read(
+                lambda: self._broker.before(age), lambda: self._broker.before(age, stored=False)
+            )
             self._max_age = None
 
     async def get(self) -> Item | None:

@@ -21,9 +21,10 @@ def open_store(path, size=1 << 22, age=1e6, clocks=None):
     return Store(path / "finals.db", max_age_seconds=age, max_bytes=size, clocks=clocks)
 
 
-@pytest.fixture(params=["memory", "store"])
+@pytest.fixture(params=["memory", "store", "both"])
 def broker(request, tmp_path):
-    made = Broker(open_store(tmp_path) if request.param == "store" else None, queue_size=1000)
+    store = open_store(tmp_path) if request.param != "memory" else None
+    made = Broker(store, queue_size=1000, held_finals=0 if request.param == "store" else 1000)
     yield made
     made.close()
 
@@ -206,13 +207,13 @@ async def test_older_than_what_is_held_is_a_gap_with_its_length():
 
 
 async def test_all_expired_is_a_gap_too(tmp_path):
-    store = open_store(tmp_path)
-    broker = Broker(store)
+    machine = FakeMachine()
+    broker = Broker(open_store(tmp_path, age=60, clocks=machine.clocks), clocks=machine.clocks)
     watcher = broker.subscribe()
     for number in range(1, 6):
         broker.publish(final(number))
     items = await take(watcher, 5)
-    store._connection.execute("DELETE FROM finals")
+    machine.passes(61)
     resumed = broker.subscribe(resume_after=items[1].position)
     assert await take(resumed, 1) == [Gap(items[1].position, "expired", 3)]
     broker.publish(final(6))
@@ -617,7 +618,7 @@ async def test_store_that_cannot_be_read_for_a_moment_is_asked_again_and_is_a_ga
     monkeypatch.setattr("rtstream.publish.subscription.STORE_PATIENCE_SECONDS", patience)
     monkeypatch.setattr("rtstream.publish.subscription.STORE_PAUSE_SECONDS", 0.01)
     store = open_store(tmp_path)
-    broker = Broker(store)
+    broker = Broker(store, held_finals=2)
     live = broker.subscribe()
     for number in range(1, 6):
         broker.publish(final(number))
@@ -635,7 +636,100 @@ async def test_store_that_cannot_be_read_for_a_moment_is_asked_again_and_is_a_ga
     if patience:
         assert segments(await take(resumed, 4)) == [2, 3, 4, 5]
     else:
-        assert await take(resumed, 1) == [Gap(items[0].position, "expired", 4)]
+        gap, *held = await take(resumed, 3)
+        assert (gap, segments(held)) == (Gap(items[0].position, "expired", 2), [4, 5])
         broker.publish(final(6))
         assert segments(await take(resumed, 1)) == [6]
     broker.close()
+
+
+def away(tmp_path):
+    """A store whose file is put aside, and a folder in its place."""
+    (tmp_path / "finals.db").rename(tmp_path / "aside")
+    (tmp_path / "finals.db").mkdir()
+
+
+def back(tmp_path):
+    (tmp_path / "finals.db").rmdir()
+    (tmp_path / "aside").rename(tmp_path / "finals.db")
+
+
+async def test_who_returns_while_the_store_cannot_be_read_gets_every_final_and_no_gap(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtstream.publish.subscription.STORE_PATIENCE_SECONDS", 0.0)
+    faults = []
+    broker = Broker(open_store(tmp_path), retry_seconds=0.01, on_fault=faults.append)
+    live = broker.subscribe()
+    for number in range(1, 6):
+        broker.publish(final(number))
+    items = await take_finals(live, 5)
+    away(tmp_path)
+    await asyncio.to_thread(until, lambda: faults, "the fault")
+    broker.publish(final(6))
+    await take_finals(live, 1)
+    for begin in ({"resume_after": items[1].position}, {"from_start": True}, {"max_age_seconds": 1e6}):
+        got = await take_finals(broker.subscribe(**begin), 4 if "resume_after" in begin else 6)
+        assert segments(got) == list(range(got[0].sequence, 7))
+    back(tmp_path)
+    await asyncio.to_thread(until, lambda: len(faults) == 2, "recovery")
+    assert [(fault.code, fault.recovered) for fault in faults] == [("STORE_FAILED", False), ("STORE_FAILED", True)]
+    assert segments(await take_finals(broker.subscribe(resume_after=items[1].position), 4)) == [3, 4, 5, 6]
+    broker.close()
+    again = Broker(open_store(tmp_path), held_finals=0)
+    assert segments(await take(again.subscribe(resume_after=items[0].position), 5)) == [2, 3, 4, 5, 6]
+    again.close()
+
+
+async def test_who_returns_while_the_store_of_earlier_runs_cannot_be_opened_waits_for_it(tmp_path):
+    earlier = Broker(open_store(tmp_path))
+    for number in range(1, 4):
+        earlier.publish(final(number))
+    items = await take(earlier.subscribe(from_start=True), 3)
+    earlier.close()
+    away(tmp_path)
+    faults = []
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.1, on_fault=faults.append)
+    broker.publish(final(4))
+    returned = asyncio.ensure_future(take_finals(broker.subscribe(resume_after=items[0].position), 3))
+    await asyncio.to_thread(until, lambda: faults, "the fault")
+    back(tmp_path)
+    assert segments(await returned) == [2, 3, 4]
+    broker.close()
+
+
+async def test_deleted_finals_are_not_given_from_memory_either(tmp_path):
+    faults = []
+    broker = Broker(open_store(tmp_path), retry_seconds=0.01, on_fault=faults.append)
+    live = broker.subscribe()
+    for number in range(1, 4):
+        broker.publish(final(number))
+    items = await take(live, 3)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    await asyncio.to_thread(until, lambda: faults, "noticed")
+    broker.publish(final(4))
+    await take_finals(live, 1)
+    assert segments(await take_finals(broker.subscribe(from_start=True), 1)) == [4]
+    gap, held = await take(broker.subscribe(resume_after=items[0].position), 2)
+    assert (gap, segments([held])) == (Gap(items[0].position, "expired", 2), [4])
+    broker.close()
+
+
+@pytest.mark.parametrize("said", [False, True])
+async def test_killed_while_the_store_was_away_is_a_gap_if_anything_was_said_meanwhile(tmp_path, said):
+    faults = []
+    broker = Broker(open_store(tmp_path), retry_seconds=0.01, on_fault=faults.append)
+    live = broker.subscribe()
+    broker.publish(final(1))
+    (first,) = await take(live, 1)
+    away(tmp_path)
+    await asyncio.to_thread(until, lambda: faults, "the fault")
+    if said:
+        broker.publish(final(2))
+        await take_finals(live, 1)
+    broker.close()  # what is in memory alone goes, as with kill -9
+    back(tmp_path)
+    again = Broker(open_store(tmp_path))
+    again.publish(final(3))
+    *gaps, new = await take(again.subscribe(resume_after=first.position), 1 + said)
+    assert (gaps, segments([new])) == ([Gap(first.position, "expired", 1)] if said else [], [3])
+    again.close()
