@@ -12,7 +12,7 @@ import loader from "@grpc/proto-loader";
 
 const { RTSTREAM_CA, RTSTREAM_TOKEN, RTSTREAM_PROTOS } = process.env;
 const [target = "127.0.0.1:7660", after] = process.argv.slice(2);
-const protos = RTSTREAM_PROTOS ?? fileURLToPath(new URL("../../../protos", import.meta.url));
+const protos = RTSTREAM_PROTOS ?? fileURLToPath(new URL("../../protos", import.meta.url));
 const RETRY_MS = 1000;
 const HOPELESS = [grpc.status.INVALID_ARGUMENT, grpc.status.UNAUTHENTICATED, grpc.status.UNIMPLEMENTED];
 

@@ -26,7 +26,7 @@ from tests.daemon.served import PROGRAM, Daemon
 from tests.recognizer.tiny_bundle import DATA
 
 ROOT = Path(__file__).parents[2]
-NODE_CLIENT = ROOT / "deploy" / "clients" / "node"
+NODE_CLIENT = ROOT / "examples" / "node"
 CLIPS = ["cv-telephone.wav", "lj-high-wall.flac", "cv-laundry.wav", "libri-7312-passionate.flac", "cv-utica.flac"]
 
 pytestmark = [pytest.mark.slow, needs_sound]
