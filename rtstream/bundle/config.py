@@ -21,6 +21,7 @@ ADDED: dict[str, Any] = {
     "rotary": 0,
     "mlp": "gelu",
     "voice": False,
+    "one_pass": False,
 }
 """Sizes that models made before they were thought of have had all along."""
 
@@ -39,11 +40,12 @@ def from_dict(data: object) -> ModelConfig:
     if not isinstance(model["letters"], str):
         msg = f"model.letters: must be a string (got {model['letters']!r})"
         raise BundleError(msg)
-    if type(model["voice"]) is not bool:
-        msg = f"model.voice: must be true or false (got {model['voice']!r})"
-        raise BundleError(msg)
+    for name in ("voice", "one_pass"):
+        if type(model[name]) is not bool:
+            msg = f"model.{name}: must be true or false (got {model[name]!r})"
+            raise BundleError(msg)
     try:
-        return ModelConfig(EncoderConfig(**encoder), decoder, model["letters"], model["voice"])
+        return ModelConfig(EncoderConfig(**encoder), decoder, model["letters"], model["voice"], model["one_pass"])
     except ValueError as error:
         msg = f"model: {error}"
         raise BundleError(msg) from error

@@ -17,12 +17,17 @@ LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Sizes of the parts. ``voice``: whether a head of its own says who speaks; else the decoder does."""
+    """Sizes of the parts.
+
+    ``voice``: whether a head of its own says who speaks; else the decoder does. ``one_pass``: whether finals are made
+    of the chunks' states, as partials are, since the encoder knows no full context.
+    """
 
     encoder: EncoderConfig
     decoder: DecoderConfig
     letters: str = field(default=LETTERS)
     voice: bool = False
+    one_pass: bool = False
 
 
 class SpeechModel(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from rtstream.errors import ConfigError
@@ -38,7 +38,8 @@ class RecognizerConfig:
     ``ahead_ms``: how much of the newest audio is encoded again with the next chunk, when what follows it is known: the
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
-    full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
+    full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment; of a
+    model that knows one pass alone it is not.
     ``tail_ms``: how much of the silence that closes a segment its final is then made of.
     ``beam``: hypotheses among which the decoder looks for a text where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
@@ -68,6 +69,12 @@ class Recognizer:
         if config.chunk_ms not in (0, *CHUNKS_MS):
             msg = f"chunk_ms: {config.chunk_ms} is not allowed; choose one of {', '.join(map(str, CHUNKS_MS))} or 0"
             raise ConfigError(msg)
+        if bundle.config.one_pass and not config.chunk_ms:
+            chunks = ", ".join(map(str, CHUNKS_MS))
+            msg = f"chunk_ms: 0, the whole segment, is not for {bundle.name}, which knows chunks alone; choose {chunks}"
+            raise ConfigError(msg)
+        if bundle.config.one_pass:
+            config = replace(config, reencode=False)
         if not (config.chunk_ms or config.reencode):
             msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
             raise ConfigError(msg)

@@ -36,6 +36,9 @@ class Encoder(Strict):
     whole_rank: int = Field(
         0, ge=0, description="R of full context's private part, which tells layers that share apart; chunks' add to it"
     )
+    one_pass: bool = Field(
+        default=False, description="of a start of two passes the chunks' alone: finals are made of their states too"
+    )
     left_context: int = Field(512, ge=0, description="encoder frames (20 ms) before its chunk that a frame sees")
 
 

@@ -29,7 +29,16 @@ from rtstream.training.distill import Teacher
 from rtstream.training.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.precision import multiplies_bfloat16
 from rtstream.training.shallow import ShallowTrainer, with_layers
-from rtstream.training.start import as_taught, from_teacher, mixed, restructure, two_passes, unshared, with_languages
+from rtstream.training.start import (
+    as_taught,
+    chunks_alone,
+    from_teacher,
+    mixed,
+    restructure,
+    two_passes,
+    unshared,
+    with_languages,
+)
 from rtstream.training.surgery import shared_start
 from rtstream.training.taught import WholeTeacher, teach
 from rtstream.training.teacher import load_teacher
@@ -190,13 +199,15 @@ def make_shallow_trainer(
         raise TrainingError("chunks: 0 means nothing where decoder.layers are given: full context is always learnt")
     directory.mkdir(parents=True, exist_ok=True)
     model, tokenizer = start
+    if recipe.encoder.one_pass and not model.config.one_pass:
+        model = chunks_alone(model)
     check_structure(Path("--from"), model.config.encoder, recipe.encoder)
     if rank == 0:
         tokenizer.save(directory / TOKENIZER)
     teacher = load_teacher(teacher_directory) if recipe.taught else None
     batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
     shallow = with_layers(model, recipe.decoder.layers)
-    trainer = ShallowTrainer(recipe, shallow, model.decoder, batches, directory)
+    trainer = ShallowTrainer(recipe, shallow, model.decoder, batches, directory, language=bool(tokenizer.languages))
     trainer.resume()
     return trainer
 

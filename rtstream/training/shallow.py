@@ -50,7 +50,7 @@ def with_layers(model: SpeechModel, layers: Sequence[int]) -> SpeechModel:
         msg = f"decoder.layers: none of {list(layers)} follows the speech; keep one of {following}"
         raise TrainingError(msg)
     shallow = SpeechModel(replace(model.config, decoder=replace(sizes, layers=len(layers), alignment_heads=heads)))
-    shallow.encoder, shallow.ctc = model.encoder, model.ctc
+    shallow.encoder, shallow.ctc, shallow.voice = model.encoder, model.ctc, model.voice
     kept = {}
     for name, tensor in model.decoder.state_dict().items():
         part, _, rest = name.partition(".")
@@ -82,22 +82,32 @@ class ImitationLosses:
 
 
 def imitation_losses(
-    decoder: Decoder, guide: Decoder, tokens: Tensor, *, states: Tensor, mask: Tensor, targets: Tensor
+    decoder: Decoder,
+    guide: Decoder,
+    tokens: Tensor,
+    *,
+    states: Tensor,
+    mask: Tensor,
+    targets: Tensor,
+    language: bool = True,
 ) -> ImitationLosses:
     """What ``decoder`` lacks of ``guide``, both reading ``tokens`` (batch, n) over ``states`` (batch, frames, d_model).
 
-    ``mask`` (batch, frames) true where a frame counts; ``targets`` (batch, n), of which those not IGNORED count. What
-    is spoken is not learnt from ``guide``, which is less sure of accents than the clips' own languages are.
+    ``mask`` (batch, frames) true where a frame counts; ``targets`` (batch, n), of which those not IGNORED count.
+    ``language``: whether the first is what is spoken, which is not learnt from ``guide``, less sure of accents than the
+    clips' own languages are; else it is text like the others.
     """
     hidden, attention = decoder.follow(tokens, states, mask)
-    named = targets[:, 0] != IGNORED
-    language = F.cross_entropy(decoder.logits(hidden[named, 0]).float(), targets[named, 0], reduction="sum")
-    language = language / named.sum().clamp(min=1)
     counted = targets != IGNORED
-    counted[:, 0] = False
+    spoken = hidden.sum() * 0.0
+    if language:
+        named = counted[:, 0]
+        spoken = F.cross_entropy(decoder.logits(hidden[named, 0]).float(), targets[named, 0], reduction="sum")
+        spoken = spoken / named.sum().clamp(min=1)
+        counted = counted.index_fill(1, torch.tensor([0], device=counted.device), value=False)
     if not bool(counted.any()):
-        zero = language * 0.0
-        return ImitationLosses(language, zero, zero, zero, zero, zero.detach())
+        zero = spoken * 0.0
+        return ImitationLosses(spoken, zero, zero, zero, zero, zero.detach())
     with torch.no_grad():
         theirs, their_attention = (x[counted] for x in guide.follow(tokens, states, mask))
         their_log_probs = F.log_softmax(guide.logits(theirs).float(), dim=-1)
@@ -105,7 +115,7 @@ def imitation_losses(
     ours, attention = hidden[counted], attention[counted]
     log_probs = F.log_softmax(decoder.logits(ours).float(), dim=-1)
     return ImitationLosses(
-        language=language,
+        language=spoken,
         imitation=F.kl_div(log_probs, their_log_probs, log_target=True, reduction="batchmean"),
         hidden=(decoder.norm(ours).float() - theirs).square().sum() / theirs.square().sum(),
         attention=F.kl_div(_log(attention), _log(their_attention), log_target=True, reduction="batchmean"),
@@ -129,6 +139,7 @@ class ShallowTrainer(SpeechLoop):
         batches: Batches,
         directory: Path,
         *,
+        language: bool = True,
         save_seconds: float = 600.0,
     ) -> None:
         model.requires_grad_(requires_grad=False)
@@ -136,6 +147,7 @@ class ShallowTrainer(SpeechLoop):
             part.requires_grad_(requires_grad=True)
         groups = (([p for p in model.parameters() if p.requires_grad], recipe.optimizer.decoder_lr),)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
+        self.language = language
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -149,7 +161,7 @@ class ShallowTrainer(SpeechLoop):
                 states, visible, targets = self._by_chunk(batch, chunk, generator)
                 parts[""] = self._read(batch, states, visible, targets, rows)
             rows = rows & (batch.goal_counts > 0)
-            if bool(rows.any()):
+            if bool(rows.any()) and not self.model.config.one_pass:
                 states = batch.goals.to(self.model.decoder.norm.weight.dtype)
                 parts["whole_"] = self._read(batch, states, batch.goal_counts, batch.targets, rows)
         w = r.loss
@@ -184,4 +196,5 @@ class ShallowTrainer(SpeechLoop):
             states=states[rows],
             mask=mask[rows],
             targets=targets[rows],
+            language=self.language,
         )

@@ -245,6 +245,39 @@ def unshared(model: SpeechModel) -> SpeechModel:
     return student
 
 
+def chunks_alone(model: SpeechModel) -> SpeechModel:
+    """A model of two passes without the one of full context, the same function by chunks; it is to know one pass alone.
+
+    Where chunks' private parts add to full context's they become one, of both ranks. Raises TrainingError where there
+    is but one pass.
+    """
+    source = model.encoder
+    if source.whole is None:
+        raise TrainingError("one_pass: needs a start of two passes, of which the chunks' is kept")
+    sizes = source.config
+    rank = sizes.rank + sizes.whole_rank
+    diagonal = sizes.diagonal or sizes.whole_rank > 0
+    encoder = Encoder(replace(sizes, whole=False, whole_rank=0, rank=rank, diagonal=diagonal))
+    state = {name: tensor.clone() for name, tensor in source.state_dict().items() if not name.startswith("whole.")}
+    for index, layer in enumerate(source.layers):
+        under = source.under(index)
+        for name in POSITIONS:
+            own = layer.private(name)
+            both = [part for part in (own, None if under is None else under.private(name)) if part is not None]
+            place = f"layers.{index}.{name}"
+            down = [part.b.view(part.parts, part.rank, part.inputs) for part in both if part.b is not None]
+            if down:
+                state[f"{place}.a"] = torch.cat([part.a for part in both if part.a is not None], dim=2)
+                state[f"{place}.b"] = torch.cat(down, dim=1).reshape(-1, own.inputs)
+            diagonals = [part.d for part in both if part.d is not None]
+            if diagonals:
+                state[f"{place}.d"] = torch.stack([d.detach() for d in diagonals]).sum(dim=0)
+    encoder.load_state_dict({name: tensor.detach() for name, tensor in state.items()})
+    student = SpeechModel(replace(model.config, encoder=encoder.config, one_pass=True))
+    student.encoder, student.ctc, student.decoder, student.voice = encoder, model.ctc, model.decoder, model.voice
+    return student
+
+
 def _growth(source: EncoderConfig, target: EncoderConfig) -> int:
     """How often each layer of the source is used in the target."""
     grow, remainder = divmod(target.layers, source.layers)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
+from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
 from rtstream.nn.encoder import MEL_LOOK_AHEAD as LOOK_AHEAD
 from rtstream.recognizer import memory
@@ -90,6 +91,13 @@ def test_states_of_each_final_are_told_just_before_it(bundle, speech):
         assert bool(states.isfinite().all())
     assert events(Pipeline(recognizer(bundle, reencode=False), tell_states=lambda *_: told.clear()), speech)
     assert told  # without a second encoding there is nothing to tell
+
+
+def test_finals_of_a_model_of_one_pass_are_of_its_chunks(bundle, speech):
+    once = replace(bundle, config=replace(bundle.config, one_pass=True))
+    assert events(Pipeline(recognizer(once)), speech) == events(Pipeline(recognizer(bundle, reencode=False)), speech)
+    with pytest.raises(ConfigError, match="knows chunks alone; choose 320, 640, 1280"):
+        recognizer(once, chunk_ms=0)
 
 
 @pytest.mark.parametrize("chunk_ms", [0, 320, 640, 1280])

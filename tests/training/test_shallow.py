@@ -76,6 +76,18 @@ def test_layers_that_change_nothing_are_not_missed(batch):
     assert float(losses.alike) == 1.0
 
 
+def test_where_no_language_is_told_the_first_target_is_text_like_the_others(batch):
+    deep, shallow = make_deep(), with_layers(make_deep(), (0, 2))
+    mask = inside(batch.goal_counts.clamp(min=1), batch.goals.shape[1])
+    given = {"states": batch.goals.float(), "mask": mask, "targets": batch.targets[:, :1]}
+    losses = imitation_losses(shallow.decoder, deep.decoder, batch.tokens[:, :1], **given, language=False)
+    assert float(losses.language) == 0.0
+    assert float(losses.imitation) > 0.0
+    told = imitation_losses(shallow.decoder, deep.decoder, batch.tokens[:, :1], **given)
+    assert float(told.language) > 0.0
+    assert float(told.imitation) == 0.0
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [

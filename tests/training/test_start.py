@@ -15,6 +15,7 @@ from rtstream.nn.encoder import POSITIONS, EncoderConfig, sinusoids
 from rtstream.nn.model import ModelConfig, SpeechModel
 from rtstream.training.start import (
     as_taught,
+    chunks_alone,
     from_teacher,
     missing_share,
     mixed,
@@ -424,3 +425,21 @@ def test_languages_of_a_teacher_of_another_width_are_refused(teacher):
     narrow = Weights({"encoder.layer_norm.weight": torch.ones(D // 2)})
     with pytest.raises(TrainingError, match=f"--teacher: it is {D // 2} wide, the model to start from {D}"):
         with_languages(model, tokenizer, replace(teacher, weights=narrow))
+
+
+@pytest.mark.parametrize("whole_rank", [0, 3])
+def test_chunks_alone_are_the_same_function_in_one_pass(whole_rank):
+    torch.manual_seed(3)
+    sizes = replace(ENCODER, layers=4, share=2, whole=True, whole_rank=whole_rank, rank=2, diagonal=True)
+    model = SpeechModel(ModelConfig(sizes, DecoderConfig(9, 16, 2, 24, 1))).eval()
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    alone = chunks_alone(model).eval()
+    mel = torch.randn(2, 60, 80)
+    assert_close(alone.encoder(mel, chunk=8), model.encoder(mel, chunk=8), rtol=1e-4, atol=1e-4)
+    assert alone.config.one_pass
+    assert alone.encoder.whole is None
+    assert alone.config.encoder.rank == 2 + whole_rank
+    with pytest.raises(TrainingError, match="two passes"):
+        chunks_alone(alone)
