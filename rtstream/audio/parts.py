@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rtstream.audio import mpeg, riff
 from rtstream.audio.joined import recordings
 from rtstream.audio.pcm import PcmReader, RawReader
+from rtstream.audio.promised import promised_length
 from rtstream.audio.resample import MAX_RATE, MIN_RATE
 from rtstream.audio.sndfile import NotAudioError, SndfileReader
 from rtstream.audio.window import Lookahead, Window
@@ -126,9 +127,11 @@ def _from_file(descriptor: int, size: int, head: bytes, faults: list[str]) -> Pa
     """What libsndfile reads. Raises NotAudioError, PartError."""
     frames = mpeg.first_frames(descriptor, size) if mpeg.is_frame(head) else None
     if frames is None:
-        begins = recordings(Window(descriptor, 0, size), size, head)
+        whole = Window(descriptor, 0, size)
+        begins = recordings(whole, size, head)
+        claimed = max(size, promised_length(whole, head) or 0)
         try:
-            return Parts(_sndfile(descriptor, [*begins, size]), faults, alone=len(begins) == 1)
+            return Parts(_sndfile(descriptor, [*begins, size], claimed), faults, alone=len(begins) == 1)
         except NotAudioError:
             # Zeros or half a frame may stand before the first whole frame.
             frames = None if _kind(head) else mpeg.first_frames(descriptor, size)
@@ -159,9 +162,10 @@ def _wav_header(stream: Lookahead) -> riff.WavHeader:
     return header
 
 
-def _sndfile(descriptor: int, places: list[int]) -> Iterator[FrameReader]:
+def _sndfile(descriptor: int, places: list[int], claimed: int) -> Iterator[FrameReader]:
     for begin, end in pairwise(places):
-        yield opened(SndfileReader(Window(descriptor, begin, end)))
+        length = claimed if end == places[-1] else end
+        yield opened(SndfileReader(Window(descriptor, begin, end, claimed=length - begin)))
 
 
 def _mpeg(descriptor: int, size: int, frames: FrameRun | None, faults: list[str]) -> Iterator[FrameReader]:

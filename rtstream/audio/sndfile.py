@@ -21,6 +21,7 @@ _UNKNOWN = 1 << 62  # libsndfile gives 2^63 - 1 where a header leaves the length
 _SHORTER = re.compile(
     r"^\s*(?:RIFF|Riff size|riff|FORM|data|SSND|BODY|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
+_TRUNCATED = "Seems to be a truncated file"  # VOC
 _OGG_PAGE_LIMIT = 65_307
 
 
@@ -104,7 +105,8 @@ def _is_cut(log: str) -> bool:
     For uncompressed formats libsndfile corrects the length by itself and says so nowhere else. Lengths of writers that
     could not know them are no promise, nor is anything else that it finds to be other than it should be.
     """
-    return any(int(claim) > int(actual) and not is_placeholder(int(claim)) for claim, actual in _SHORTER.findall(log))
+    shorter = (int(claim) > int(actual) and not is_placeholder(int(claim)) for claim, actual in _SHORTER.findall(log))
+    return any(shorter) or _TRUNCATED in log
 
 
 def _ogg_ends(window: SeekableBytes) -> bool:

@@ -114,6 +114,10 @@ def stdin(monkeypatch):
         ("AIFF", "PCM_16", 1e-4),
         ("AU", "PCM_16", 1e-4),
         ("CAF", "PCM_16", 1e-4),
+        ("CAF", "ALAC_16", 1e-4),
+        ("NIST", "PCM_16", 1e-4),
+        ("NIST", "ULAW", 2e-2),
+        ("VOC", "PCM_16", 1e-4),
         ("W64", "PCM_16", 1e-4),
         ("OGG", "VORBIS", 5e-2),
         ("OGG", "OPUS", 5e-2),
@@ -743,7 +747,7 @@ def test_a_truncated_wav_gives_every_sample_and_then_the_error(tmp_path, stdin, 
         assert "1.50 s" in message
 
 
-@pytest.mark.parametrize("form", ["FLAC", "AIFF", "AU", "W64", "MP3", "OGG"])
+@pytest.mark.parametrize("form", ["FLAC", "AIFF", "AU", "W64", "MP3", "OGG", "CAF", "NIST", "VOC", "SVX"])
 def test_other_truncated_files_give_what_is_left_and_then_the_error(tmp_path, form):
     path = tmp_path / "a"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000)
@@ -754,8 +758,19 @@ def test_other_truncated_files_give_what_is_left_and_then_the_error(tmp_path, fo
     # Ogg's pages are long, and a page counts only when complete.
     assert (10_000 if form == "OGG" else 24_000) <= len(samples) <= 29_500
     assert "truncated" in message
-    if form == "FLAC":
+    if form in {"FLAC", "CAF", "NIST"}:
         assert np.abs(samples - noise[: len(samples)]).max() < 1e-4
+
+
+def test_a_nist_file_whose_length_is_left_open_is_read_to_its_end(tmp_path):
+    path = tmp_path / "a"
+    sf.write(path, TONE, 16_000, format="NIST")
+    data = path.read_bytes()
+    assert b"sample_count -i 24000" in data
+    path.write_bytes(data.replace(b"sample_count -i 24000", b"sample_count -i 0    "))
+    samples, error = collect(open_audio(path))
+    assert error is None
+    assert len(samples) == len(TONE)
 
 
 def test_a_flac_whose_length_is_unknown_is_read_to_its_end(tmp_path):
