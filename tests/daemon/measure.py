@@ -335,7 +335,7 @@ def siege(minutes, model):
     click.echo(f"exit code {report.code}, {report.stop_seconds:.1f} s after SIGTERM")
     click.echo(
         f"finals: {len(report.expected)} expected, {len(report.heard)} heard, {right} the same, "
-        f"{report.stored} stored; {report.gaps} gaps, {report.lost / SAMPLE_RATE:.1f} s of audio lost"
+        f"{report.stored} stored; gaps: {report.gaps}; {report.lost / SAMPLE_RATE:.1f} s of audio lost"
     )
     rss = np.array(report.rss) / 1e6
     half = rss[len(rss) // 2 :]
@@ -344,6 +344,7 @@ def siege(minutes, model):
     )
     click.echo(f"files at most {max(report.files)}, threads at most {max(report.threads)}")
     show("GetStatus", report.answers)
+    click.echo(f"the subscriber returned after: {Counter(report.returns)}")
     click.echo(f"not answered: {Counter(report.unanswered)}; rounds: {report.rounds}; errors: {report.errors}")
 
 

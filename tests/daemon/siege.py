@@ -46,14 +46,17 @@ PARTIALS = "ctc"
 
 @dataclass
 class Report:
-    """What came of it. ``rss``: bytes at each second; ``answers``: seconds that each GetStatus took."""
+    """What came of it. ``returns``: why the subscriber had to subscribe again. ``rss``: bytes at each second;
+    ``answers``: seconds that each GetStatus took.
+    """
 
     code: int | None = None
     stop_seconds: float = 0.0
     heard: list = field(default_factory=list)
     expected: list = field(default_factory=list)
     stored: int = 0
-    gaps: int = 0
+    gaps: list = field(default_factory=list)
+    returns: list = field(default_factory=list)
     lost: int = 0
     rss: list = field(default_factory=list)
     files: list = field(default_factory=list)
@@ -301,7 +304,7 @@ class Siege:
         """Subscribe to everything, and again after the last final if that ends."""
         request = pb.SubscribeRequest(from_start=True, kinds=[pb.EVENT_KIND_FINAL, pb.EVENT_KIND_AUDIO_LOST])
         while not self._over.is_set():
-            with contextlib.suppress(grpc.aio.AioRpcError):
+            try:
                 async for event in self.stub.Subscribe(request, metadata=self._ours, wait_for_ready=True):
                     match event.WhichOneof("event"):
                         case "final":
@@ -312,7 +315,9 @@ class Siege:
                         case "audio_lost":
                             self.report.lost += samples(event.audio_lost.duration)
                         case "gap":
-                            self.report.gaps += 1
+                            self.report.gaps.append(str(event.gap))
+            except grpc.aio.AioRpcError as error:
+                self.report.returns.append(f"{error.code().name}: {error.details()}")
             await asyncio.sleep(0.1)
 
     async def _status(self):
