@@ -16,9 +16,8 @@ from rtstream.config import Config, load, to_toml
 from rtstream.daemon.exits import ExitCode
 from rtstream.daemon.metrics import COUNTERS
 from rtstream.daemon.settings import check_settings
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import TextModel, TextModelConfig
+from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
+from rtstream.nn.text_model import TextModel
 from rtstream.training.pieces import train_pieces
 from rtstream.translation import models as translation_models
 from tests.recognizer.tiny_bundle import save_tiny_bundle

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rtstream.bundle.files import Weights
-    from rtstream.nn.model import ModelConfig, SpeechModel
+    from rtstream.model.config import ModelConfig
+    from rtstream.nn.model import SpeechModel
 
 FORMAT = "rtstream-bundle"
 VERSION = 3

@@ -6,12 +6,10 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from rtstream.errors import BundleError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig, StackConfig
-from rtstream.nn.model import ModelConfig
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig, StackConfig
 
 if TYPE_CHECKING:
-    from rtstream.nn.text_model import SpeechInputConfig
+    from rtstream.model.config import SpeechInputConfig
 
 ADDED: dict[str, Any] = {
     "whole": False,

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rtstream.bundle.rounding import Rounding
-    from rtstream.nn.model import ModelConfig, SpeechModel
-    from rtstream.nn.text_model import TextModel, TextModelConfig
+    from rtstream.model.config import ModelConfig, TextModelConfig
+    from rtstream.nn.model import SpeechModel
+    from rtstream.nn.text_model import TextModel
 
 MANIFEST, WEIGHTS, CARD = default.MANIFEST, "model.safetensors", "CARD.md"
 

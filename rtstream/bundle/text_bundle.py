@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rtstream.bundle.files import Weights
-    from rtstream.nn.text_model import TextModel, TextModelConfig
+    from rtstream.model.config import TextModelConfig
+    from rtstream.nn.text_model import TextModel
 
 FORMAT = "rtstream-translation"
 VERSION = 3

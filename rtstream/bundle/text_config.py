@@ -7,8 +7,7 @@ from typing import Any
 
 from rtstream.bundle.config import decoder_from_dict, section, table
 from rtstream.errors import BundleError
-from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import SpeechInputConfig, TextModelConfig
+from rtstream.model.config import SpeechInputConfig, StackConfig, TextModelConfig
 
 
 def text_config_to_dict(config: TextModelConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, holds_text_model, read_text_manifest
 from rtstream.bundle.text_config import text_config_from_dict
 from rtstream.errors import TrainingError
+from rtstream.model.config import EncoderConfig, ModelConfig, TextModelConfig
 from rtstream.nn.accounting import (
     FLOAT32,
     encoder_bytes_int8,
@@ -28,14 +29,11 @@ from rtstream.nn.accounting import (
     part_of,
     unshared,
 )
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig
-from rtstream.nn.text_model import TextModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rtstream.nn.encoder import StackConfig
+    from rtstream.model.config import StackConfig
 
 CHECKPOINT = "checkpoint.pt"
 SIZES = {"unshared_fp32": "unshared fp32", "shared_fp32": "shared fp32", "shared_int8": "shared int8"}

@@ -10,7 +10,7 @@ from rtstream.features.log_mel import LogMel
 from rtstream.features.wave import Wave
 
 if TYPE_CHECKING:
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
 
 Count = TypeVar("Count", int, Tensor)
 State = Any

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rtstream.nn.encoder import Encoder, EncoderConfig
-from rtstream.nn.model import ModelConfig
+from rtstream.model.config import EncoderConfig, ModelConfig
+from rtstream.nn.encoder import Encoder
 from rtstream.nn.quantized import SCALE, TABLE, quantized_names, skeleton, without_storage
 from rtstream.nn.text_model import TextEncoder
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from rtstream.nn.encoder import StackConfig
-    from rtstream.nn.text_model import TextModelConfig
+    from rtstream.model.config import StackConfig, TextModelConfig
 
 FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
 CTC, DECODER, EMBEDDINGS, SPEECH, VOICE = "CTC", "decoder", "embeddings", "speech input", "voice"

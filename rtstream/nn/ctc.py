@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLANK = 0
-
 
 class CTCHead(nn.Module):
     """Encoder states (..., d_model) to log-probabilities (..., 1 + letters); index 0 is the blank.

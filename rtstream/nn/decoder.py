@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,47 +23,7 @@ from rtstream.nn.positions import rotate, rotations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-MLPName = Literal["gelu", "swiglu"]
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderConfig:
-    """Sizes of a decoder.
-
-    ``alignment_heads``: (layer, head) pairs whose cross-attention follows the speech. ``rotary``: channels of a head
-    that rotary position embedding turns; 0: positions are learnt and added. ``mlp``: what is between the matrices of
-    the feed-forward branch; SwiGLU (arXiv 2002.05202) has a gate as wide as ``ffn`` beside it.
-    """
-
-    vocabulary: int
-    d_model: int = 512
-    heads: int = 8
-    ffn: int = 2048
-    layers: int = 6
-    max_tokens: int = 448
-    alignment_heads: tuple[tuple[int, int], ...] = ()
-    rotary: int = 0
-    mlp: MLPName = "gelu"
-
-    def __post_init__(self) -> None:
-        for name in ("vocabulary", "d_model", "heads", "ffn", "layers", "max_tokens"):
-            if getattr(self, name) < 1:
-                msg = f"{name} ({getattr(self, name)}) must be at least 1"
-                raise ValueError(msg)
-        if self.d_model % self.heads:
-            msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
-            raise ValueError(msg)
-        if self.rotary % 2 or not 0 <= self.rotary <= self.d_model // self.heads:
-            msg = f"rotary ({self.rotary}) must be even and from 0 to a head's {self.d_model // self.heads} channels"
-            raise ValueError(msg)
-        if self.mlp not in get_args(MLPName):
-            msg = f"mlp ({self.mlp!r}) must be one of {', '.join(get_args(MLPName))}"
-            raise ValueError(msg)
-        for layer, head in self.alignment_heads:
-            if not (0 <= layer < self.layers and 0 <= head < self.heads):
-                msg = f"alignment_heads: there is no head {head} in layer {layer}"
-                raise ValueError(msg)
+    from rtstream.model.config import DecoderConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,132 +11,24 @@ that follow them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtstream.nn.front_end import FrontEndName, WaveFrontEnd, make_front_end
+from rtstream.nn.front_end import make_front_end
 from rtstream.nn.positions import rotate, rotations, sinusoids
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.model.config import EncoderConfig, StackConfig
     from rtstream.nn.front_end import MelState, WaveState
 
-MEL_FRAME, MEL_LOOK_AHEAD = 320, 200
-"""Samples at 16 kHz from one encoder frame to the next behind log-mel features, and those behind a chunk that its last
-frame needs: the convolutions look one mel frame ahead, whose window of 400 is centred at the chunk's end."""
-PositionsName = Literal["sinusoid", "rope"]
 ROWS = 128
 """Frames that go through a feed-forward branch at a time: what is between its matrices then stays in the cache."""
-POSITIONS = ("qkv", "out", "ff1", "ff2")
-"""Matrix positions of a layer; q, k and v read the same input and are held as one matrix of three parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackConfig:
-    """Sizes of a stack of encoder layers, whatever its input.
-
-    ``share`` (K of the paper): adjacent layers that share their full-rank matrices; 1 is the plain Transformer.
-    ``rank`` (R): of the private low-rank part, 0 for none. ``layer_scale``: a learned scale on each branch, which lets
-    a grown layer start at zero.
-    """
-
-    d_model: int = 512
-    heads: int = 8
-    ffn: int = 2048
-    layers: int = 6
-    share: int = 1
-    full_rank: bool = True
-    rank: int = 0
-    diagonal: bool = False
-    layer_scale: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("d_model", "heads", "ffn", "layers", "share"):
-            if getattr(self, name) < 1:
-                msg = f"{name} ({getattr(self, name)}) must be at least 1"
-                raise ValueError(msg)
-        if self.d_model < 4 or self.d_model % 2:
-            msg = f"d_model ({self.d_model}) must be even and at least 4: half of the positions' channels are cosines"
-            raise ValueError(msg)
-        if self.layers % self.share:
-            msg = f"layers ({self.layers}) must be a multiple of share ({self.share})"
-            raise ValueError(msg)
-        if self.d_model % self.heads:
-            msg = f"d_model ({self.d_model}) must be a multiple of heads ({self.heads})"
-            raise ValueError(msg)
-        if not 0 <= self.rank <= min(self.d_model, self.ffn):
-            msg = f"rank ({self.rank}) must be from 0 to the lesser side of a matrix ({min(self.d_model, self.ffn)})"
-            raise ValueError(msg)
-        if not self.full_rank and not self.rank and not self.diagonal:
-            msg = "at least one of full_rank, rank and diagonal must be on"
-            raise ValueError(msg)
-
-    @property
-    def groups(self) -> int:
-        """Number of groups of layers that share their full-rank matrices."""
-        return self.layers // self.share
-
-    def shapes(self) -> dict[str, tuple[int, int, int]]:
-        """(parts, outputs of a part, inputs) of each matrix position."""
-        d, f = self.d_model, self.ffn
-        return {"qkv": (3, d, d), "out": (1, d, d), "ff1": (1, f, d), "ff2": (1, d, f)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderConfig(StackConfig):
-    """Sizes of a speech encoder.
-
-    ``front_end``: ``mel`` or ``wave``, see ``front_end``. ``positions``: ``sinusoid``, or ``rope`` of the first
-    ``rotary`` channels of a head. ``left_context``: frames before its chunk that a frame attends to. ``whole``: full
-    context has private parts of its own, of rank ``whole_rank``, to which those of the chunks add; with 0 it is what
-    the shared matrices compute alone. Biases and norms each has its own.
-    """
-
-    front_end: FrontEndName = "mel"
-    positions: PositionsName = "sinusoid"
-    rotary: int = 0
-    n_mels: int = 80
-    left_context: int = 512
-    max_frames: int = 1500
-    whole: bool = False
-    whole_rank: int = 0
-
-    def __post_init__(self) -> None:
-        StackConfig.__post_init__(self)  # super() does not find its class in a dataclass with slots
-        if not 0 <= self.whole_rank <= (min(self.d_model, self.ffn) if self.whole else 0):
-            msg = f"whole_rank ({self.whole_rank}) must be from 0 to the lesser side of a matrix, and 0 without whole"
-            raise ValueError(msg)
-        for name in ("n_mels", "max_frames"):
-            if getattr(self, name) < 1:
-                msg = f"{name} ({getattr(self, name)}) must be at least 1"
-                raise ValueError(msg)
-        for name, known in (("front_end", get_args(FrontEndName)), ("positions", get_args(PositionsName))):
-            if getattr(self, name) not in known:
-                msg = f"{name} ({getattr(self, name)!r}) must be one of {', '.join(known)}"
-                raise ValueError(msg)
-        check_rotary(self.rotary, self.d_model // self.heads, wanted=self.positions == "rope")
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples at 16 kHz from one frame to the next."""
-        return MEL_FRAME if self.front_end == "mel" else WaveFrontEnd.FRAME
-
-    @property
-    def look_ahead(self) -> int:
-        """Samples behind a chunk that its last frame needs."""
-        return MEL_LOOK_AHEAD if self.front_end == "mel" else WaveFrontEnd.SEEN - WaveFrontEnd.FRAME
-
-
-def check_rotary(rotary: int, head: int, *, wanted: bool) -> None:
-    """Raise ValueError where so many channels of a head's cannot be turned, or none are to be."""
-    if rotary % 2 or not (0 < rotary <= head if wanted else rotary == 0):
-        msg = f"rotary ({rotary}) must be even and from 2 to a head's {head} channels with rope, and 0 without"
-        raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)

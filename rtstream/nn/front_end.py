@@ -7,16 +7,16 @@ for the one, ``step`` with an explicit state for the other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from rtstream.nn.encoder import EncoderConfig
+from rtstream.model.config import WAVE_FRAME, WAVE_SEEN
 
-FrontEndName = Literal["mel", "wave"]
+if TYPE_CHECKING:
+    from rtstream.model.config import EncoderConfig
 
 
 def make_front_end(config: EncoderConfig) -> MelFrontEnd | WaveFrontEnd:
@@ -121,9 +121,6 @@ class WaveFrontEnd(nn.Module):
 
     WIDTHS = (127, 7, 3)
     STRIDES = (64, 3, 2)
-    FRAME = 384
-    SEEN = 895
-    """Samples that a frame is made of."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -136,14 +133,14 @@ class WaveFrontEnd(nn.Module):
 
     def frames(self, lengths: Tensor) -> Tensor:
         """Encoder frames of so many samples (batch,)."""
-        return ((lengths - self.SEEN) // self.FRAME + 1).clamp(min=0)
+        return ((lengths - WAVE_SEEN) // WAVE_FRAME + 1).clamp(min=0)
 
     def forward(self, audio: Tensor, lengths: Tensor | None = None, chunk: int | None = None) -> Tensor:
         """(batch, samples) to (batch, frames, d_model); ``lengths`` (batch,) samples count.
 
         ``chunk`` frames a chunk: the group norm knows no more than what has come by the chunk's end; None: all.
         """
-        audio = F.pad(audio, (0, max(self.SEEN - audio.shape[1], 0)))
+        audio = F.pad(audio, (0, max(WAVE_SEEN - audio.shape[1], 0)))
         x = torch.tanh(self.conv1(audio[:, None])).transpose(1, 2)
         count = x.shape[1]
         ends = torch.full((len(x),), count, device=x.device)

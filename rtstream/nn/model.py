@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from rtstream.nn.ctc import CTCHead
-from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.nn.encoder import Encoder, EncoderConfig
+from rtstream.nn.decoder import Decoder
+from rtstream.nn.encoder import Encoder
 from rtstream.nn.voice import VoiceHead
 
-LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
-"""What CTC writes; its symbol i + 1 is LETTERS[i], symbol 0 the blank."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Sizes of the parts.
-
-    ``voice``: whether a head of its own says who speaks; else the decoder does. ``one_pass``: whether finals are made
-    of the chunks' states, as partials are, since the encoder knows no full context.
-    """
-
-    encoder: EncoderConfig
-    decoder: DecoderConfig
-    letters: str = field(default=LETTERS)
-    voice: bool = False
-    one_pass: bool = False
+if TYPE_CHECKING:
+    from rtstream.model.config import ModelConfig
 
 
 class SpeechModel(nn.Module):

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import ModelConfig, TextModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
-from rtstream.nn.text_model import TextModel, TextModelConfig
+from rtstream.nn.text_model import TextModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -7,51 +7,22 @@ encoder too can work towards it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.nn.encoder import EncoderLayer, SharedGroup, StackConfig
+from rtstream.nn.decoder import Decoder
+from rtstream.nn.encoder import EncoderLayer, SharedGroup
 from rtstream.nn.positions import sinusoids
 from rtstream.nn.residual_linear import SharedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-@dataclass(frozen=True, slots=True)
-class SpeechInputConfig:
-    """Sizes of what reads a recogniser's states, of ``inputs`` numbers each, ``stack`` of them at a time."""
-
-    inputs: int = 512
-    stack: int = 6
-
-    def __post_init__(self) -> None:
-        for name in ("inputs", "stack"):
-            if getattr(self, name) < 1:
-                msg = f"{name} ({getattr(self, name)}) must be at least 1"
-                raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class TextModelConfig:
-    """Sizes of both parts; the decoder's ``max_tokens`` bounds both sides. ``speech``: None of one for text alone."""
-
-    encoder: StackConfig
-    decoder: DecoderConfig
-    speech: SpeechInputConfig | None = None
-
-    def __post_init__(self) -> None:
-        if self.encoder.d_model != self.decoder.d_model:
-            msg = f"encoder and decoder differ in d_model ({self.encoder.d_model}, {self.decoder.d_model})"
-            raise ValueError(msg)
-        if self.decoder.rotary:
-            msg = f"rotary ({self.decoder.rotary}) must be 0: both sides count positions from one table"
-            raise ValueError(msg)
+    from rtstream.model.config import SpeechInputConfig, StackConfig, TextModelConfig
 
 
 class TextEncoder(nn.Module):

@@ -9,9 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-KNOWN, FOREIGN, NOBODY = 0, 1, 2
-"""Places of the three judgements."""
-
 
 class VoiceHead(nn.Module):
     """Encoder states (..., frames, d_model) to (..., frames, 4): how much a frame counts, and its three judgements."""

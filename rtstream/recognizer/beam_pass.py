@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rtstream.model.config import MEL_FRAME
 from rtstream.nn.beam_search import Beam
-from rtstream.nn.encoder import MEL_FRAME
 from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Written, repeats, token_limit
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.events import SAMPLE_RATE
-from rtstream.nn.encoder import MEL_FRAME
+from rtstream.model.config import MEL_FRAME
 
 if TYPE_CHECKING:
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
 
 FRAMES_PER_SECOND = SAMPLE_RATE // MEL_FRAME
 

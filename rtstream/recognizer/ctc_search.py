@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstream.nn.ctc import BLANK
+from rtstream.model.config import BLANK
 
 LogProbs = NDArray[np.float32]
 BEGIN = -1

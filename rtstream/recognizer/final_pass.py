@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rtstream.events import SAMPLE_RATE
-from rtstream.nn.encoder import MEL_FRAME
+from rtstream.model.config import MEL_FRAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

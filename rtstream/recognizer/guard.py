@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.errors import BundleError
-from rtstream.nn.ctc import BLANK
+from rtstream.model.config import BLANK
 from rtstream.recognizer.ctc_search import LogProbs, align, best_total, excess, greedy_symbols, greedy_text
 from rtstream.recognizer.spoken_forms import spoken_forms
 

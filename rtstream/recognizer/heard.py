@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY, pooled
+from rtstream.model.config import FOREIGN, KNOWN, NOBODY
+from rtstream.nn.voice import pooled
 from rtstream.recognizer.final_pass import Opening
 
 if TYPE_CHECKING:

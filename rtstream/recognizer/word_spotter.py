@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.nn.ctc import BLANK
+from rtstream.model.config import BLANK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

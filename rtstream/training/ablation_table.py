@@ -13,7 +13,7 @@ from rtstream.training.outcome import DISTANCE_STEPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
     from rtstream.training.outcome import Outcome
     from rtstream.training.plan import Plan
 

@@ -25,7 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from rtstream.audio.resample import Resampler
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
-from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY
+from rtstream.model.config import FOREIGN, KNOWN, NOBODY
 from rtstream.training.augment import Augment, Augmenter
 from rtstream.training.joined import JOINED, join, join_digits
 from rtstream.training.text import letter_ids, normalize

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rtstream.features.log_mel import LogMel
 from rtstream.features.wave import Wave
-from rtstream.nn.ctc import BLANK
+from rtstream.model.config import BLANK
 from rtstream.nn.voice import pooled
 from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.training.data import IGNORED, Batch
@@ -21,8 +21,9 @@ from rtstream.training.whisper import whisper_features
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rtstream.model.config import EncoderConfig
     from rtstream.nn.decoder import Decoder
-    from rtstream.nn.encoder import Encoder, EncoderConfig
+    from rtstream.nn.encoder import Encoder
     from rtstream.nn.model import SpeechModel
 
 

@@ -25,9 +25,8 @@ from torch import Tensor
 
 from rtstream.bundle.tokenizer import Tokenizer, byte_characters
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

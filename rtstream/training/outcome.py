@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
     from rtstream.training.plan import Run
 
 RESULTS = "results.json"

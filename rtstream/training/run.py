@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
     from rtstream.training.augment import Augment
     from rtstream.training.data import Clip
     from rtstream.training.recipe import Encoder, Recipe

@@ -21,7 +21,8 @@ from rtstream.bundle.pieces import PAD_ID
 from rtstream.bundle.text_bundle import PIECES, TextBundle
 from rtstream.bundle.text_config import text_config_to_dict
 from rtstream.errors import TrainingError
-from rtstream.nn.text_model import SpeechInputConfig, TextModel, with_speech
+from rtstream.model.config import SpeechInputConfig
+from rtstream.nn.text_model import TextModel, with_speech
 from rtstream.recognizer.context import FRAMES_PER_SECOND
 from rtstream.training.data import IGNORED, find_shard
 from rtstream.training.distill import inside

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import POSITIONS, Encoder, EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import POSITIONS, DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.encoder import Encoder
+from rtstream.nn.model import SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.training.moonshine import MoonshineCheckpoint
 

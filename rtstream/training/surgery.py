@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from rtstream.errors import TrainingError
-from rtstream.nn.encoder import POSITIONS, Encoder
+from rtstream.model.config import POSITIONS
+from rtstream.nn.encoder import Encoder
 from rtstream.nn.model import SpeechModel
 from rtstream.training.align import align_layers
 from rtstream.training.start import fit_residual, unshared
@@ -24,7 +25,7 @@ from rtstream.training.start import fit_residual, unshared
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rtstream.nn.encoder import EncoderConfig
+    from rtstream.model.config import EncoderConfig
 
 ROUNDS = 5
 """Times that U and the low-rank parts are found anew; after that hardly anything changes."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.model.config import EncoderConfig
     from rtstream.nn.decoder import Decoder
-    from rtstream.nn.encoder import EncoderConfig
     from rtstream.training.data import Clip
     from rtstream.training.distill import Teacher
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 
 SPOKEN = {"&": " and ", "’": "'", "‘": "'", "-": " ", "–": " ", "—": " ", "/": " "}  # noqa: RUF001 typographic on purpose
 

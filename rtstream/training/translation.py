@@ -19,9 +19,8 @@ from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, TextBundle, holds_text_model, load_text_bundle
 from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
 from rtstream.errors import BundleError, TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import TextModel, TextModelConfig, set_dropout, with_speech
+from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
+from rtstream.nn.text_model import TextModel, set_dropout, with_speech
 from rtstream.training.data import IGNORED
 from rtstream.training.loop import CHECKPOINT, Loop, read_checkpoint
 from rtstream.training.misheard import Mishearing, spoken

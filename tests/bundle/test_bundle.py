@@ -11,9 +11,8 @@ from rtstream.bundle.default import model_path
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
 from rtstream.bundle.rounding import Rounding
 from rtstream.errors import BundleError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import SCALE, quantize_state
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig

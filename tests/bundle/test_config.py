@@ -7,9 +7,7 @@ import pytest
 
 from rtstream.bundle.config import from_dict, to_dict
 from rtstream.errors import BundleError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 
 CONFIG = ModelConfig(
     EncoderConfig(layers=12, share=2, rank=32, diagonal=True, layer_scale=True),

@@ -15,7 +15,7 @@ from rtstream.bundle.deflate import BITS
 from rtstream.bundle.rounding import Rounding
 from rtstream.bundle.text_bundle import load_text_bundle, save_text_bundle
 from rtstream.cli.main import main
-from rtstream.nn.encoder import EncoderConfig
+from rtstream.model.config import EncoderConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.recipe import SHIPPED as RECIPES
 from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer

@@ -6,6 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtstream.model.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    SpeechInputConfig,
+    StackConfig,
+    TextModelConfig,
+)
 from rtstream.nn.accounting import (
     BIAS,
     CONVOLUTIONS,
@@ -25,12 +33,10 @@ from rtstream.nn.accounting import (
     part_of,
     unshared,
 )
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig, StackConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import PackedEmbedding, PackedLinear, choose_engine, packed_model, quantize_state
 from rtstream.nn.quantized import packed_buffers as packed_in
-from rtstream.nn.text_model import SpeechInputConfig, TextModel, TextModelConfig
+from rtstream.nn.text_model import TextModel
 
 ENGINE = choose_engine()
 WHISPER_BASE = EncoderConfig()

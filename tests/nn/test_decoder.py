@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.nn.decoder import DecoderConfig
+from rtstream.model.config import DecoderConfig
 from tests.nn.tiny_models import make_decoder, noise
 
 TOKENS = st.lists(st.integers(0, 10), min_size=1, max_size=12)

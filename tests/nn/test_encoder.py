@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.nn.encoder import ROWS, Encoder, EncoderConfig
+from rtstream.model.config import EncoderConfig
+from rtstream.nn.encoder import ROWS, Encoder
 from tests.nn.tiny_models import VARIANTS, encoder_config, make_encoder, noise, randomize
 
 MEL_FRAMES = st.integers(1, 70)

@@ -8,13 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.front_end import WaveFrontEnd
+from rtstream.model.config import WAVE_FRAME, WAVE_SEEN, DecoderConfig, EncoderConfig
 from rtstream.nn.positions import rotate, rotations
 from tests.nn.tiny_models import make_decoder, make_encoder, noise
 
-FRAME, SEEN = WaveFrontEnd.FRAME, WaveFrontEnd.SEEN
+FRAME, SEEN = WAVE_FRAME, WAVE_SEEN
 SAMPLES = st.integers(0, 24 * FRAME)
 CHUNKS = st.integers(1, 9)
 

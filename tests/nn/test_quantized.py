@@ -6,9 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import (
     Engine,
     PackedLinear,
@@ -161,11 +160,11 @@ def test_the_largest_weights_and_activations_are_not_cut_off(saturates):
 def test_a_model_without_storage_needs_no_compiler():
     program = """
 import sys
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig, StackConfig
-from rtstream.nn.model import ModelConfig
+from rtstream.model.config import DecoderConfig
+from rtstream.model.config import EncoderConfig, StackConfig
+from rtstream.model.config import ModelConfig
 from rtstream.nn.quantized import skeleton
-from rtstream.nn.text_model import TextModelConfig
+from rtstream.model.config import TextModelConfig
 
 skeleton(ModelConfig(EncoderConfig(rank=8, whole=True), DecoderConfig(9)))
 skeleton(TextModelConfig(StackConfig(), DecoderConfig(9)))

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import StackConfig
+from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
 from rtstream.nn.quantized import choose_engine, float_model, packed_buffers, packed_model, quantize_state
-from rtstream.nn.text_model import SpeechInputConfig, TextModel, TextModelConfig, set_dropout, with_speech
+from rtstream.nn.text_model import TextModel, set_dropout, with_speech
 
 ENCODER = StackConfig(16, 2, 24, 4, 2, rank=3, diagonal=True)
 CONFIG = TextModelConfig(ENCODER, DecoderConfig(30, 16, 2, 24, 2, 20))

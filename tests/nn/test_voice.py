@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY, VoiceHead, pooled
+from rtstream.model.config import FOREIGN, KNOWN, NOBODY
+from rtstream.nn.voice import VoiceHead, pooled
 from tests.nn.tiny_models import noise, randomize
 
 

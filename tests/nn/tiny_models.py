@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.nn.encoder import Encoder, EncoderConfig
+from rtstream.model.config import DecoderConfig, EncoderConfig
+from rtstream.nn.decoder import Decoder
+from rtstream.nn.encoder import Encoder
 
 VARIANTS = {
     "unshared": {},

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 
 
 def say(text, sure=0.9, stretch=4):

@@ -11,7 +11,8 @@ from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import SegmentAudio
-from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.model.config import DecoderConfig
+from rtstream.nn.decoder import Decoder
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.final_pass import GreedyDecoder, repeats, token_limit
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig

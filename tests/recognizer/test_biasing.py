@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.decoder import Decoder, DecoderConfig
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS, DecoderConfig
+from rtstream.nn.decoder import Decoder
 from rtstream.recognizer.biasing import BiasConfig, BiasedText, Biaser, Liking
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import GreedyDecoder

@@ -14,7 +14,7 @@ from rtstream.bundle.bundle import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import Final, Partial, SegmentAudio
 from rtstream.features.log_mel import LogMel
-from rtstream.nn.encoder import EncoderConfig
+from rtstream.model.config import EncoderConfig
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.guard import GuardConfig

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.events import Word
-from rtstream.nn.model import LETTERS as ALL_LETTERS
+from rtstream.model.config import LETTERS as ALL_LETTERS
 from rtstream.recognizer.ctc_search import align, best_total, greedy_symbols, greedy_text
 from rtstream.recognizer.words import mean_confidence, time_words
 from tests.recognizer.posteriors import say

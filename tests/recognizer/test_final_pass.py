@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from rtstream.nn.decoder import Decoder, DecoderConfig
+from rtstream.model.config import DecoderConfig
+from rtstream.nn.decoder import Decoder
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, token_limit
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import Opening
 from rtstream.recognizer.guard import GuardConfig, borne_out, hardly_heard, spelt, spoken, written_alone

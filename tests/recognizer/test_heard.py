@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtstream.nn.voice import FOREIGN, KNOWN, NOBODY
+from rtstream.model.config import FOREIGN, KNOWN, NOBODY
 from rtstream.recognizer.heard import Heard
 from tests.nn.tiny_models import make_decoder, noise
 

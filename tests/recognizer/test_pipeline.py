@@ -15,7 +15,7 @@ from rtstream.audio.wav import open_audio
 from rtstream.bundle.bundle import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
-from rtstream.nn.encoder import MEL_LOOK_AHEAD as LOOK_AHEAD
+from rtstream.model.config import MEL_LOOK_AHEAD as LOOK_AHEAD
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig

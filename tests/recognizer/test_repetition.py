@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 from rtstream.recognizer.guard import penalty
 from rtstream.recognizer.repetition import as_often_as_heard
 from tests.recognizer.posteriors import say

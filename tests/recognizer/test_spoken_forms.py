@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 from rtstream.recognizer.ctc_search import align, best_total, excess
 from rtstream.recognizer.spoken_forms import spoken_forms
 from tests.recognizer.posteriors import say

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 from rtstream.recognizer.ctc_search import align, best_total
 from rtstream.recognizer.word_spotter import Spotter
 from tests.recognizer.test_ctc_search import posteriors

@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 
 from rtstream.bundle.bundle import save_bundle
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from tests.bundle.tiny_tokenizer import make_tokenizer
 
 DATA = Path(__file__).parent.parent / "data"

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import Encoder, EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.encoder import Encoder
+from rtstream.nn.model import SpeechModel
 from rtstream.training.align import align_layers
 from rtstream.training.start import missing_share, restructure, unshared
 from rtstream.training.surgery import input_moments

@@ -13,9 +13,8 @@ from rtstream.bundle.files import WEIGHTS
 from rtstream.bundle.rounding import Rounding
 from rtstream.cli.model_export import export
 from rtstream.errors import BundleError, TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.training.augment import Augment
 from rtstream.training.recipe import Encoder
 from rtstream.training.run import load_start, make_trainer, target_encoder

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from rtstream.bundle.bundle import save_bundle
 from rtstream.bundle.rounding import Rounding
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.training.data import IGNORED
 from rtstream.training.distill import inside
 from rtstream.training.run import load_start, make_shallow_trainer

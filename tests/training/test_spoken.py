@@ -7,7 +7,8 @@ from torch.testing import assert_close
 
 from rtstream.bundle.text_bundle import PIECES, TextBundle, load_text_bundle, save_text_bundle
 from rtstream.errors import TrainingError, TranslationError
-from rtstream.nn.text_model import SpeechInputConfig, with_speech
+from rtstream.model.config import SpeechInputConfig
+from rtstream.nn.text_model import with_speech
 from rtstream.training.data import load_shard
 from rtstream.training.spoken import TEXTS, SpokenTrainer, make_spoken_trainer
 from rtstream.training.spoken_data import SpokenBatches, translated

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import POSITIONS, EncoderConfig, sinusoids
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import POSITIONS, DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.encoder import sinusoids
+from rtstream.nn.model import SpeechModel
 from rtstream.training.start import (
     as_taught,
     chunks_alone,

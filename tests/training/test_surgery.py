@@ -8,9 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from rtstream.errors import TrainingError
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.training.surgery import fit_shared, input_moments, relative_errors, share_layers, shared_start
 
 SIZES = EncoderConfig(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.nn.model import LETTERS
+from rtstream.model.config import LETTERS
 from rtstream.training.text import letter_ids, normalize
 
 

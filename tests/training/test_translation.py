@@ -10,7 +10,8 @@ from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.rounding import Rounding
 from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
 from rtstream.errors import TrainingError
-from rtstream.nn.text_model import SpeechInputConfig, TextModel, with_speech
+from rtstream.model.config import SpeechInputConfig
+from rtstream.nn.text_model import TextModel, with_speech
 from rtstream.training.data import IGNORED
 from rtstream.training.translation import (
     load_translation_checkpoint,

@@ -11,9 +11,8 @@ import soundfile
 import torch
 
 from rtstream.events import SAMPLE_RATE
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import EncoderConfig
-from rtstream.nn.model import ModelConfig, SpeechModel
+from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.nn.model import SpeechModel
 from rtstream.training.augment import Augment
 from rtstream.training.data import Batches, clean_clip, load_shard
 from rtstream.training.distill import Teacher

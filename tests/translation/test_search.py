@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import TextModel, TextModelConfig
+from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
+from rtstream.nn.text_model import TextModel
 from rtstream.translation.search import LENGTH_PENALTY, Rules, Task, forbidden, most_tokens, search
 
 SIZE, END, COPY, PAD = 12, 2, 3, 0

@@ -3,9 +3,8 @@
 import torch
 
 from rtstream.bundle.text_bundle import save_text_bundle
-from rtstream.nn.decoder import DecoderConfig
-from rtstream.nn.encoder import StackConfig
-from rtstream.nn.text_model import SpeechInputConfig, TextModel, TextModelConfig
+from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
+from rtstream.nn.text_model import TextModel
 from rtstream.training.pieces import train_pieces
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated
 
