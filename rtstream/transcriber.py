@@ -12,10 +12,11 @@ from rtstream import events
 from rtstream.audio.full_scale import FullScale
 from rtstream.audio.resample import Resampler
 from rtstream.audio.wav import open_audio
+from rtstream.bundle.default import model_path
+from rtstream.engine.open import load_bundle
 from rtstream.errors import AudioError
 from rtstream.events import AudioBlock
 from rtstream.publish.seconds import Final, RecognizedEvent, read_event, read_final
-from rtstream.recognizer.memory import bound_kernel_cache
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer
 from rtstream.vad.open_gates import open_gates
@@ -108,15 +109,9 @@ def load_transcriber(
     model: str | os.PathLike[str] | None, config: RecognizerConfig, *, vad: GateName, threads: int
 ) -> Transcriber:
     """What :func:`rtstream.load` gives. Raises as it does."""
-    import torch  # noqa: PLC0415 - none of the above needs it
-
-    from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
-    from rtstream.bundle.default import model_path  # noqa: PLC0415
-
-    torch.set_num_threads(threads)
-    bound_kernel_cache()
     return Transcriber(
-        Recognizer(load_bundle(model_path(None if model is None else Path(model))), config), open_gates(vad)
+        Recognizer(load_bundle(model_path(None if model is None else Path(model)), threads=threads), config),
+        open_gates(vad),
     )
 
 

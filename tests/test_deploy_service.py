@@ -11,11 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rtstream.bundle import default
-from rtstream.bundle.text_bundle import save_text_bundle
 from rtstream.config import Config, load, to_toml
 from rtstream.daemon.exits import ExitCode
 from rtstream.daemon.metrics import COUNTERS
 from rtstream.daemon.settings import check_settings
+from rtstream.export.bundles import save_text_bundle
 from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel
 from rtstream.training.pieces import train_pieces

@@ -14,8 +14,11 @@ from __future__ import annotations
 import math
 import zlib
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Int8 = NDArray[np.int8]
+Bytes = NDArray[np.uint8]
 
 BITS = 5.5
 """How many bits a weight takes where nobody says otherwise. No error rate of ours tells it from 8."""
@@ -29,20 +32,20 @@ def step_of(bits: float) -> float:
     return 0.0 if bits >= LOSSLESS_BITS else math.sqrt(2 * math.pi * math.e) / 2**bits
 
 
-def deflate(numbers: Tensor) -> Tensor:
-    """An int8 tensor of any shape, row by row, as a zlib stream: uint8 (bytes,)."""
+def deflate(numbers: Int8) -> Bytes:
+    """Int8 numbers of any shape, row by row, as a zlib stream: uint8 (bytes,)."""
     coder = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY_LEVEL, zlib.Z_HUFFMAN_ONLY)
-    data = coder.compress(numbers.contiguous().numpy().data) + coder.flush()
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    data = coder.compress(np.ascontiguousarray(numbers).data) + coder.flush()
+    return np.frombuffer(data, np.uint8)
 
 
-def inflate(stream: Tensor, size: int) -> Tensor:
+def inflate(stream: Bytes, size: int) -> Int8:
     """The int8 numbers (size,) that ``deflate`` was given. Raises ValueError where it was not given so many."""
     decoder = zlib.decompressobj()
     try:
-        data = bytearray(decoder.decompress(stream.numpy().data, size + 1))  # the one more shows that there is more
+        data = decoder.decompress(np.ascontiguousarray(stream).data, size + 1)  # the one more shows that there is more
     except zlib.error as error:
         raise ValueError(f"is no zlib stream ({error})") from error
     if len(data) != size or not decoder.eof or decoder.unused_data:
         raise ValueError(f"does not inflate to {size} numbers")
-    return torch.frombuffer(data, dtype=torch.int8)
+    return np.frombuffer(data, np.int8)

@@ -6,57 +6,30 @@ import hashlib
 import json
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file
 
 from rtstream.bundle import default
-from rtstream.bundle.deflate import deflate, inflate
-from rtstream.bundle.rounding import rounded_state
+from rtstream.bundle.deflate import inflate
 from rtstream.errors import BundleError
-from rtstream.nn.names import current_name, renamed
-from rtstream.nn.quantized import (
-    SCALE,
-    State,
-    choose_engine,
-    convolutions,
-    float_model,
-    packed_model,
-    quantize_state,
-    quantized_names,
-    skeleton,
-)
+from rtstream.model.names import current_name, renamed
+from rtstream.model.shapes import SCALE, Kind, tensor_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rtstream.bundle.rounding import Rounding
     from rtstream.model.config import ModelConfig, TextModelConfig
-    from rtstream.nn.model import SpeechModel
-    from rtstream.nn.text_model import TextModel
 
 MANIFEST, WEIGHTS, CARD = default.MANIFEST, "model.safetensors", "CARD.md"
 
+State = dict[str, NDArray[Any]]
 Weights = Literal["float16", "int8", "int8-deflate"]
 """How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
-
-
-def write_weights(path: Path, model: SpeechModel | TextModel, rounding: Rounding) -> Weights:
-    """Write a model's tensors: int8 deflated, all others as float16. Returns how the matrices are held."""
-    state = rounded_state(model, rounding)
-    save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
-    path.chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
-    return "float16" if rounding.bits is None else "int8-deflate"
-
-
-def _stored(name: str, tensor: Tensor) -> Tensor:
-    if tensor.dtype == torch.int8:
-        return deflate(tensor)
-    return tensor if name.endswith(SCALE) else tensor.half()
 
 
 def write_manifest(path: Path, data: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -108,24 +81,23 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
     """
     with _reading(path):
         state = renamed(load_file(path))
-    model = skeleton(config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    packed = quantized_names(model) if weights != "float16" else set()
-    first = convolutions(model)
-    if weights == "int8-deflate":  # files of version 2 have them as float16
-        packed |= {name for name in first if name + SCALE in state}
-    held = torch.int8 if weights == "int8" else torch.uint8
-    dtypes = {name: held if name in packed else torch.float16 for name in shapes}
+    specs = tensor_specs(config)
+    shapes = {name: spec.shape for name, spec in specs.items()}
+    packed = {name for name, spec in specs.items() if spec.quantized and weights != "float16"}
+    if weights == "int8-deflate":  # files of version 2 have convolutions as float16
+        packed |= {name for name, spec in specs.items() if spec.kind is Kind.CONVOLUTION and name + SCALE in state}
+    held = np.dtype(np.int8 if weights == "int8" else np.uint8)
+    dtypes: dict[str, np.dtype[Any]] = {name: held if name in packed else np.dtype(np.float16) for name in shapes}
     for name in packed:
-        shapes[name + SCALE] = (torch.Size(shapes[name][: 1 if name in first else -1]).numel(),)
-        dtypes[name + SCALE] = torch.float32
+        shapes[name + SCALE] = (specs[name].channels,)
+        dtypes[name + SCALE] = np.dtype(np.float32)
     for name in sorted(shapes.keys() | state.keys()):
         if name not in state or name not in shapes:
             problem = "is missing" if name not in state else "is unknown"
         elif state[name].dtype != dtypes[name]:
             problem = f"is {state[name].dtype}, not {dtypes[name]}"
-        elif dtypes[name] != torch.uint8 and tuple(state[name].shape) != shapes[name]:
-            problem = f"has shape {tuple(state[name].shape)}, not {shapes[name]}"
+        elif dtypes[name] != np.uint8 and state[name].shape != shapes[name]:
+            problem = f"has shape {state[name].shape}, not {shapes[name]}"
         else:
             continue
         msg = f"{path}: tensor {name} {problem}: the weights are not of this configuration"
@@ -143,19 +115,19 @@ def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
     """The int8 tensors of ``streams``. Raises ValueError naming the one that is broken."""
     sizes = [math.prod(shapes[name]) for name in streams]
     # All in one piece, which the system gets back as a whole; apart they would leave holes between what stays.
-    room = torch.empty(sum(sizes), dtype=torch.int8).split(sizes)
+    room = np.split(np.empty(sum(sizes), np.int8), np.cumsum(sizes)[:-1])
     for (name, stream), part in zip(streams.items(), room, strict=True):
         try:
-            part.copy_(inflate(stream, len(part)))
+            part[:] = inflate(stream, len(part))
         except ValueError as error:
             msg = f"tensor {name}, of shape {shapes[name]}, {error}"
             raise ValueError(msg) from error
-    return {name: part.view(shapes[name]) for name, part in zip(streams, room, strict=True)}
+    return {name: part.reshape(shapes[name]) for name, part in zip(streams, room, strict=True)}
 
 
 def tensor_bytes(path: Path) -> dict[str, int]:
     """Bytes that each tensor of a file takes in it. Raises BundleError where it is not readable."""
-    with _reading(path), safe_open(path, "pt") as file:
+    with _reading(path), safe_open(path, "np") as file:
         return {current_name(name): file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
 
 
@@ -167,27 +139,6 @@ def _reading(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         msg = f"{path}: not readable as safetensors ({error}): copy the bundle again"
         raise BundleError(msg) from error
-
-
-@overload
-def open_model(config: ModelConfig, state: State, engine: str, *, int8: bool) -> tuple[SpeechModel, str]: ...
-@overload
-def open_model(config: TextModelConfig, state: State, engine: str, *, int8: bool) -> tuple[TextModel, str]: ...
-def open_model(
-    config: ModelConfig | TextModelConfig, state: State, engine: str, *, int8: bool
-) -> tuple[SpeechModel | TextModel, str]:
-    """The model of tensors that are ``int8`` or float16, and the name of what computes it.
-
-    ``engine``: ``auto`` (the fastest int8 one here), a torch engine's name, or ``float``. Raises BundleError where no
-    such engine works here.
-    """
-    if engine == "float":
-        return float_model(config, state), engine
-    try:
-        chosen = choose_engine(engine)
-    except ValueError as error:
-        raise BundleError(str(error)) from error
-    return packed_model(config, state if int8 else quantize_state(state, config), chosen), chosen.name
 
 
 def sha256(path: Path) -> str:

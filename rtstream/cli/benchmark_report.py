@@ -14,7 +14,6 @@ from rich.table import Table
 
 from rtstream import __version__
 from rtstream.cli.benchmark import Bench, peak_bytes, resident_bytes
-from rtstream.nn.quantized import packed_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,7 @@ def report(
 ) -> Report:
     """Sum up a measurement that is over. ``loaded``: bytes resident before the first audio."""
     audio = bench.audio_seconds
-    buffers = packed_buffers(recognizer.encoder)
+    buffers = recognizer.engine.packed
     stages = {name: bench.stages[name] for name in STAGES if name in bench.stages}
     stages |= {name: seconds for name, seconds in bench.stages.items() if name not in STAGES}
     # Glue between the stages, and what other threads than the one that recognises took.
@@ -64,7 +63,7 @@ def report(
             "name": recognizer.bundle.name,
             "path": str(recognizer.bundle.path),
             "bytes": recognizer.bundle.bytes,
-            "engine": recognizer.bundle.engine,
+            "engine": recognizer.engine.name,
             "threads": options.threads,
             "chunk_ms": options.chunk_ms,
             "partials": options.partials,

@@ -161,10 +161,7 @@ def command(  # noqa: PLR0917  # click passes by name
     """
     if stops and partials != "decoder":
         raise click.UsageError(f"--stop-ms is for the decoder's partials, not for --partials {partials}.")
-    import torch  # noqa: PLC0415  # slow to import, not needed for --help
-
-    from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415
-    from rtstream.bundle.default import model_path  # noqa: PLC0415
+    from rtstream.bundle.default import model_path  # noqa: PLC0415 - slow to import, not needed for --help
     from rtstream.cli.speech_scores import (  # noqa: PLC0415
         lag_points,
         phrase_row,
@@ -172,7 +169,7 @@ def command(  # noqa: PLR0917  # click passes by name
         speech_tables,
         teacher_row,
     )
-    from rtstream.recognizer.memory import bound_kernel_cache  # noqa: PLC0415
+    from rtstream.engine.open import load_bundle  # noqa: PLC0415
     from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
     from rtstream.training.data import load_set  # noqa: PLC0415
     from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
@@ -181,8 +178,6 @@ def command(  # noqa: PLR0917  # click passes by name
 
     phrases = _read_phrases(listed)
     new_gate = open_gates(vad)
-    torch.set_num_threads(threads)
-    bound_kernel_cache()
     configs = [replace(each, numbers=numbers) for each in _configs(chunks, stops, beams, partials, phrases)]
     clips = {name: spread(load_set(data, name), most) for name in sets}
     reference = open_reference(teacher, threads=threads, beam=teacher_beam) if teacher else None
@@ -193,7 +188,7 @@ def command(  # noqa: PLR0917  # click passes by name
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("recognising", total=len(engines) * len(configs) * len(sets))
             for engine in engines:
-                loaded = load_bundle(model_path(bundle), engine)
+                loaded = load_bundle(model_path(bundle), engine, threads=threads)
                 recognizers = [Recognizer(loaded, config) for config in configs]  # all: a wrong one is told at once
                 for recognizer in recognizers:
                     config = recognizer.config
@@ -202,7 +197,7 @@ def command(  # noqa: PLR0917  # click passes by name
                         if reference is not None and name not in theirs:
                             theirs[name] = score_transcripts(reference.transcribe, clips[name])
                         rows.append(
-                            {"set": name, "engine": loaded.engine}
+                            {"set": name, "engine": loaded.engine.name}
                             | _settings(config)
                             | {"vad": vad}
                             | score.figures()

@@ -167,9 +167,9 @@ def export_command(
     from rtstream.bundle.default import model_path  # noqa: PLC0415
     from rtstream.bundle.deflate import BITS  # noqa: PLC0415 - torch, which --help does without
     from rtstream.bundle.files import WEIGHTS  # noqa: PLC0415
-    from rtstream.bundle.rounding import Rounding  # noqa: PLC0415
     from rtstream.cli.model_export import export  # noqa: PLC0415
     from rtstream.cli.writing import writing  # noqa: PLC0415
+    from rtstream.export.rounding import Rounding  # noqa: PLC0415
 
     rounding = {
         "--bits": bits,

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rtstream.bundle.bundle import Bundle, load_bundle, read_manifest, save_bundle
+import torch
+
+from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors
-from rtstream.bundle.rounding import Rounding, unchanged
-from rtstream.bundle.text_bundle import holds_text_model, load_text_bundle, save_text_bundle
+from rtstream.bundle.text_bundle import holds_text_model
+from rtstream.engine.open import Bundle, load_bundle, load_text_bundle
+from rtstream.engine.torch_int8 import TorchSpeechEngine, speech_model, text_model
 from rtstream.errors import BundleError
+from rtstream.export.bundles import save_bundle, save_text_bundle
+from rtstream.export.rounding import Rounding, unchanged
 from rtstream.nn.averaging import mean_weights
 from rtstream.nn.quantized import rounded_names
 from rtstream.recognizer.guard import guard_of
@@ -62,7 +67,7 @@ def export(
         if clips:
             from rtstream.training.calibrate import input_grams  # noqa: PLC0415 - as below
 
-            whole = Bundle(name, source, model.config, tokenizer, model.eval(), "float", thresholds)
+            whole = Bundle(name, source, model.config, tokenizer, TorchSpeechEngine(model.eval()), thresholds)
             rounding = replace(rounding, grams=input_grams(whole, clips))
         if rounded_as is not None:
             kept = unchanged(model.state_dict(), _rounded(rounded_as))
@@ -87,7 +92,7 @@ def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
 def _rounded(path: Path) -> State:
     """The tensors of a bundle, its matrices in int8."""
     _, config, weights, _ = read_manifest(path)
-    return read_tensors(path / WEIGHTS, config, weights)
+    return {name: torch.from_numpy(array) for name, array in read_tensors(path / WEIGHTS, config, weights).items()}
 
 
 def _card(path: Path) -> str:
@@ -101,7 +106,7 @@ def _card(path: Path) -> str:
 def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
     if (source / MANIFEST).is_file():
         bundle = load_text_bundle(source, "float")
-        return bundle.model, bundle.tokenizer
+        return text_model(bundle.engine), bundle.tokenizer
     # Only here: a machine that runs models has no need of what training needs.
     from rtstream.training.translation import load_translation_checkpoint  # noqa: PLC0415
 
@@ -111,7 +116,7 @@ def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
 def _speech(source: Path) -> tuple[SpeechModel, Tokenizer, Mapping[str, float]]:
     if (source / MANIFEST).is_file():
         bundle = load_bundle(source, "float")
-        return bundle.model, bundle.tokenizer, bundle.guard
+        return speech_model(bundle.engine), bundle.tokenizer, bundle.guard
     from rtstream.training.run import load_start  # noqa: PLC0415 - as above
 
     return (*load_start(source), {})

@@ -17,8 +17,7 @@ from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, holds_text_model, read_text_manifest
 from rtstream.bundle.text_config import text_config_from_dict
 from rtstream.errors import TrainingError
-from rtstream.model.config import EncoderConfig, ModelConfig, TextModelConfig
-from rtstream.nn.accounting import (
+from rtstream.model.accounting import (
     FLOAT32,
     encoder_bytes_int8,
     encoder_parameters,
@@ -29,6 +28,7 @@ from rtstream.nn.accounting import (
     part_of,
     unshared,
 )
+from rtstream.model.config import EncoderConfig, ModelConfig, TextModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -52,22 +52,17 @@ class RecognizerOptions:
 
         Sets torch's number of threads for the whole process. Raises BundleError, ConfigError.
         """
-        import torch  # noqa: PLC0415 - a second that --help does without
-
-        from rtstream.bundle.bundle import load_bundle  # noqa: PLC0415 - as above
-        from rtstream.bundle.default import model_path  # noqa: PLC0415
-        from rtstream.recognizer.memory import bound_kernel_cache  # noqa: PLC0415
+        from rtstream.bundle.default import model_path  # noqa: PLC0415 - what --help does without
+        from rtstream.engine.open import load_bundle  # noqa: PLC0415
         from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415
         from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig  # noqa: PLC0415
 
-        torch.set_num_threads(self.threads)
-        bound_kernel_cache()
         phrases = parse_phrases(self.phrases)
         written = self.partials if partials else "none"
         config = RecognizerConfig(
             self.chunk_ms, written, beam=self.beam, words=words, numbers=self.numbers, phrases=phrases
         )
-        return Recognizer(load_bundle(model_path(self.model), self.engine), config)
+        return Recognizer(load_bundle(model_path(self.model), self.engine, threads=self.threads), config)
 
 
 def phrase_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -22,10 +22,9 @@ from rtstream.vad.segmenter import Segmenter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from torch import Tensor
-
     from rtstream.cli.options import RecognizerOptions
     from rtstream.cli.translating import TranslationOptions
+    from rtstream.engine.base import F32
     from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
     from rtstream.translation.stabilizer import Stabilizer
@@ -52,7 +51,7 @@ class Replay:
         self._options = options
         self._translation = translation
         self._stabilizers: Callable[[], list[Stabilizer]] = list
-        self._states: dict[int, Tensor] = {}  # of the segment whose final comes next
+        self._states: dict[int, F32] = {}  # of the segment whose final comes next
         self._format = format_
         self._words = words
         self._partials = partials

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.default import model_path
-from rtstream.recognizer.memory import bound_kernel_cache, return_freed_memory
+from rtstream.engine.open import load_bundle
+from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
@@ -32,14 +30,12 @@ class LoadedModel:
     """
 
     def __init__(self, settings: Recognition, text: Text) -> None:
-        torch.set_num_threads(settings.threads)
-        bound_kernel_cache()
         self._settings = settings
         self._text = text
-        self._bundle = load_bundle(model_path(settings.model), settings.engine)
+        self._bundle = load_bundle(model_path(settings.model), settings.engine, threads=settings.threads)
         return_freed_memory()  # what unpacking took; there may be no segment for hours
         self.name = self._bundle.name
-        self.engine = self._bundle.engine
+        self.engine = self._bundle.engine.name
         self.languages = LANGUAGES
         """That it recognises, as BCP 47 tags."""
 

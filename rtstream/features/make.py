@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from rtstream.features.log_mel import LogMel
 from rtstream.features.wave import Wave
@@ -12,7 +13,7 @@ from rtstream.features.wave import Wave
 if TYPE_CHECKING:
     from rtstream.model.config import EncoderConfig
 
-Count = TypeVar("Count", int, Tensor)
+F32 = NDArray[np.float32]
 State = Any
 """Of the features' own; what one kind gave is never given to another."""
 
@@ -20,27 +21,23 @@ State = Any
 class Features(Protocol):
     """What an encoder reads of audio, at once or in a stream; holds no stream state."""
 
-    def __call__(self, audio: Tensor) -> Tensor:
-        """Features of whole recordings (..., samples)."""
+    def __call__(self, audio: F32) -> F32:
+        """Features of a whole recording (samples,)."""
         ...
 
     def initial_state(self) -> State:
         """The state before the first sample."""
         ...
 
-    def step(self, audio: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, audio: F32, state: State) -> tuple[F32, State]:
         """The rows that (n,) further samples complete, and the state after them."""
         ...
 
-    def finish(self, state: State) -> Tensor:
+    def finish(self, state: State) -> F32:
         """The rows still owed after the last sample."""
         ...
 
-    def rows(self, samples: Count) -> Count:
-        """How many rows so many samples make."""
-        ...
-
-    def padded(self, rows: Tensor, frames: int) -> Tensor:
+    def padded(self, rows: F32, frames: int) -> F32:
         """Rows of one recording and silence behind them, as much as makes so many encoder frames."""
         ...
 

@@ -113,6 +113,10 @@ class EncoderConfig(StackConfig):
         """Samples at 16 kHz from one frame to the next."""
         return MEL_FRAME if self.front_end == "mel" else WAVE_FRAME
 
+    def frames(self, rows: int) -> int:
+        """Encoder frames of so many rows of features: mel frames, or samples."""
+        return (rows + 1) // 2 if self.front_end == "mel" else max((rows - WAVE_SEEN) // WAVE_FRAME + 1, 0)
+
     @property
     def look_ahead(self) -> int:
         """Samples behind a chunk that its last frame needs."""

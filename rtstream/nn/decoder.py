@@ -54,6 +54,10 @@ class DecoderState:
             self, keys=tuple(k[:, :tokens] for k in self.keys), values=tuple(v[:, :tokens] for v in self.values)
         )
 
+    def without(self, frames: int) -> DecoderState:
+        """The state before its newest ``frames`` frames."""
+        return replace(self, frames=self.frames - frames)
+
     def batch(self) -> BatchState:
         """The same as a batch of one row, from which hypotheses can be selected; no frame is copied."""
         keys, values = (tuple(part[None] for part in parts) for parts in (self.keys, self.values))
@@ -83,16 +87,22 @@ class BatchState:
         """Number of tokens read so far."""
         return self.keys[0].shape[2]
 
-    def select(self, rows: Tensor) -> BatchState:
+    @property
+    def rows(self) -> int:
+        """Number of texts."""
+        return len(self.keys[0])
+
+    def select(self, rows: Sequence[int]) -> BatchState:
         """The state of a batch made of these rows (indices), which may repeat: hypotheses that go on."""
+        index = torch.tensor(rows, dtype=torch.long)
 
         def take(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(part.index_select(0, rows) for part in parts)
+            return tuple(part.index_select(0, index) for part in parts)
 
         chosen = replace(self, keys=take(self.keys), values=take(self.values))
         if len(self.cross_keys[0]) == 1:
             return chosen
-        mask = None if self.mask is None else self.mask[rows]
+        mask = None if self.mask is None else self.mask[index]
         return replace(chosen, cross_keys=take(self.cross_keys), cross_values=take(self.cross_values), mask=mask)
 
     def hear(self, layer: int, q: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rtstream.model.config import ModelConfig, TextModelConfig
+from rtstream.model.shapes import SCALE, TABLE
 from rtstream.nn.model import SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 from rtstream.nn.text_model import TextModel
@@ -35,11 +36,6 @@ COMPENSATED = 128
 """Inputs after which the error so far is set right in all that follow, which is quicker than after each."""
 PAIR = 128
 """The most that two weights may come to if 16 bits are to hold their products with activations of up to 255."""
-SCALE = ".scale"
-"""What a tensor's name ends in when it holds the per-channel scales of the int8 tensor of the same name."""
-TABLE = "decoder.embedding.weight"
-"""The table of tokens, which both embeds them and gives their logits."""
-
 State = dict[str, Tensor]
 
 

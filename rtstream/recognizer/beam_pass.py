@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
+from rtstream.engine.beam_search import Beam
 from rtstream.model.config import MEL_FRAME
-from rtstream.nn.beam_search import Beam
 from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Written, repeats, token_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
-
     from rtstream.bundle.tokenizer import Tokenizer
-    from rtstream.nn.beam_search import Hypothesis
-    from rtstream.nn.decoder import Decoder, DecoderState
+    from rtstream.engine.base import F32, DecoderState, SpeechDecoder
+    from rtstream.engine.beam_search import Hypothesis
 
 
 SURE = -1.0
@@ -40,10 +38,10 @@ class _Text:
     most: int
     end: int | None = None
 
-    def forbid(self, logs: Tensor, tokens: list[int]) -> None:
+    def forbid(self, logs: F32, tokens: list[int]) -> None:
         """Nothing but what is never written, and perhaps nothing at all."""
         if self.end is not None and not tokens:
-            logs[self.end] = -torch.inf
+            logs[self.end] = -np.inf
 
     def cut(self, tokens: list[int]) -> bool:
         """Whether it is a loop."""
@@ -60,7 +58,7 @@ class BeamDecoder(GreedyDecoder):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: SpeechDecoder,
         tokenizer: Tokenizer,
         width: int,
         language: str = "en",
@@ -103,13 +101,13 @@ class BeamDecoder(GreedyDecoder):
         given = [*self.prompt, *committed]
         begun = state.rewound(0)
         if given[:-1]:  # Moonshine's prompt is a single token
-            begun = self.decoder.step(torch.tensor(given[:-1]), begun, scored=1)[2]
+            begun = self.decoder.decode(given[:-1], begun, scored=1).state
         text = _Text(most, None if self.empty or committed else self.tokenizer.end)
-        (found,) = self.beam.search(self.decoder, torch.tensor([given[-1:]]), begun.batch(), [text])
+        (found,) = self.beam.search(self.decoder, np.array([given[-1:]]), begun.batch(), [text])
         return next((hypothesis for hypothesis in found if hypothesis.ended), None)
 
     def _written(self, state: DecoderState, committed: list[int], tokens: list[int]) -> Iterator[Written]:
         """Tokens after a committed text as if a search had just written them."""
         given = [*self.prompt, *committed]
-        _, attention, _ = self.decoder.step(torch.tensor([*given, *tokens]), state.rewound(0), scored=1)
+        attention = self.decoder.decode([*given, *tokens], state.rewound(0), scored=1).attention
         return (Written(token, 0.0, len(given) + index, attention) for index, token in enumerate(tokens))

@@ -22,7 +22,7 @@ from rtstream.recognizer.words import join, spell, time_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rtstream.nn.decoder import DecoderState
+    from rtstream.engine.base import DecoderState
     from rtstream.recognizer.final_pass import GreedyDecoder, Reading
     from rtstream.recognizer.phrases import Phrase
 

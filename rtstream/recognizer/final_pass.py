@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from rtstream.engine.scores import log_softmax, softmax
 from rtstream.events import SAMPLE_RATE
 from rtstream.model.config import MEL_FRAME
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rtstream.bundle.tokenizer import Tokenizer
-    from rtstream.nn.decoder import Decoder, DecoderState
+    from rtstream.engine.base import F32, DecoderState, SpeechDecoder, Step
 
 TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
 SPARE_TOKENS = 6
@@ -53,15 +53,15 @@ def left_of(draft: list[int], token: int, written: int) -> list[int]:
     return draft[near.index(token) + 1 :] if token in near else draft[written:]
 
 
-def places(attention: Tensor) -> list[int]:
+def places(attention: F32) -> list[int]:
     """The frame that each step attended to, of (steps, frames) cross-attention.
 
     Much of it rests on a few frames at every step, wherever the speaker is (attention sinks, arXiv 2309.17453): what
     counts is by how many times a frame has more than it had on average in the steps before.
     """
-    steps = torch.arange(1, len(attention) + 1, device=attention.device)[:, None]
-    before = (attention.cumsum(dim=0) - attention) / (steps - 1).clamp(min=1)
-    found: list[int] = (attention / (before + LITTLE_ATTENTION)).argmax(dim=-1).tolist()
+    steps = np.arange(len(attention))[:, None]
+    before = (np.cumsum(attention, axis=0, dtype=np.float64) - attention) / np.maximum(steps, 1)
+    found: list[int] = (attention / (before + LITTLE_ATTENTION)).argmax(axis=-1).tolist()
     return found
 
 
@@ -112,7 +112,7 @@ class Reading:
     """A text that the decoder has read: log-probability of each of its ``tokens`` and of the end, (n + 1,)."""
 
     tokens: list[int]
-    log_probs: Tensor
+    log_probs: F32
     state: DecoderState
 
 
@@ -125,28 +125,30 @@ class Written(NamedTuple):
     token: int
     log_prob: float
     before: int
-    attention: Tensor
+    attention: F32
 
 
 class GreedyDecoder:
     """Greedy search over one decoder's weights."""
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, language: str = "en", *, frame: int = MEL_FRAME) -> None:
+    def __init__(
+        self, decoder: SpeechDecoder, tokenizer: Tokenizer, language: str = "en", *, frame: int = MEL_FRAME
+    ) -> None:
         """``frame``: samples from one encoder frame to the next."""
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.frame = frame
         self.rewind = round(REWIND_SECONDS * SAMPLE_RATE / frame)
         self.prompt = tokenizer.prompt(language)
-        self.allowed = torch.zeros(len(tokenizer))
-        self.allowed[tokenizer.unwritten] = -torch.inf
+        self.allowed = np.zeros(len(tokenizer), np.float32)
+        self.allowed[tokenizer.unwritten] = -np.inf
         self.languages = list(tokenizer.languages.values())
         self.language = self.languages.index(self.prompt[1]) if self.languages else None
 
-    def _write(self, read: tuple[Tensor, Tensor, DecoderState], draft: list[int]) -> Iterator[Written]:
+    def _write(self, read: Step, draft: list[int]) -> Iterator[Written]:
         """What greedy search writes, token by token.
 
-        ``read``: what the decoder's ``step`` gave for the text so far with a ``draft`` of what follows. A step takes
+        ``read``: what the decoder gave for the text so far with a ``draft`` of what follows. A step takes
         its time to fetch the weights: it checks several guesses at once in hardly more than it takes to write a token
         (LLMA, arXiv 2304.04487). Where the draft is wrong, what is left of it is the next guess.
         """
@@ -154,9 +156,9 @@ class GreedyDecoder:
         # The draft since the last right guess, how many tokens came in the place of its beginning, and what is left.
         left, written, rest = draft, 0, draft
         while True:
-            likeliest = (logits[-len(draft) - 1 :] + self.allowed).log_softmax(dim=-1).max(dim=-1)
-            best: list[int] = likeliest.indices.tolist()
-            log_probs: list[float] = likeliest.values.tolist()
+            likely = log_softmax(logits[-len(draft) - 1 :] + self.allowed)
+            best: list[int] = likely.argmax(axis=-1).tolist()
+            log_probs: list[float] = likely.max(axis=-1).tolist()
             right = 0
             while right < len(draft) and best[right] == draft[right]:
                 right += 1
@@ -167,21 +169,21 @@ class GreedyDecoder:
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)
             draft = rest[: min(GUESSED_TOKENS, self.decoder.config.max_tokens - state.tokens - 1)]
-            tokens = torch.tensor([best[right], *draft])
-            logits, newest, state = self.decoder.step(tokens, state, scored=len(tokens))
-            attention = torch.cat([attention[: before + right], newest])
+            tokens = [best[right], *draft]
+            logits, newest, state = self.decoder.decode(tokens, state, scored=len(tokens))
+            attention = np.concatenate([attention[: before + right], newest])
 
     def opening(self, state: DecoderState) -> Opening:
         """Who speaks in the frames of ``state``."""
-        return self._opening(self.decoder.step(torch.tensor(self.prompt[:1]), state.rewound(0))[0])
+        return self._opening(self.decoder.decode(self.prompt[:1], state.rewound(0)).logits)
 
-    def _opening(self, logits: Tensor) -> Opening:
+    def _opening(self, logits: F32) -> Opening:
         if self.tokenizer.no_speech is None:
             return Opening(no_speech=0.0, language=1.0)
-        no_speech = logits[0].softmax(dim=-1)[self.tokenizer.no_speech]
+        no_speech = softmax(logits[0])[self.tokenizer.no_speech]
         if self.language is None:
             return Opening(float(no_speech), language=1.0)
-        return Opening(float(no_speech), float(logits[0, self.languages].softmax(dim=-1)[self.language]))
+        return Opening(float(no_speech), float(softmax(logits[0, self.languages])[self.language]))
 
     def limit(self, state: DecoderState) -> int:
         """The most tokens that a text over all frames of ``state`` may have."""
@@ -197,8 +199,8 @@ class GreedyDecoder:
         if not state.frames:
             return Decoded([], ended=True, opening=Opening(no_speech=1.0, language=1.0))
         limit = self.limit(state)
-        read = self.decoder.step(torch.tensor(self.prompt), state)
-        opening = self._opening(read[0])
+        read = self.decoder.decode(self.prompt, state)
+        opening = self._opening(read.logits)
         tokens: list[int] = []
         log_probs: list[float] = []
         ended = False
@@ -222,9 +224,9 @@ class GreedyDecoder:
         state = state.rewound(0)
         draft = draft[: max(self.limit(state) - len(committed), 0)]
         scored = len(draft) + 1 if committed else None
-        read = self.decoder.step(torch.tensor([*self.prompt, *committed, *draft]), state, scored=scored)
+        read = self.decoder.decode([*self.prompt, *committed, *draft], state, scored=scored)
         grown = self.grow(self._write(read, draft), state, committed, stop_frames)
-        return grown if committed else replace(grown, opening=self._opening(read[0]))
+        return grown if committed else replace(grown, opening=self._opening(read.logits))
 
     def grow(self, writing: Iterable[Written], state: DecoderState, committed: list[int], stop_frames: int) -> Grown:
         """The part of what is being written after a committed text that it grows by, as ``extend`` says.
@@ -234,7 +236,7 @@ class GreedyDecoder:
         left = self.limit(state) - len(committed)
         added: list[int] = []
         log_probs: list[float] = []
-        seen: Tensor | None = None
+        seen: F32 | None = None
         heard_at: list[int] = []
         for token, log_prob, steps, attention in writing:
             if token == self.tokenizer.end:
@@ -264,11 +266,11 @@ class GreedyDecoder:
             state = like.state
         # The last token that is the same is read again: it is what the first other one follows.
         begin = len(self.prompt) + same - 1 if same else 0
-        logits, _, state = self.decoder.step(torch.tensor(given[begin:]), state.rewound(begin))
-        following = torch.tensor([*tokens[same:], self.tokenizer.end])
-        scores = (logits + self.allowed)[-len(following) :].log_softmax(dim=-1)
-        new = scores.gather(1, following[:, None])[:, 0]
-        return Reading(tokens, new if like is None else torch.cat([like.log_probs[:same], new]), state)
+        logits, _, state = self.decoder.decode(given[begin:], state.rewound(begin))
+        following = np.array([*tokens[same:], self.tokenizer.end])
+        scores = log_softmax((logits + self.allowed)[-len(following) :])
+        new: F32 = scores[np.arange(len(following)), following]
+        return Reading(tokens, new if like is None else np.concatenate([like.log_probs[:same], new]), state)
 
     def _whole_words(self, tokens: list[int], following: int) -> list[int]:
         """Tokens without the last word, unless ``following`` begins another one."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from rtstream.engine.scores import softmax
 from rtstream.model.config import FOREIGN, KNOWN, NOBODY
-from rtstream.nn.voice import pooled
 from rtstream.recognizer.final_pass import Opening
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rtstream.nn.decoder import DecoderState
+    from rtstream.engine.base import F32, DecoderState
     from rtstream.recognizer.ctc_search import LogProbs
 
 
@@ -24,12 +21,12 @@ if TYPE_CHECKING:
 class Heard:
     """Frames of a segment: ``decoder`` has their keys and no tokens, ``posteriors`` (frames, symbols) lie in a row.
 
-    ``voices`` (frames, 4) as ``nn.voice`` has them, of a model with that head.
+    ``voices`` (frames, 4) as the engine has them, of a model with that head.
     """
 
     decoder: DecoderState
     posteriors: tuple[LogProbs, ...] = ()
-    voices: tuple[Tensor, ...] = ()
+    voices: tuple[F32, ...] = ()
 
     @cached_property
     def log_probs(self) -> LogProbs:
@@ -41,14 +38,15 @@ class Heard:
         """Who speaks in all frames; None of a model whose decoder says it."""
         if not self.voices:
             return None
-        shares = pooled(torch.cat(self.voices)).softmax(dim=-1).tolist()
+        said = np.concatenate(self.voices)
+        shares = softmax(softmax(said[:, 0]) @ said[:, 1:]).tolist()  # as ``nn.voice.pooled`` has it
         return Opening(shares[NOBODY], shares[KNOWN] / max(shares[KNOWN] + shares[FOREIGN], 1e-9))
 
     def without(self, frames: int) -> Heard:
         """The same before its newest ``frames`` frames, which came in one piece with others or without."""
         if not frames:
             return self
-        decoder = replace(self.decoder, frames=self.decoder.frames - frames)
+        decoder = self.decoder.without(frames)
         *before, newest = self.posteriors
         voices = (*self.voices[:-1], self.voices[-1][:-frames]) if self.voices else ()
         return Heard(decoder, (*before, newest[:-frames]), voices)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from rtstream.events import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
 FRAME = SAMPLE_RATE // 50
 LOUD = 0.9
@@ -20,10 +20,10 @@ MOST = 100.0
 """The greatest gain, 40 dB."""
 
 
-def levelled(audio: Tensor) -> Tensor:
+def levelled(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Samples (n,) of a segment at the usual level; silence, and what is hardly there at all, stays about as it is."""
     if len(audio) < FRAME:
         return audio
     frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
-    loud = torch.quantile(frames.square().mean(dim=1).sqrt(), LOUD)
-    return audio * (LEVEL / loud.clamp(min=LEVEL / MOST))
+    loud = np.quantile(np.sqrt(np.square(frames).mean(axis=1)), LOUD)
+    return audio * np.float32(LEVEL / max(loud, LEVEL / MOST))

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-KERNELS = 8
-"""How many shapes of one operation or another oneDNN keeps compiled code for; making it again takes well below 1 ms."""
-
-
-def bound_kernel_cache() -> None:
-    """Let oneDNN keep little compiled code; to be called before the model is loaded, afterwards it has no effect.
-
-    By default it is for 1024 shapes, and texts and segments of all lengths make ever new ones: 18 MB in an hour, and
-    pieces so small and so scattered that the heap cannot use the room between them. What the environment says counts.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
 @cache

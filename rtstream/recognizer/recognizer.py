@@ -16,7 +16,7 @@ from rtstream.recognizer.guard import GuardConfig, guard_of
 from rtstream.recognizer.lexicon import Lexicon
 
 if TYPE_CHECKING:
-    from rtstream.bundle.bundle import Bundle
+    from rtstream.engine.open import Bundle
     from rtstream.recognizer.number_forms import NumberForm
     from rtstream.recognizer.phrases import Phrase
 
@@ -88,15 +88,15 @@ class Recognizer:
             raise ConfigError(msg)
         self.bundle = bundle
         self.config = config
-        self.encoder = bundle.model.encoder
-        self.ctc = bundle.model.ctc
+        self.engine = bundle.engine
+        self.encoder = bundle.engine.encoder
         self.letters = bundle.config.letters
         self.lexicon = Lexicon()
         sizes = bundle.config.encoder
         self.features: Features = make_features(sizes)
         self.frame_samples = sizes.frame_samples
         self.guard = config.guard or guard_of(bundle.guard, bundle.path)
-        decoder, tokenizer = bundle.model.decoder, bundle.tokenizer
+        decoder, tokenizer = bundle.engine.decoder, bundle.tokenizer
         greedy = config.beam == 1
         self.decoder: GreedyDecoder = (
             GreedyDecoder(decoder, tokenizer, frame=self.frame_samples)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import torch
+import numpy as np
 
 from rtstream.events import Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.biasing import BiasedText
@@ -37,10 +37,7 @@ from rtstream.recognizer.written_numbers import number_final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
+    from rtstream.engine.base import F32
     from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Opening
     from rtstream.recognizer.recognizer import Recognizer
 
@@ -71,7 +68,7 @@ def _final_until(end: int, silence: int, tail: int) -> int:
     return min(end, end - silence + tail)
 
 
-ToldStates = Callable[[int, "Tensor"], None]
+ToldStates = Callable[[int, "F32"], None]
 """Told a segment's number and its states (n, d_model) with full context, before its final is given."""
 
 
@@ -88,7 +85,7 @@ class _Found:
     opening: Opening
     text: str | None
     vouched: bool
-    states: Tensor | None
+    states: F32 | None
 
 
 class _OpenSegment:
@@ -100,8 +97,8 @@ class _OpenSegment:
         self.encoder = recognizer.encoder.initial_state()
         # What later frames change nothing of, and that with the newest frames, which they do.
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
-        self.settled = self.heard = Heard(recognizer.bundle.model.decoder.initial_state(room))
-        self.audio: list[Tensor] = []  # where it is to be encoded whole
+        self.settled = self.heard = Heard(recognizer.engine.decoder.initial_state(room))
+        self.audio: list[F32] = []  # where it is to be encoded whole
         self.found: _Found | None = None
         self.committed: list[int] = []
         self.draft: list[int] = []  # what the decoder wrote after it
@@ -123,8 +120,7 @@ class RecognizerSession:
         self._next = recognizer
         self._open: _OpenSegment | None = None
 
-    @torch.inference_mode()
-    def prepare(self, rest: NDArray[np.float32], silence: int) -> None:
+    def prepare(self, rest: F32, silence: int) -> None:
         """Find the open segment's final already, should the silence that it is in close it.
 
         ``rest``: its audio (n,) that :meth:`accept` was not given yet; ``silence``: the samples at the end of it that
@@ -140,13 +136,12 @@ class RecognizerSession:
         # Asked with every block: what costs least to know comes first.
         if segment.found is not None or silence < r.tail_samples or (r.by_chunks and not segment.has_letters()):
             return
-        segment.found = self._find(segment, torch.cat([*segment.audio, torch.from_numpy(rest)]), until)
+        segment.found = self._find(segment, np.concatenate([*segment.audio, rest]), until)
 
     def change(self, recognizer: Recognizer) -> None:
         """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""
         self._next = recognizer
 
-    @torch.inference_mode()
     def accept(self, audio: SegmentAudio) -> list[Event]:
         """The events that further audio of a segment brings, in order; a final when it is the segment's last.
 
@@ -158,7 +153,7 @@ class RecognizerSession:
         r = self.recognizer
         segment = self._open
         segment.end = audio.position + len(audio.samples)
-        samples = torch.from_numpy(audio.samples)
+        samples = audio.samples
         if r.config.reencode:
             segment.audio.append(samples)
         new = False
@@ -167,14 +162,14 @@ class RecognizerSession:
             with self.times.measure("features"):
                 mel, segment.mel = r.features.step(samples, segment.mel)
                 if audio.last:
-                    mel = torch.cat([mel, r.features.finish(segment.mel)])
+                    mel = np.concatenate([mel, r.features.finish(segment.mel)])
             with self.times.measure("encoder"):
                 encoded, segment.encoder = r.encoder.step(
                     mel, segment.encoder, r.chunk_frames, ahead=r.ahead_frames, last=audio.last
                 )
             new = len(encoded.settled) + len(encoded.open) > 0
             if new:
-                segment.heard = self._hear(torch.cat([encoded.settled, encoded.open]), segment.settled)
+                segment.heard = self._hear(np.concatenate([encoded.settled, encoded.open]), segment.settled)
                 segment.settled = segment.heard.without(len(encoded.open))
         if audio.last:
             self._open = None
@@ -183,31 +178,29 @@ class RecognizerSession:
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
         return [partial] if partial is not None else []
 
-    def _hear(self, states: Tensor, before: Heard, *, spoken: int | None = None) -> Heard:
+    def _hear(self, states: F32, before: Heard, *, spoken: int | None = None) -> Heard:
         """What is known with further states; of them the first ``spoken`` are the segment's, others its padding's."""
         if not len(states):
             return before
+        engine = self.recognizer.engine
         with self.times.measure("ctc"):
-            posteriors = self.recognizer.ctc(states[:spoken]).numpy()
-            voice = self.recognizer.bundle.model.voice
-            voices = () if voice is None else (voice(states[:spoken]),)
+            posteriors = engine.ctc(states[:spoken])
+            voice = engine.voice(states[:spoken])
+            voices = () if voice is None else (voice,)
         with self.times.measure("decoder"):
-            decoder = self.recognizer.bundle.model.decoder.extend(states, before.decoder)
+            decoder = engine.decoder.cross_keys(states, before.decoder)
         return Heard(decoder, (*before.posteriors, posteriors), (*before.voices, *voices))
 
-    def _encode_whole(self, mel: Tensor) -> tuple[Tensor, int]:
+    def _encode_whole(self, mel: F32) -> tuple[F32, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
         r = self.recognizer
         sizes = r.bundle.config.encoder
         with self.times.measure("second encoding"):
-            lengths = torch.tensor([len(mel)])
-            frames = int(r.encoder.front.frames(lengths))
+            frames = sizes.frames(len(mel))
             # Torch keeps code for every shape that it has met, a quarter of a megabyte for each: let them be few.
             whole = min(-(-context_frames(frames, sizes) // SHAPE_STEP) * SHAPE_STEP, sizes.max_frames)
-            padded = r.features.padded(mel, whole)[None]
-            if sizes.front_end == "wave":  # knows recordings of any length, and takes padding for no part of them
-                return r.encoder(padded, lengths, wanted=frames)[0], frames
-            return r.encoder(padded, wanted=frames + seen_frames(sizes))[0], frames
+            padded = r.features.padded(mel, whole)
+            return r.encoder.full(padded, length=len(mel), wanted=frames + seen_frames(sizes)), frames
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
@@ -270,16 +263,16 @@ class RecognizerSession:
             opening = heard.opening or opening or r.decoder.opening(heard.decoder)
             return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
 
-    def _find(self, segment: _OpenSegment, audio: Tensor | None, until: int) -> _Found:
+    def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
         r, heard, states = self.recognizer, segment.heard, None
         if audio is not None:
             with self.times.measure("features"):
                 mel = r.features(levelled(audio[: until - segment.start]))
             encoded, frames = self._encode_whole(mel)
-            heard = self._hear(encoded, Heard(r.bundle.model.decoder.initial_state()), spoken=frames)
+            heard = self._hear(encoded, Heard(r.engine.decoder.initial_state()), spoken=frames)
             if self._tell_states is not None:
-                states = encoded[:frames].clone()  # a view would keep its padding's too
+                states = encoded[:frames].copy()  # a view would keep its padding's too
         opening = heard.opening
         letters = len(greedy_symbols(heard.log_probs))
         if not letters:
@@ -304,11 +297,11 @@ class RecognizerSession:
         if segment.found is not None and segment.found.until == until:
             return segment.found
         # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
-        segment.settled = segment.heard = Heard(r.bundle.model.decoder.initial_state())
+        segment.settled = segment.heard = Heard(r.engine.decoder.initial_state())
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()
-        return self._find(segment, torch.cat(segment.audio), until)
+        return self._find(segment, np.concatenate(segment.audio), until)
 
     def _final(self, audio: SegmentAudio, segment: _OpenSegment) -> Final | None:
         r, found = self.recognizer, self._found(audio, segment)

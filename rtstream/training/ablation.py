@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
-from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.errors import RtstreamError, TrainingError
+from rtstream.export.bundles import save_bundle
 from rtstream.nn.quantized import choose_engine
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.training.ablation_plot import draw_ablation
@@ -187,7 +188,7 @@ def _measure(
             msg = f"{key}: none of {len(chosen)} clips has a text to compare with"
             raise TrainingError(msg)
         setting = {"set": key, "asked": asked, "taken": len(chosen), "of": len(clips)}
-        rows.append(setting | {"engine": loaded.engine, "chunk_ms": CHUNK_MS} | score.figures())
+        rows.append(setting | {"engine": loaded.engine.name, "chunk_ms": CHUNK_MS} | score.figures())
         write_results(outcome, directory, rows)
         viewer.done(f"{name}: {key}: WER {score.wer:.1f} % finals, {score.shown_wer:.1f} % partials as shown")
 

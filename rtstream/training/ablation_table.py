@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.nn.accounting import encoder_bytes_int8, encoder_parameters, unshared
+from rtstream.model.accounting import encoder_bytes_int8, encoder_parameters, unshared
 from rtstream.training.outcome import DISTANCE_STEPS
 
 if TYPE_CHECKING:

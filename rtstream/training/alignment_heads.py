@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
+from rtstream.engine.torch_int8 import speech_model
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.make import make_features
 from rtstream.nn.decoder import attention
+from rtstream.nn.features import make_features
 from rtstream.recognizer.final_pass import places
 from rtstream.recognizer.words import time_words
 from rtstream.training.data import load_shard
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from rtstream.bundle.bundle import Bundle
     from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.engine.open import Bundle
     from rtstream.nn.decoder import Decoder
     from rtstream.nn.model import SpeechModel
 
@@ -76,8 +77,9 @@ def word_middles(text: str, audio: Tensor, bundle: Bundle) -> list[float]:
     """When, in seconds, the middle of each word of a text was said, by a bundle's CTC over chunks of 640 ms."""
     sizes = bundle.config.encoder
     mel = make_features(sizes)(audio)
-    states = bundle.model.encoder(mel[None], chunk=round(0.64 * SAMPLE_RATE / sizes.frame_samples))[0]
-    posteriors = bundle.model.ctc(states).numpy()
+    model = speech_model(bundle.engine)
+    states = model.encoder(mel[None], chunk=round(0.64 * SAMPLE_RATE / sizes.frame_samples))[0]
+    posteriors = model.ctc(states).numpy()
     words = time_words(text, posteriors, bundle.config.letters, 0, sizes.frame_samples)
     return [(word.start + word.end) / 2 / SAMPLE_RATE for word in words]
 
@@ -114,7 +116,7 @@ def error(weights: Sequence[Tensor], times: Sequence[Tensor], heads: Sequence[tu
     off = []
     for given, wanted in zip(weights, times, strict=True):
         mean = torch.stack([given[layer, head] for layer, head in heads]).mean(dim=0)
-        found = (torch.tensor(places(mean), dtype=torch.float32) + 0.5) * frame
+        found = (torch.tensor(places(mean.numpy()), dtype=torch.float32) + 0.5) * frame
         off.append((found - wanted).abs().clamp(max=2.0))
     return float(torch.cat(off).mean())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from rtstream.engine.torch_int8 import speech_model
 from rtstream.nn.residual_linear import SharedLinear
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.training.evaluate import recognize
@@ -15,7 +16,7 @@ from rtstream.training.evaluate import recognize
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rtstream.bundle.bundle import Bundle
+    from rtstream.engine.open import Bundle
     from rtstream.training.data import Clip
 
 BLOCK = 2048
@@ -31,7 +32,7 @@ def input_grams(bundle: Bundle, clips: Iterable[Clip]) -> dict[str, Tensor]:
     recognizer = Recognizer(bundle, RecognizerConfig())
     sums: dict[str, _Gram] = {}
     with ExitStack() as hooks:
-        for name, module in bundle.model.named_modules():
+        for name, module in speech_model(bundle.engine).named_modules():
             if isinstance(module, (SharedLinear, nn.Linear)):
                 sums[f"{name}.weight"] = gram = _Gram()
                 hooks.callback(module.register_forward_pre_hook(gram.add).remove)

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rtstream.features.log_mel import LogMel
-from rtstream.features.wave import Wave
 from rtstream.model.config import BLANK
+from rtstream.nn.features import LogMel, Wave
 from rtstream.nn.voice import pooled
 from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.training.data import IGNORED, Batch

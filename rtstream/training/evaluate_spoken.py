@@ -16,8 +16,7 @@ from rtstream.vad.webrtc import WebRtcGate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from torch import Tensor
-
+    from rtstream.engine.base import F32
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.training.data import Clip
     from rtstream.translation.translator import SpeechTranslator, Translator
@@ -28,7 +27,7 @@ class Spoken:
     """A clip as the daemon's pipeline hears it: its finals, and the recogniser's states of each."""
 
     clip: Clip
-    finals: tuple[tuple[Final, Tensor | None], ...]
+    finals: tuple[tuple[Final, F32 | None], ...]
 
     def references(self, language: str) -> References:
         """What people made of it."""
@@ -44,7 +43,7 @@ class Spoken:
 def hear(recognizer: Recognizer, clips: Iterable[Clip]) -> Iterator[Spoken]:
     """Recognise clips, each with a second of silence behind it."""
     for clip in clips:
-        states: dict[int, Tensor] = {}
+        states: dict[int, F32] = {}
         pipeline = Pipeline(recognizer, Segmenter(WebRtcGate()), states.__setitem__)
         events = [event for block in blocks(clip.read()) for event in pipeline.push(block)] + pipeline.finish()
         finals = [event for event in events if isinstance(event, Final)]

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from rtstream.bundle.bundle import load_bundle
 from rtstream.bundle.config import from_dict
 from rtstream.bundle.files import MANIFEST
 from rtstream.bundle.text_bundle import PIECES, holds_text_model
 from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.engine.open import load_bundle
+from rtstream.engine.torch_int8 import speech_model
 from rtstream.errors import TrainingError
+from rtstream.model.names import renamed
 from rtstream.nn.model import SpeechModel
-from rtstream.nn.names import renamed
 from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.align import align_layers
 from rtstream.training.data import Batches, clean_clip, find_shard
@@ -89,7 +90,7 @@ def load_start(path: Path) -> tuple[SpeechModel, Tokenizer]:
         raise TrainingError(msg)
     if (path / MANIFEST).exists():
         bundle = load_bundle(path, "float")
-        return bundle.model.requires_grad_(requires_grad=True), bundle.tokenizer
+        return speech_model(bundle.engine).requires_grad_(requires_grad=True), bundle.tokenizer
     if path.is_dir() and not (path / CHECKPOINT).exists():
         msg = f"{path}: neither a run ({CHECKPOINT}) nor a bundle ({MANIFEST})"
         raise TrainingError(msg)

@@ -9,7 +9,7 @@ from torch import nn
 
 from rtstream.bundle.config import to_dict
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.make import make_features
+from rtstream.nn.features import make_features
 from rtstream.training.loop import Loop
 
 if TYPE_CHECKING:

@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rtstream.bundle.pieces import PAD_ID
-from rtstream.bundle.text_bundle import PIECES, TextBundle
+from rtstream.bundle.text_bundle import PIECES
 from rtstream.bundle.text_config import text_config_to_dict
+from rtstream.engine.open import TextBundle
+from rtstream.engine.torch_int8 import TorchTextEngine
 from rtstream.errors import TrainingError
 from rtstream.model.config import SpeechInputConfig
 from rtstream.nn.text_model import TextModel, with_speech
@@ -178,7 +180,7 @@ def make_spoken_trainer(
     unwritten = {name: [_unwritten(clip) for clip in clips] for name, clips in sources.items()}
     heard = teach_sources(recipe, unwritten, teacher, taught, report)
     languages = tuple(tokenizer.languages)
-    translator = BuiltInTranslator(TextBundle("start", tokenizer, text.eval(), "float"))
+    translator = BuiltInTranslator(TextBundle("start", tokenizer, TorchTextEngine(text.eval())))
     path = directory / TEXTS if rank == 0 else directory / f"{TEXTS}.{rank}"
     said = {
         name: translated(clips, translator, languages, path, partial(report, f"{name}, translation"))

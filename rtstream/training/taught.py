@@ -208,6 +208,6 @@ def greedy(
                 going.append(place)
         if len(going) < len(rows):
             rows = [rows[place] for place in going]
-            state = state.select(torch.tensor(going, dtype=torch.long))
+            state = state.select(going)
         given = torch.tensor([[tokens[row][-1]] for row in rows])
     return texts

@@ -16,8 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rtstream.bundle.files import MANIFEST
 from rtstream.bundle.pieces import PieceTokenizer
-from rtstream.bundle.text_bundle import PIECES, TextBundle, holds_text_model, load_text_bundle
+from rtstream.bundle.text_bundle import PIECES, holds_text_model
 from rtstream.bundle.text_config import text_config_from_dict, text_config_to_dict
+from rtstream.engine.open import TextBundle, load_text_bundle
+from rtstream.engine.torch_int8 import TorchTextEngine, text_model
 from rtstream.errors import BundleError, TrainingError
 from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel, set_dropout, with_speech
@@ -275,7 +277,7 @@ def load_translation_start(path: Path) -> tuple[TextModel, PieceTokenizer]:
         raise TrainingError(msg)
     if (path / MANIFEST).exists():
         bundle = load_text_bundle(path, "float")
-        return bundle.model.requires_grad_(requires_grad=True), bundle.tokenizer
+        return text_model(bundle.engine).requires_grad_(requires_grad=True), bundle.tokenizer
     return load_translation_checkpoint(path)
 
 
@@ -285,4 +287,4 @@ def open_run_or_bundle(path: Path, engine: str, beam: int) -> BuiltInTranslator:
         return BuiltInTranslator.open(path, beam=beam, engine=engine)
     model, pieces = load_translation_checkpoint(path)
     model.eval().requires_grad_(requires_grad=False)
-    return BuiltInTranslator(TextBundle(path.name, pieces, model, "float"), beam=beam)
+    return BuiltInTranslator(TextBundle(path.name, pieces, TorchTextEngine(model)), beam=beam)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rtstream.features.log_mel import LogMel
+    from rtstream.nn.features import LogMel
 
 ENGLISH_END = 50_256
 """The end in Whisper's models for English alone, which is GPT-2's; in those for many languages it comes later."""

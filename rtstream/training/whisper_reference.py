@@ -10,7 +10,7 @@ import torch
 
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
-from rtstream.features.log_mel import LogMel
+from rtstream.nn.features import LogMel
 from rtstream.training.evaluate import Transcript
 from rtstream.training.whisper import read_tokenizer, whisper_features
 from rtstream.translation.ctranslate2 import load_package

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.bundle.pieces import END_ID, PAD_ID, UNKNOWN_ID
-from rtstream.bundle.text_bundle import load_text_bundle
+from rtstream.engine.open import load_text_bundle
 from rtstream.errors import BundleError, TranslationError
 from rtstream.languages import known_as
 from rtstream.translation.search import Rules, Task, forbidden, search, search_speech
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
-    from rtstream.bundle.text_bundle import TextBundle
+    from rtstream.engine.base import F32
+    from rtstream.engine.open import TextBundle
 
 BEAMS = (1, 4)
 """The least and the most hypotheses that go on side by side."""
@@ -34,9 +33,9 @@ class BuiltInTranslator:
             msg = f"beam ({beam}) must be from {BEAMS[0]} to {BEAMS[1]}"
             raise TranslationError(msg)
         self.bundle, self.beam = bundle, beam
-        self._pieces, self._model = bundle.tokenizer, bundle.model
+        self._pieces, self._engine = bundle.tokenizer, bundle.engine
         # The translation must have room too, and may be twice as long.
-        self._longest = min(LONGEST_PART, (bundle.model.config.decoder.max_tokens - 4) // 2)
+        self._longest = min(LONGEST_PART, (bundle.engine.config.decoder.max_tokens - 4) // 2)
         size = len(self._pieces)
         banned = [PAD_ID, UNKNOWN_ID, *self._pieces.languages.values()]
         inside = [number for number in range(size) if self._pieces.continues_word(number)]
@@ -68,7 +67,7 @@ class BuiltInTranslator:
         if not parts:
             return prefix
         begun, taken = self._pieces.encode(prefix)
-        room = self._model.config.decoder.max_tokens - 2
+        room = self._engine.config.decoder.max_tokens - 2
         out = prefix
         for number, part in enumerate(parts):
             ids, runs = self._pieces.encode(part)
@@ -78,7 +77,7 @@ class BuiltInTranslator:
             left = runs[len(taken) :] if number == 0 else runs
             glue = not out or not out[-1].isalnum()
             task = Task([symbol, *ids, END_ID], [symbol, *forced], len(left), glue=glue or not forced)
-            (found,) = search(self._model, [task], self._rules, self.beam)
+            (found,) = search(self._engine, [task], self._rules, self.beam)
             out = self._joined(out, found, left)
         return out
 
@@ -100,22 +99,22 @@ class BuiltInTranslator:
             if not some:
                 continue
             tasks = [Task([symbol, *encoded[i][0], END_ID], [symbol], len(encoded[i][1])) for i in some]
-            for index, found in zip(some, search(self._model, tasks, self._rules, self.beam), strict=True):
+            for index, found in zip(some, search(self._engine, tasks, self._rules, self.beam), strict=True):
                 out[index] = self._pieces.decode(found, encoded[index][1])
         return out
 
     @property
     def hears(self) -> bool:
         """Whether it can translate speech without a transcript, too."""
-        return self._model.speech is not None
+        return self._engine.config.speech is not None
 
-    def translate_speech(self, states: Tensor, language: str) -> str:
+    def translate_speech(self, states: F32, language: str) -> str:
         """Translate a segment of speech: (n, d_model) states of its recogniser, full context, 50 a second.
 
         No state, no text. What is longer than the model has room for is left out. Raises TranslationError for a
         language that is not known, and of a model that only translates text or has learnt other recognisers' states.
         """
-        speech = self._model.config.speech
+        speech = self._engine.config.speech
         if speech is None:
             raise TranslationError(f"{self.bundle.name} translates text alone: leave out the direct translation")
         if states.shape[1] != speech.inputs:
@@ -124,10 +123,12 @@ class BuiltInTranslator:
                 "leave out the direct translation, or use the recogniser that it was made for"
             )
         symbol = self._symbol(language)
-        states = states[: speech.stack * (self._model.config.decoder.max_tokens - 1)]
+        states = states[: speech.stack * (self._engine.config.decoder.max_tokens - 1)]
         if not len(states):
             return ""
-        return self._pieces.decode(search_speech(self._model, states, Task([symbol], [symbol]), self._rules, self.beam))
+        return self._pieces.decode(
+            search_speech(self._engine, states, Task([symbol], [symbol]), self._rules, self.beam)
+        )
 
     def with_beam(self, beam: int) -> BuiltInTranslator:
         """The same weights with another beam. Raises TranslationError for one that is not from 1 to 4."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from rtstream.nn.beam_search import Beam
+from rtstream.engine.beam_search import Beam
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.nn.text_model import TextModel
+    from rtstream.engine.base import F32, BatchState, TextEngine
 
 LENGTH_PENALTY = 0.6
 """Scores are divided by ((5 + tokens) / 6) to this power (arXiv 1609.08144, section 7)."""
@@ -47,8 +46,8 @@ class Rules:
     end: int
     copy: int
     pad: int
-    banned: Tensor
-    inside: Tensor
+    banned: F32
+    inside: F32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class _Sentence:
     rules: Rules
     most: int
 
-    def forbid(self, logs: Tensor, tokens: list[int]) -> None:
+    def forbid(self, logs: F32, tokens: list[int]) -> None:
         """Keep to words, to the copies that there are, and out of loops."""
         if not tokens and not self.task.glue:
             logs += self.rules.inside
@@ -77,9 +76,9 @@ class _Sentence:
         return False
 
 
-def forbidden(size: int, tokens: Sequence[int]) -> Tensor:
+def forbidden(size: int, tokens: Sequence[int]) -> F32:
     """Minus infinity for each of these tokens of a vocabulary, 0 for the others."""
-    out = torch.zeros(size)
+    out = np.zeros(size, np.float32)
     out[list(tokens)] = float("-inf")
     return out
 
@@ -89,49 +88,41 @@ def most_tokens(source: int, limit: int) -> int:
     return min(2 * source + 8, limit)
 
 
-@torch.inference_mode()
-def search(model: TextModel, tasks: Sequence[Task], rules: Rules, beam: int = 1) -> list[list[int]]:
+def search(engine: TextEngine, tasks: Sequence[Task], rules: Rules, beam: int = 1) -> list[list[int]]:
     """The best translation of each task as ids: what comes after ``start``, without the end.
 
     All tasks' ``start`` must be of one length. Raises ValueError where they are not, or are longer than the model.
     """
-    width = max(len(task.source) for task in tasks)
-    source = torch.full((len(tasks), width), rules.pad)
+    counts = [len(task.source) for task in tasks]
+    source = np.full((len(tasks), max(counts)), rules.pad)
     for row, task in enumerate(tasks):
-        source[row, : len(task.source)] = torch.tensor(task.source)
-    mask = source != rules.pad
-    return _search(model, model.encode(source, mask), mask, tasks, rules=rules, beam=beam)
+        source[row, : counts[row]] = task.source
+    return _search(engine, engine.encode(source, counts), counts, tasks, rules=rules, beam=beam)
 
 
-@torch.inference_mode()
-def search_speech(model: TextModel, states: Tensor, task: Task, rules: Rules, beam: int = 1) -> list[int]:
+def search_speech(engine: TextEngine, states: F32, task: Task, rules: Rules, beam: int = 1) -> list[int]:
     """As ``search`` for one segment of speech, (n, inputs) states of a recogniser; ``source`` is the language alone.
 
     Raises ValueError where the model cannot translate speech, or not so much.
     """
-    if model.speech is None:
-        raise ValueError("this model has no part for speech")
-    stacked = model.speech.stacked(states[None])
-    heard = model.hear(stacked, torch.tensor(task.source))
-    return _search(model, heard, None, [task], rules=rules, beam=beam)[0]
+    state, count = engine.encode_speech(states, task.source[0])
+    return _search(engine, state, [count], [task], rules=rules, beam=beam)[0]
 
 
 def _search(
-    model: TextModel, states: Tensor, mask: Tensor | None, tasks: Sequence[Task], *, rules: Rules, beam: int
+    engine: TextEngine, state: BatchState, counts: Sequence[int], tasks: Sequence[Task], *, rules: Rules, beam: int
 ) -> list[list[int]]:
-    """As ``search``, of encoded sources (batch, n, d_model)."""
+    """As ``search``, of encoded sources of so many tokens."""
     if len({len(task.start) for task in tasks}) > 1:
         msg = "tasks of one batch must begin with as many tokens"
         raise ValueError(msg)
-    limit = model.config.decoder.max_tokens
-    counts = [states.shape[1]] * len(tasks) if mask is None else mask.sum(dim=1).tolist()
-    state = model.decoder.begin(states, mask)
+    limit = engine.config.decoder.max_tokens
     first = len(tasks[0].start)
     sentences = [
         _Sentence(task, rules, most_tokens(count, limit - first)) for task, count in zip(tasks, counts, strict=True)
     ]
-    tokens = torch.tensor([list(task.start) for task in tasks])
-    found = Beam(beam, rules.end, rules.banned, _norm).search(model.decoder, tokens, state, sentences)
+    tokens = np.array([list(task.start) for task in tasks])
+    found = Beam(beam, rules.end, rules.banned, _norm).search(engine, tokens, state, sentences)
     return [hypotheses[0].tokens if hypotheses else [] for hypotheses in found]
 
 

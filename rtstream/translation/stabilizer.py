@@ -10,8 +10,7 @@ from rtstream.events import Event, Final, Translation
 from rtstream.languages import join_words, split_words
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from rtstream.engine.base import F32
     from rtstream.translation.translator import SpeechTranslator, Translator
 
 ENDS = tuple(".?!…。\N{FULLWIDTH QUESTION MARK}\N{FULLWIDTH EXCLAMATION MARK}")
@@ -61,7 +60,7 @@ class Stabilizer:
         self._shown = ""
         self._before: deque[tuple[str, str]] = deque(maxlen=self._config.context)
 
-    def translate(self, event: Event, states: Tensor | None = None) -> Translation | None:
+    def translate(self, event: Event, states: F32 | None = None) -> Translation | None:
         """The translation of a final, empty if it is; that of a partial as far as it is to be shown, None if no news.
 
         ``states``: the recogniser's, of a final. Raises TranslationError.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from rtstream.engine.base import F32
 
 
 class Translator(Protocol):
@@ -28,7 +28,7 @@ class Translator(Protocol):
 class SpeechTranslator(Protocol):
     """One set of weights that translates English speech without a transcript. Used by one thread at a time."""
 
-    def translate_speech(self, states: Tensor, language: str) -> str:
+    def translate_speech(self, states: F32, language: str) -> str:
         """Translate a segment of speech: (n, d_model) states of its recogniser, full context, 50 a second.
 
         Raises TranslationError for a language that is not known, and for states that are another recogniser's.

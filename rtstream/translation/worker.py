@@ -17,8 +17,7 @@ from rtstream.events import Fault, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
-
+    from rtstream.engine.base import F32
     from rtstream.events import Event, Partial, Translation
     from rtstream.translation.stabilizer import Stabilizer
 
@@ -70,8 +69,8 @@ class TranslationWorker:
         self._wants_partials = partials
         self._retry_seconds = retry_seconds
         self._most = most_finals * len(self.languages)
-        self._waiting: deque[tuple[str, Final, Tensor | None]] = deque()
-        self._states: tuple[int, Tensor] | None = None  # of the segment whose final comes next
+        self._waiting: deque[tuple[str, Final, F32 | None]] = deque()
+        self._states: tuple[int, F32] | None = None  # of the segment whose final comes next
         self._newest: dict[str, Partial] = {}  # by language, the one that has waited longest first
         self._dropped = 0  # and not told yet
         self._busy = False
@@ -86,7 +85,7 @@ class TranslationWorker:
         """Translations of finals that are still to be made."""
         return len(self._waiting)
 
-    def tell_states(self, segment: int, states: Tensor) -> None:
+    def tell_states(self, segment: int, states: F32) -> None:
         """Take the recogniser's states of a segment, just before its final; returns at once, from any thread."""
         with self._changed:
             self._states = segment, states
@@ -168,7 +167,7 @@ class TranslationWorker:
                 return loaded
         return {}
 
-    def _next(self) -> tuple[str, Event, Tensor | None] | None:
+    def _next(self) -> tuple[str, Event, F32 | None] | None:
         """What to translate next; None at the end."""
         self._tell_load()
         with self._changed:
@@ -181,7 +180,7 @@ class TranslationWorker:
             language = next(iter(self._newest))
             return language, self._newest.pop(language), None
 
-    def _translate(self, stabilizer: Stabilizer, event: Event, states: Tensor | None) -> None:
+    def _translate(self, stabilizer: Stabilizer, event: Event, states: F32 | None) -> None:
         began = time.monotonic()
         try:
             translation = stabilizer.translate(event, states)

@@ -6,14 +6,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rtstream.bundle import default
-from rtstream.bundle.bundle import TOKENIZER, load_bundle, save_bundle
+from rtstream.bundle.bundle import TOKENIZER
 from rtstream.bundle.default import model_path
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
-from rtstream.bundle.rounding import Rounding
+from rtstream.engine.open import load_bundle
 from rtstream.errors import BundleError
+from rtstream.export.bundles import save_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.model.shapes import SCALE
 from rtstream.nn.model import SpeechModel
-from rtstream.nn.quantized import SCALE, quantize_state
+from rtstream.nn.quantized import quantize_state
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 
@@ -58,7 +61,7 @@ def test_convolutions_are_kept_in_all_of_int8(tokenizer, tmp_path, bits):
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
     save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
     for engine in ("float", "auto"):
-        encoder = load_bundle(tmp_path, engine).model.encoder
+        encoder = load_bundle(tmp_path, engine).engine.model.encoder
         for name in ("conv1", "conv2"):
             weight, kept = getattr(model.encoder.front, name).weight, getattr(encoder.front, name).weight
             assert kept.dtype == torch.float32
@@ -84,7 +87,7 @@ def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices
         if name.endswith(".b"):  # which start at nothing
             tensor.normal_()
     save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits, encoder_bits, table_bits))
-    loaded = load_bundle(tmp_path, "float").model.state_dict()
+    loaded = load_bundle(tmp_path, "float").engine.model.state_dict()
     fine = 0.51 / 127
     for name, tensor in model.state_dict().items():
         if name.endswith((".a", ".b")):
@@ -99,7 +102,7 @@ def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices
 
 def test_bundles_of_the_second_version_have_them_in_half_precision(copy):
     state = load_file(copy / WEIGHTS)
-    before = load_bundle(copy, "float").model.encoder.state_dict()
+    before = load_bundle(copy, "float").engine.model.encoder.state_dict()
     for name in ("conv1", "conv2"):
         del state[f"encoder.front.{name}.weight{SCALE}"]
         state[f"encoder.front.{name}.weight"] = before[f"front.{name}.weight"].half()
@@ -107,7 +110,7 @@ def test_bundles_of_the_second_version_have_them_in_half_precision(copy):
     edit_manifest(copy, lambda data: data.update(version=2))
     edit_manifest(copy, lambda data: data.pop("guard"))
     edit_manifest(copy, lambda data: data["sha256"].update({WEIGHTS: sha256(copy / WEIGHTS)}))
-    after = load_bundle(copy, "float").model.encoder.state_dict()
+    after = load_bundle(copy, "float").engine.model.encoder.state_dict()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-3, atol=1e-6)
 
@@ -132,14 +135,14 @@ def test_thresholds_that_are_none_are_one_error(copy, guard):
 def test_float16_bundles_keep_the_weights_to_half_precision(tokenizer, tmp_path):
     model = make_model(len(tokenizer))
     save_bundle(tmp_path, "half", model, tokenizer, "", rounding=Rounding(None))
-    loaded = load_bundle(tmp_path, "float").model.state_dict()
+    loaded = load_bundle(tmp_path, "float").engine.model.state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-6)
 
 
 def test_float16_bundles_also_run_in_int8(tokenizer, tmp_path):
     save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", rounding=Rounding(None))
-    assert load_bundle(tmp_path, "auto").engine != "float"
+    assert load_bundle(tmp_path, "auto").engine.name != "float"
 
 
 @pytest.fixture
@@ -160,9 +163,9 @@ def test_bundles_of_the_first_version_are_read(first_version, tokenizer, engine)
 
 
 def test_a_bundle_of_the_first_version_is_saved_in_eight_bits_without_loss(first_version, tokenizer, tmp_path):
-    model = load_bundle(first_version, "float").model
+    model = load_bundle(first_version, "float").engine.model
     save_bundle(tmp_path / "again", "again", model, tokenizer, "", rounding=Rounding(8))
-    again = load_bundle(tmp_path / "again", "float").model.state_dict()
+    again = load_bundle(tmp_path / "again", "float").engine.model.state_dict()
     for name, tensor in model.state_dict().items():
         if not name.startswith("encoder.front.conv"):  # which were float16
             torch.testing.assert_close(again[name], tensor, rtol=1e-6, atol=1e-9)
@@ -173,7 +176,7 @@ def test_fewer_bits_make_the_file_smaller_and_the_error_larger(tokenizer, tmp_pa
     sizes, errors = [], []
     for bits in (4, 6, 8):
         save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
-        loaded = load_bundle(tmp_path, "float").model.state_dict()
+        loaded = load_bundle(tmp_path, "float").engine.model.state_dict()
         sizes.append((tmp_path / WEIGHTS).stat().st_size)
         errors.append(float((loaded["decoder.embedding.weight"] - model.decoder.embedding.weight).norm()))
     assert sizes == sorted(set(sizes))
@@ -245,7 +248,7 @@ def test_another_version_says_both_versions(copy):
 @pytest.mark.parametrize("kind", ["int8", None, [], {}])
 def test_weights_that_are_held_in_another_way_are_refused(copy, kind):
     edit_manifest(copy, lambda data: data.update(weights=kind))
-    with pytest.raises(BundleError, match="not torch.int8" if kind == "int8" else "keys missing or wrong"):
+    with pytest.raises(BundleError, match="is uint8, not int8" if kind == "int8" else "keys missing or wrong"):
         load_bundle(copy)
 
 

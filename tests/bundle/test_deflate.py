@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ SHAPES = st.lists(st.integers(1, 40), min_size=1, max_size=3)
 
 
 def some(shape, seed=0):
-    return torch.randint(-128, 128, shape, dtype=torch.int8, generator=torch.Generator().manual_seed(seed))
+    return np.random.default_rng(seed).integers(-128, 128, shape, np.int8)
 
 
 def normal(rows, columns, seed=0):
@@ -26,13 +27,13 @@ def normal(rows, columns, seed=0):
 def test_any_numbers_of_any_shape_come_back(shape, seed):
     numbers = some(shape, seed)
     stream = deflate(numbers)
-    assert (stream.dtype, stream.dim()) == (torch.uint8, 1)
-    assert torch.equal(inflate(stream, numbers.numel()), numbers.flatten())
+    assert (stream.dtype, stream.ndim) == (np.uint8, 1)
+    assert np.array_equal(inflate(stream, numbers.size), numbers.flatten())
 
 
 def test_numbers_that_lie_apart_in_memory_come_back():
     numbers = some([6, 9]).T
-    assert torch.equal(inflate(deflate(numbers), 54), numbers.flatten())
+    assert np.array_equal(inflate(deflate(numbers), 54), numbers.flatten())
 
 
 @given(SHAPES, st.data())
@@ -46,13 +47,13 @@ def test_a_truncated_stream_is_refused(shape, data):
 @given(st.data(), st.integers(1, 255))
 def test_a_changed_byte_never_gives_other_numbers(data, change):
     numbers = some([128])
-    stream = deflate(numbers)
+    stream = deflate(numbers).copy()
     stream[data.draw(st.integers(0, len(stream) - 1))] ^= change
     try:
         found = inflate(stream, 128)
     except ValueError:
         return
-    assert torch.equal(found, numbers)  # some bits mean nothing, such as the level of compression
+    assert np.array_equal(found, numbers)  # some bits mean nothing, such as the level of compression
 
 
 @pytest.mark.parametrize("size", [0, 1, 19, 21, 40])
@@ -62,14 +63,14 @@ def test_another_size_is_refused(size):
 
 
 def test_a_stream_that_would_fill_the_memory_is_not_inflated():
-    zeros = deflate(torch.zeros(10_000_000, dtype=torch.int8))
+    zeros = deflate(np.zeros(10_000_000, np.int8))
     with pytest.raises(ValueError, match="does not inflate to 4 numbers"):
         inflate(zeros, 4)
 
 
 def test_what_follows_a_stream_is_refused():
     with pytest.raises(ValueError, match="does not inflate"):
-        inflate(torch.cat([deflate(some([4])), torch.zeros(3, dtype=torch.uint8)]), 4)
+        inflate(np.concatenate([deflate(some([4])), np.zeros(3, np.uint8)]), 4)
 
 
 @settings(deadline=None)
@@ -93,7 +94,7 @@ def test_weights_that_are_quantized_already_keep_their_numbers(bits):
 @pytest.mark.parametrize("bits", [3, 4, 5.5, 6.5])
 def test_normal_weights_take_the_bits_that_were_asked_for(bits):
     numbers, _ = quantize(normal(256, 512), step_of(bits))
-    assert 8 * len(deflate(numbers)) / numbers.numel() == pytest.approx(bits, abs=0.1)
+    assert 8 * len(deflate(numbers.numpy())) / numbers.numel() == pytest.approx(bits, abs=0.1)
 
 
 def test_a_weight_that_is_far_from_the_others_takes_no_precision_from_them():
@@ -106,5 +107,5 @@ def test_a_weight_that_is_far_from_the_others_takes_no_precision_from_them():
 
 def test_a_channel_of_zeros_stays_zero():
     numbers, scale = quantize(torch.zeros(2, 8), step_of(5))
-    assert not inflate(deflate(numbers), 16).any()
+    assert not inflate(deflate(numbers.numpy()), 16).any()
     assert scale.isfinite().all()

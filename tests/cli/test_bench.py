@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from rtstream.bundle.bundle import load_bundle
 from rtstream.cli import bench as bench_command
 from rtstream.cli import benchmark, benchmark_report
 from rtstream.cli.main import main
 from rtstream.cli.options import RecognizerOptions
+from rtstream.engine.open import load_bundle
 from rtstream.errors import RtstreamError
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.recognizer.tiny_bundle import DATA

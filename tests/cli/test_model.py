@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rtstream.bundle.bundle import load_bundle, save_bundle
 from rtstream.bundle.deflate import BITS
-from rtstream.bundle.rounding import Rounding
-from rtstream.bundle.text_bundle import load_text_bundle, save_text_bundle
 from rtstream.cli.main import main
+from rtstream.engine.open import load_bundle, load_text_bundle
+from rtstream.export.bundles import save_bundle, save_text_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.model.config import EncoderConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.recipe import SHIPPED as RECIPES
@@ -51,7 +51,7 @@ def info(target, capsys):
 
 def test_json_counts_the_parameters_of_the_bundle(bundle, capsys):
     data = info(bundle, capsys)
-    model = load_bundle(bundle, "float").model
+    model = load_bundle(bundle, "float").engine.model
     assert data["name"] == "small"
     assert data["total"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert data["encoder"]["total"]["parameters"] == sum(p.numel() for p in model.encoder.parameters())
@@ -108,13 +108,13 @@ def test_export_writes_the_averaged_weights(run, tmp_path):
     assert loaded.name == "made"
     assert (target / "CARD.md").read_text() == "# A card\n"
     state = torch.load(run / "checkpoint.pt", weights_only=True)
-    for name, parameter in loaded.model.named_parameters():
+    for name, parameter in loaded.engine.model.named_parameters():
         torch.testing.assert_close(parameter.data, state["average"][name].half().float())
 
 
 def exported(source, target, *options):
     assert main(["model", "export", str(source), str(target), *map(str, options)]) == 0
-    return load_bundle(target, "float").model.state_dict()
+    return load_bundle(target, "float").engine.model.state_dict()
 
 
 def test_export_of_a_bundle_keeps_its_tokens_and_its_card(bundle, tmp_path):
@@ -126,7 +126,7 @@ def test_export_of_a_bundle_keeps_its_tokens_and_its_card(bundle, tmp_path):
 
 
 def test_a_bundle_is_exported_onto_itself(bundle):
-    before = load_bundle(bundle, "float").model.state_dict()
+    before = load_bundle(bundle, "float").engine.model.state_dict()
     for name, tensor in exported(bundle, bundle).items():
         torch.testing.assert_close(tensor, before[name], rtol=0.05, atol=1e-4)
 
@@ -134,7 +134,7 @@ def test_a_bundle_is_exported_onto_itself(bundle):
 def test_export_takes_the_mean_of_several_models(bundle, tmp_path):
     other, apart = tmp_path / "other", tmp_path / "apart"
     loaded = load_bundle(bundle, "float")
-    config, state = loaded.model.config, loaded.model.state_dict()
+    config, state = loaded.engine.model.config, loaded.engine.model.state_dict()
     for path, change in ((other, 0.5), (apart, 1.0)):
         model = SpeechModel(config)
         model.load_state_dict(state | {"encoder.norm.bias": state["encoder.norm.bias"] + change})
@@ -147,7 +147,7 @@ def test_export_takes_the_mean_of_several_models(bundle, tmp_path):
 
 @pytest.mark.parametrize("what", ["sizes", "tokens"])
 def test_the_mean_of_models_that_differ_in_more_than_weights_is_refused(bundle, tmp_path, capsys, what):
-    model = load_bundle(bundle, "float").model
+    model = load_bundle(bundle, "float").engine.model
     if what == "sizes":
         save_bundle(tmp_path / "other", "other", make_model(), full_tokenizer(), "card")
     else:
@@ -207,8 +207,8 @@ def test_a_translation_run_and_its_bundle_are_exported(tmp_path):
         assert main([str(word) for word in command]) == 0
     first, second = (load_text_bundle(tmp_path / name, "float") for name in ("made", "again"))
     assert first.tokenizer.languages == second.tokenizer.languages
-    for name, tensor in first.model.state_dict().items():
-        torch.testing.assert_close(second.model.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+    for name, tensor in first.engine.model.state_dict().items():
+        torch.testing.assert_close(second.engine.model.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_export_names_what_a_translation_model_does_not_take(translating, tmp_pa
 
 def test_translation_bundle_is_counted_as_one_of_speech(translating, capsys):
     data = info(translating / "bundle", capsys)
-    model = load_text_bundle(translating / "bundle", "float").model
+    model = load_text_bundle(translating / "bundle", "float").engine.model
     assert data["total"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert data["encoder"]["total"]["parameters"] == sum(p.numel() for p in model.encoder.parameters())
     assert data["encoder"]["packed_buffers"] == {"full-rank": 4, "low-rank": 8}

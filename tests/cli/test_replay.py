@@ -366,9 +366,9 @@ class TestOptions:
 
         before = torch.get_num_threads()
         try:
-            assert RecognizerOptions(engine="float", threads=2).load().bundle.engine == "float"
+            assert RecognizerOptions(engine="float", threads=2).load().engine.name == "float"
             assert torch.get_num_threads() == 2
-            assert RecognizerOptions(threads=1).load().bundle.engine in INT8_ENGINES
+            assert RecognizerOptions(threads=1).load().engine.name in INT8_ENGINES
             assert torch.get_num_threads() == 1
         finally:
             torch.set_num_threads(before)

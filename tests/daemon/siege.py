@@ -20,7 +20,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final
 from rtstream.publish.store import Store, StoreError
 from rtstream.recognizer.pipeline import Pipeline

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
 from rtstream.daemon.channel import Channel
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
+from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, Fault, Final
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig

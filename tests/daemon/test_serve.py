@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig

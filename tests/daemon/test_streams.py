@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import VadSettings
 from rtstream.daemon.speech import SpeechTeller
 from rtstream.daemon.streams import PIECE, WAITING_EVENTS, WAITING_SECONDS, ClientStream
+from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Flushed, Partial, SegmentAudio, Speech
 from rtstream.recognizer.pipeline import Pipeline

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
+from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.errors import ConfigError
 from rtstream.events import SegmentAudio
 from rtstream.model.config import DecoderConfig
@@ -45,7 +46,7 @@ def at(decoder, frames):
 
 @torch.no_grad()
 def transcribed(decoder, beam, frames):
-    return BeamDecoder(decoder, TOKENIZER, beam).transcribe(at(decoder, frames))
+    return BeamDecoder(TorchDecoder(decoder), TOKENIZER, beam).transcribe(at(decoder, frames))
 
 
 def chain(text, **likely):
@@ -58,7 +59,7 @@ def chain(text, **likely):
 def test_limits_are_those_of_greedy_search_and_what_it_ends_the_beam_ends(seed):
     decoder, frames = random_decoder(seed), 60
     with torch.no_grad():
-        greedy = GreedyDecoder(decoder, TOKENIZER).transcribe(at(decoder, frames))
+        greedy = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(at(decoder, frames))
     for beam in (1, 2, 5):
         found = transcribed(decoder, beam, frames)
         assert found == transcribed(decoder, beam, frames)
@@ -92,7 +93,7 @@ def test_where_nothing_ends_it_is_as_greedy_search_has_it():
     endless = Markov(SIZE, {token: {(token + 1) % SIZE: 0.9} for token in range(SIZE)})
     endless.following[:, TOKENIZER.end] = 1e-30
     with torch.no_grad():
-        greedy = GreedyDecoder(endless, TOKENIZER).transcribe(at(endless, 50))
+        greedy = GreedyDecoder(TorchDecoder(endless), TOKENIZER).transcribe(at(endless, 50))
     assert not greedy.ended
     assert transcribed(endless, 3, 50) == greedy
 
@@ -109,7 +110,7 @@ def test_the_beam_is_for_texts_in_which_greedy_search_is_unsure(sure, words, sho
         later: {TOKENIZER.end: 0.98},
     }
     decoder = Markov(SIZE, likely)
-    search = BeamDecoder(decoder, TOKENIZER, 4, sure=sure)
+    search = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 4, sure=sure)
     expected = {"the in": [the, inside], "a er": [a, later]}[words]
     with torch.no_grad():
         assert search.extend(at(decoder, 200), shown, 5, []).tokens == expected
@@ -120,7 +121,7 @@ def test_the_beam_is_for_texts_in_which_greedy_search_is_unsure(sure, words, sho
 @pytest.mark.parametrize("seed", range(4))
 def test_a_partial_grows_within_the_limits_of_a_final(seed):
     decoder, frames = random_decoder(seed), 60
-    search = BeamDecoder(decoder, TOKENIZER, 3)
+    search = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3)
     shown: list[int] = []
     with torch.no_grad():
         for seen in (20, 40, frames):
@@ -135,14 +136,14 @@ def test_a_partial_grows_within_the_limits_of_a_final(seed):
 def test_log_probabilities_are_those_of_the_tokens_and_the_end():
     text = TOKENIZER.encode(" one and")
     with torch.no_grad():
-        found = GreedyDecoder(chain(text), TOKENIZER).transcribe(at(chain(text), 200))
+        found = GreedyDecoder(TorchDecoder(chain(text)), TOKENIZER).transcribe(at(chain(text), 200))
     assert found.log_probs == pytest.approx([np.log(0.9)] * (len(text) + 1), abs=0.01)
     assert found.certainty == pytest.approx(np.log(0.9), abs=0.01)
 
 
 def test_no_frames_give_no_text():
     decoder = random_decoder(0)
-    found = BeamDecoder(decoder, TOKENIZER, 3).transcribe(decoder.initial_state())
+    found = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3).transcribe(decoder.initial_state())
     assert (found.tokens, found.ended) == ([], True)
 
 
@@ -166,9 +167,8 @@ def test_the_shipped_model_likes_what_a_beam_finds_at_least_as_well():
     (final,) = session.accept(SegmentAudio(0, len(samples) - 100, samples[-100:], last=True))
     state = segment.heard.decoder
     greedy = GreedyDecoder(recognizer.decoder.decoder, model.tokenizer)
-    with torch.inference_mode():
-        plain, wider = greedy.transcribe(state), recognizer.decoder.transcribe(state)
-        likes = [float(greedy.read(found.tokens, state).log_probs.mean()) for found in (plain, wider)]
+    plain, wider = greedy.transcribe(state), recognizer.decoder.transcribe(state)
+    likes = [float(greedy.read(found.tokens, state).log_probs.mean()) for found in (plain, wider)]
     assert plain.ended
     assert wider.ended
     assert likes[1] >= likes[0] - 1e-5
@@ -180,6 +180,6 @@ def test_where_nothing_is_no_answer_the_likeliest_word_is_found():
     word, other = (TOKENIZER.encode(text)[0] for text in (" the", " end"))
     table = {PROMPT_END: {TOKENIZER.end: 0.9, word: 0.08}, word: {other: 0.9}, other: {TOKENIZER.end: 0.9}}
     decoder = Markov(SIZE, table)
-    assert BeamDecoder(decoder, TOKENIZER, 3, sure=math.inf).transcribe(at(decoder, 60)).tokens == []
-    found = BeamDecoder(decoder, TOKENIZER, 3, sure=math.inf, empty=False).transcribe(at(decoder, 60))
+    assert BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3, sure=math.inf).transcribe(at(decoder, 60)).tokens == []
+    found = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3, sure=math.inf, empty=False).transcribe(at(decoder, 60))
     assert (found.tokens, found.ended) == ([word, other], True)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import Final, Partial, SegmentAudio
-from rtstream.features.log_mel import LogMel
 from rtstream.model.config import EncoderConfig
+from rtstream.nn.features import LogMel
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.guard import GuardConfig
@@ -82,13 +82,13 @@ def recognised(bundle, samples, cuts=(), **config):
 @pytest.mark.parametrize("count", [8_000, 16_123, 90_000])
 def test_final_is_that_of_the_padded_segment(bundle, speech, count):
     ((final,), _) = recognised(bundle, speech[:count], chunk_ms=0)
-    mel = LogMel()(levelled(torch.from_numpy(speech[:count])))
+    mel = LogMel()(torch.from_numpy(levelled(speech[:count])))
     frames = math.ceil(len(mel) / 2)
     whole = math.ceil(context_frames(frames, EncoderConfig()) / SHAPE_STEP) * SHAPE_STEP
     padded = F.pad(mel, (0, 0, 0, 2 * whole - len(mel)), value=LogMel().silence)
     with torch.inference_mode():
-        states = bundle.model.encoder(padded[None])[0, :frames]
-        log_probs = bundle.model.ctc(states).numpy()
+        states = bundle.engine.model.encoder(padded[None])[0, :frames]
+        log_probs = bundle.engine.model.ctc(states).numpy()
     assert final.text == greedy_text(log_probs, bundle.config.letters)
     assert final.words
     assert all(word.end <= 320 * frames for word in final.words)

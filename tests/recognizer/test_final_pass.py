@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
+from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.model.config import DecoderConfig
 from rtstream.nn.decoder import Decoder
 from rtstream.recognizer.beam_pass import BeamDecoder
@@ -68,7 +70,7 @@ def words(text):
 
 def test_a_final_is_what_the_decoder_says_until_it_ends():
     decoder = Scripted(words("one two"))
-    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200))
+    decoded = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(200))
     assert TOKENIZER.decode(decoded.tokens) == " one two"
     assert decoded.ended
 
@@ -76,15 +78,15 @@ def test_a_final_is_what_the_decoder_says_until_it_ends():
 def test_a_final_is_written_a_token_at_a_time():
     """Whatever int8 makes of others that are computed with it."""
     decoder = Scripted(words("one two three"))
-    GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200))
+    GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(200))
     assert decoder.calls == len(decoder.says) + 1
 
 
 def test_a_right_draft_saves_its_steps():
     says = words("one two three")
     plain, drafted = Scripted(says), Scripted(says)
-    GreedyDecoder(plain, TOKENIZER).extend(plain.at(200), [], 0, [])
-    GreedyDecoder(drafted, TOKENIZER).extend(drafted.at(200), [], 0, says)
+    GreedyDecoder(TorchDecoder(plain), TOKENIZER).extend(plain.at(200), [], 0, [])
+    GreedyDecoder(TorchDecoder(drafted), TOKENIZER).extend(drafted.at(200), [], 0, says)
     assert drafted.calls == 1
     assert plain.calls == len(says) + 1
 
@@ -101,7 +103,7 @@ def test_a_right_draft_saves_its_steps():
 )
 def test_what_follows_a_wrong_token_of_a_draft_still_saves_steps(draft, calls):
     decoder = Scripted([11, 12, 13, 14, 15])
-    grown = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(200), [], 0, draft)
+    grown = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(200), [], 0, draft)
     assert grown.tokens == decoder.says
     assert decoder.calls == calls
 
@@ -109,22 +111,24 @@ def test_what_follows_a_wrong_token_of_a_draft_still_saves_steps(draft, calls):
 def test_a_draft_is_read_no_further_than_the_decoder_has_room_for():
     decoder = Scripted([11, 12, 13])
     decoder.config = replace(decoder.config, max_tokens=len(TOKENIZER.prompt()) + 5)
-    grown = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(500), [], 0, [11, *range(20, 40)])
+    grown = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(500), [], 0, [11, *range(20, 40)])
     assert grown.tokens == decoder.says
     assert decoder.most <= decoder.config.max_tokens
 
 
 def test_the_first_token_says_whether_anybody_speaks_and_in_which_language():
     decoder = Scripted([])
-    silence = GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200))
+    silence = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).opening(decoder.at(200))
     decoder.opens = {"<|en|>": 3.0, "<|de|>": 1.0, "<|nospeech|>": 2.0}
-    spoken = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(200)).opening
-    assert spoken == GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200))
+    spoken = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(200)).opening
+    assert spoken == GreedyDecoder(TorchDecoder(decoder), TOKENIZER).opening(decoder.at(200))
     assert spoken.no_speech > silence.no_speech
     assert spoken.language > silence.language == pytest.approx(0.5)
     # Where the languages are weighed against each other, nobody's speaking does not count.
     decoder.opens["<|nospeech|>"] = 9.0
-    assert GreedyDecoder(decoder, TOKENIZER).opening(decoder.at(200)).language == pytest.approx(spoken.language)
+    assert GreedyDecoder(TorchDecoder(decoder), TOKENIZER).opening(decoder.at(200)).language == pytest.approx(
+        spoken.language
+    )
 
 
 def test_decoder_of_one_language_does_not_doubt_it():
@@ -132,27 +136,27 @@ def test_decoder_of_one_language_does_not_doubt_it():
     english = TOKENIZER.select_special(special)
     decoder = Scripted([])
     assert len(english.prompt()) == 2
-    assert GreedyDecoder(decoder, english).opening(decoder.at(200)).language == 1.0
-    assert GreedyDecoder(decoder, english).transcribe(decoder.at(200)).ended
+    assert GreedyDecoder(TorchDecoder(decoder), english).opening(decoder.at(200)).language == 1.0
+    assert GreedyDecoder(TorchDecoder(decoder), english).transcribe(decoder.at(200)).ended
 
 
 def test_a_loop_is_cut_and_not_taken_for_an_end():
     decoder = Scripted(words("and then " * 100))
-    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(1500))
+    decoded = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(1500))
     assert not decoded.ended
     assert len(decoded.tokens) < 60
 
 
 def test_a_text_longer_than_anyone_can_speak_is_cut():
     decoder = Scripted([token for n in range(400) for token in words(str(n * n))])
-    decoded = GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.at(50))
+    decoded = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(50))
     assert not decoded.ended
     assert len(decoded.tokens) <= token_limit(50)
 
 
 def test_no_frames_give_no_text():
     decoder = Scripted(words("ghost"))
-    assert GreedyDecoder(decoder, TOKENIZER).transcribe(decoder.initial_state()).tokens == []
+    assert GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.initial_state()).tokens == []
 
 
 @by_each_search
@@ -160,7 +164,7 @@ def test_a_partial_stops_where_the_newest_audio_is_and_gives_whole_words(search)
     says = words("one two three")
     frames = [10 * place for place in range(len(says))]
     decoder = Scripted(says, frames)
-    search = search(decoder, TOKENIZER)
+    search = search(TorchDecoder(decoder), TOKENIZER)
     committed: list[int] = []
     texts = []
     for seen in range(10, 10 * len(says) + 40, 10):
@@ -177,15 +181,15 @@ def test_a_frame_that_every_step_attends_to_most_neither_stops_a_partial_nor_let
     says = words("one two three")
     frames = [100 + 20 * place for place in range(len(says))]
     decoder = Scripted(says, frames, sink)
-    added = search(decoder, TOKENIZER).extend(decoder.at(400), [], 20, []).tokens
+    added = search(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(400), [], 20, []).tokens
     assert TOKENIZER.decode(added) == " one two three"
     if sink < 100:
-        added = search(decoder, TOKENIZER).extend(decoder.at(110), [], 20, []).tokens
+        added = search(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(110), [], 20, []).tokens
         assert added == []
 
 
 def test_places_are_where_a_step_attends_to_more_than_those_before_it():
-    attention = torch.full((4, 50), 0.01)
+    attention = np.full((4, 50), 0.01, np.float32)
     attention[:, 9] = 0.3
     for step, frame in enumerate([20, 30, 25, 40]):
         attention[step, frame] = 0.1
@@ -196,7 +200,7 @@ def test_places_are_where_a_step_attends_to_more_than_those_before_it():
 def test_a_partial_does_not_begin_the_text_again(search):
     says = words("one two")
     decoder = Scripted(says * 2, [100 + n for n in range(len(says))] + [0] * len(says))
-    added = search(decoder, TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
+    added = search(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
     assert TOKENIZER.decode(added) == " one two"
 
 
@@ -206,7 +210,7 @@ def test_a_partial_does_not_begin_the_text_again(search):
 def test_a_draft_changes_nothing_of_what_a_partial_grows_by(search, committed, draft):
     says = words("one two three four")
     decoder = Scripted(says, [10 * place for place in range(len(says))])
-    search = search(decoder, TOKENIZER)
+    search = search(TorchDecoder(decoder), TOKENIZER)
     shown = words(committed) if committed else []
     for seen in (60, 120, 400):
         plain = search.extend(decoder.at(seen), shown, 5, [])
@@ -216,7 +220,7 @@ def test_a_draft_changes_nothing_of_what_a_partial_grows_by(search, committed, d
 def test_what_was_written_after_the_whole_words_is_the_next_draft():
     says = words("one two three")
     decoder = Scripted(says, [10 * place for place in range(len(says))])
-    grown = GreedyDecoder(decoder, TOKENIZER).extend(decoder.at(10 * (len(says) - 2)), [], 5, [])
+    grown = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(10 * (len(says) - 2)), [], 5, [])
     assert says[: len(grown.tokens) + len(grown.draft)] == [*grown.tokens, *grown.draft]
     assert grown.draft
 
@@ -225,7 +229,7 @@ def test_what_was_written_after_the_whole_words_is_the_next_draft():
 def test_the_first_partial_knows_what_comes_before_the_text_and_later_ones_do_not_ask(search):
     decoder = Scripted(words("one two"))
     decoder.opens = {"<|en|>": 3.0}
-    search = search(decoder, TOKENIZER)
+    search = search(TorchDecoder(decoder), TOKENIZER)
     assert search.extend(decoder.at(200), [], 5, []).opening == search.opening(decoder.at(200))
     assert search.extend(decoder.at(200), words("one"), 5, []).opening is None
 

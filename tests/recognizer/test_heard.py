@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from rtstream.model.config import FOREIGN, KNOWN, NOBODY
 from rtstream.recognizer.heard import Heard
@@ -15,7 +14,7 @@ def heard(*voices):
     state, rows = decoder.initial_state(), []
     for place, score in voices:
         state = decoder.extend(noise(5, 16), state)
-        said = torch.zeros(5, 4)
+        said = np.zeros((5, 4), np.float32)
         said[:, 1 + place] = score
         rows.append(said)
     return Heard(state, tuple(np.zeros((5, 3), np.float32) for _ in voices), tuple(rows))

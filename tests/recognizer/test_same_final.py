@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtstream.audio.wav import open_audio
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, SegmentAudio
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig

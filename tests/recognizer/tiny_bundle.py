@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from rtstream.bundle.bundle import save_bundle
+from rtstream.export.bundles import save_bundle
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.nn.model import SpeechModel
 from tests.bundle.tiny_tokenizer import make_tokenizer

@@ -2,8 +2,8 @@
 
 import pytest
 
+from rtstream.model.accounting import encoder_bytes_int8, encoder_parameters
 from rtstream.model.config import EncoderConfig
-from rtstream.nn.accounting import encoder_bytes_int8, encoder_parameters
 from rtstream.training.ablation_plot import draw_ablation
 from rtstream.training.ablation_table import ablation_table, arms_of, mean_wer
 from rtstream.training.outcome import Outcome

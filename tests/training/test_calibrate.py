@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from rtstream.bundle.bundle import load_bundle, save_bundle
-from rtstream.bundle.rounding import Rounding
+from rtstream.engine.open import load_bundle
+from rtstream.export.bundles import save_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.nn.quantized import quantized_names
 from rtstream.training.calibrate import input_grams
 from rtstream.training.data import load_shard
@@ -25,13 +26,15 @@ def clips(tmp_path):
 
 def multiplied(bundle):
     """Names of the matrices that are called with rows."""
-    return {name for name in quantized_names(bundle.model) if name.endswith(".weight") and "embedding" not in name}
+    return {
+        name for name in quantized_names(bundle.engine.model) if name.endswith(".weight") and "embedding" not in name
+    }
 
 
 def test_every_matrix_that_multiplies_is_counted(bundle, clips):
     grams = input_grams(bundle, clips)
     assert set(grams) == multiplied(bundle)
-    state = bundle.model.state_dict()
+    state = bundle.engine.model.state_dict()
     for name, gram in grams.items():
         assert gram.shape == (state[name].shape[1],) * 2
         torch.testing.assert_close(gram, gram.T)
@@ -43,7 +46,7 @@ def test_counting_changes_nothing_and_ends(bundle, clips):
     assert first.keys() == again.keys()
     for name, gram in first.items():
         torch.testing.assert_close(gram, again[name])
-    assert not any(module._forward_pre_hooks for module in bundle.model.modules())
+    assert not any(module._forward_pre_hooks for module in bundle.engine.model.modules())
 
 
 def test_the_longer_one_hears_the_more_there_is(bundle, clips):
@@ -54,11 +57,13 @@ def test_the_longer_one_hears_the_more_there_is(bundle, clips):
 
 def test_what_is_known_to_be_multiplied_is_stored_with_less_error(bundle, clips, tmp_path):
     grams = input_grams(bundle, clips)
-    state = bundle.model.state_dict()
+    state = bundle.engine.model.state_dict()
     errors = {}
     for kind, given in (("plain", None), ("calibrated", grams)):
-        save_bundle(tmp_path / kind, "some", bundle.model, bundle.tokenizer, "", rounding=Rounding(4, grams=given))
-        stored = load_bundle(tmp_path / kind, "float").model.state_dict()
+        save_bundle(
+            tmp_path / kind, "some", bundle.engine.model, bundle.tokenizer, "", rounding=Rounding(4, grams=given)
+        )
+        stored = load_bundle(tmp_path / kind, "float").engine.model.state_dict()
         off = {name: (stored[name] - state[name]).double() for name in grams}
         errors[kind] = {name: float((off[name] @ grams[name] * off[name]).sum()) for name in grams}
     assert sum(errors["calibrated"].values()) < 0.8 * sum(errors["plain"].values())

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rtstream.features.log_mel import LogMel
 from rtstream.model.config import BLANK
+from rtstream.nn.features import LogMel
 from rtstream.recognizer.context import SEEN_FRAMES, context_frames, context_samples
 from rtstream.training.data import IGNORED, load_shard
 from rtstream.training.distill import Teacher, imitated, losses, rehearsal

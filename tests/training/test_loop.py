@@ -18,7 +18,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from rtstream.errors import TrainingError
-from rtstream.features.log_mel import LogMel
+from rtstream.nn.features import LogMel
 from rtstream.training.augment import spec_augment
 from rtstream.training.distill import losses
 from rtstream.training.loop import join_processes, learning_rate, write_metrics

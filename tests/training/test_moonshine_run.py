@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rtstream.bundle.bundle import load_bundle, save_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.errors import TrainingError
+from rtstream.export.bundles import save_bundle
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.training.data import load_shard
 from rtstream.training.evaluate import recognize
@@ -87,7 +88,7 @@ def test_model_of_a_run_is_a_bundle_that_recognises_in_float_and_in_int8(tmp_pat
         bundle = load_bundle(tmp_path / "bundle", engine)
         assert bundle.config == model.config
         with torch.no_grad():
-            states.append(bundle.model.encoder(torch.from_numpy(audio)[None]))
+            states.append(bundle.engine.model.encoder(torch.from_numpy(audio)[None]))
         recognizer = Recognizer(bundle, RecognizerConfig(beam=2))
         recognize(recognizer, audio)
     assert_close(*states, rtol=0.2, atol=0.2)

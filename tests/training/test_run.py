@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from rtstream.bundle.bundle import save_bundle
 from rtstream.bundle.files import WEIGHTS
-from rtstream.bundle.rounding import Rounding
 from rtstream.cli.model_export import export
 from rtstream.errors import BundleError, TrainingError
+from rtstream.export.bundles import save_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.augment import Augment

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rtstream.bundle.bundle import save_bundle
-from rtstream.bundle.rounding import Rounding
 from rtstream.errors import TrainingError
+from rtstream.export.bundles import save_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.model.config import DecoderConfig, ModelConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.data import IGNORED

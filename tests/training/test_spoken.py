@@ -5,8 +5,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rtstream.bundle.text_bundle import PIECES, TextBundle, load_text_bundle, save_text_bundle
+from rtstream.bundle.text_bundle import PIECES
+from rtstream.engine.open import TextBundle, load_text_bundle
+from rtstream.engine.torch_int8 import TorchTextEngine
 from rtstream.errors import TrainingError, TranslationError
+from rtstream.export.bundles import save_text_bundle
 from rtstream.model.config import SpeechInputConfig
 from rtstream.nn.text_model import with_speech
 from rtstream.training.data import load_shard
@@ -82,7 +85,7 @@ def test_what_was_heard_is_translated_and_text_as_before(hears, learnt):
     for language in WORDS:
         wanted = [right(text, language) for text in ENGLISH]
         states = [torch.from_numpy(states_of(text, 99).astype(np.float32)) for text in ENGLISH]
-        made = [translator.translate_speech(each, language) for each in states]
+        made = [translator.translate_speech(each.numpy(), language) for each in states]
         assert sum(map(str.__eq__, made, wanted)) >= 0.8 * len(ENGLISH), list(zip(made, wanted, strict=True))
     before = BuiltInTranslator.open(learnt / "bundle", engine="float")
     after = BuiltInTranslator.open(hears, engine="float")
@@ -91,23 +94,25 @@ def test_what_was_heard_is_translated_and_text_as_before(hears, learnt):
 
 def test_speech_that_cannot_be_translated_is_one_line(hears, learnt):
     translator = BuiltInTranslator.open(hears)
-    assert translator.translate_speech(torch.zeros(0, WIDTH), "es") == ""
-    assert isinstance(translator.translate_speech(torch.randn(3000, WIDTH), "es"), str)  # more than it has room for
+    assert translator.translate_speech(torch.zeros(0, WIDTH).numpy(), "es") == ""
+    assert isinstance(
+        translator.translate_speech(torch.randn(3000, WIDTH).numpy(), "es"), str
+    )  # more than it has room for
     with pytest.raises(TranslationError, match=f"reads states of {WIDTH} numbers, the recogniser's have 5"):
-        translator.translate_speech(torch.zeros(10, 5), "es")
+        translator.translate_speech(torch.zeros(10, 5).numpy(), "es")
     with pytest.raises(TranslationError, match="does not know 'xx'"):
-        translator.translate_speech(torch.zeros(10, WIDTH), "xx")
+        translator.translate_speech(torch.zeros(10, WIDTH).numpy(), "xx")
     with pytest.raises(TranslationError, match="translates text alone"):
-        BuiltInTranslator.open(learnt / "bundle").translate_speech(torch.zeros(10, WIDTH), "es")
+        BuiltInTranslator.open(learnt / "bundle").translate_speech(torch.zeros(10, WIDTH).numpy(), "es")
 
 
 def test_bundle_keeps_the_part_for_speech(hears):
     exact, packed = load_text_bundle(hears, "float"), load_text_bundle(hears)
-    assert exact.model.config.speech == packed.model.config.speech == SpeechInputConfig(WIDTH, 3)
+    assert exact.engine.config.speech == packed.engine.config.speech == SpeechInputConfig(WIDTH, 3)
     states = torch.from_numpy(states_of(ENGLISH[0]).astype(np.float32))[None]
     language = torch.tensor([exact.tokenizer.languages["de"]])
     with torch.inference_mode():
-        one, other = (b.model.hear(b.model.speech.stacked(states), language) for b in (exact, packed))
+        one, other = (m.hear(m.speech.stacked(states), language) for m in (exact.engine.model, packed.engine.model))
     assert float((one - other).norm() / one.norm()) < 0.1
 
 
@@ -215,7 +220,7 @@ def test_what_is_missing_is_told(start, paths, tmp_path):
 
 def test_translations_by_the_model_are_kept_and_gone_on_with(start, paths, tmp_path):
     clips = load_shard(paths["audio"][1] / "said")
-    translator = BuiltInTranslator(TextBundle("tiny", start[1], start[0].eval(), "float"))
+    translator = BuiltInTranslator(TextBundle("tiny", start[1], TorchTextEngine(start[0].eval())))
     told = []
 
     def run():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.errors import TrainingError
 from rtstream.recognizer.context import SEEN_FRAMES
 from rtstream.recognizer.final_pass import GreedyDecoder
@@ -200,7 +201,7 @@ def test_texts_of_many_rows_are_those_that_greedy_search_finds_for_each(ends):
     for seed in range(4):
         decoder = make_teacher(seed, ends=ends).decoder
         states = torch.randn(5, 200, ENCODER.d_model, generator=torch.Generator().manual_seed(seed))
-        search = GreedyDecoder(decoder, TOKENIZER)
+        search = GreedyDecoder(TorchDecoder(decoder), TOKENIZER)
         found = [search.transcribe(decoder.extend(row, decoder.initial_state())) for row in states]
         texts = [TOKENIZER.decode(one.tokens).strip() if one.ended else None for one in found]
         with torch.inference_mode():

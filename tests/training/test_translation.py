@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from rtstream.bundle.pieces import PieceTokenizer
-from rtstream.bundle.rounding import Rounding
-from rtstream.bundle.text_bundle import PIECES, load_text_bundle, save_text_bundle
+from rtstream.bundle.text_bundle import PIECES
+from rtstream.engine.open import load_text_bundle
 from rtstream.errors import TrainingError
+from rtstream.export.bundles import save_text_bundle
+from rtstream.export.rounding import Rounding
 from rtstream.model.config import SpeechInputConfig
 from rtstream.nn.text_model import TextModel, with_speech
 from rtstream.training.data import IGNORED
@@ -114,7 +116,7 @@ def test_run_that_starts_from_a_bundle_begins_with_its_loss(texts, tmp_path, bit
     recipe = make_recipe(name="further", noise=EXACT, seed=5)
     second = make(recipe, texts, tmp_path / "second", load_translation_start(tmp_path / "bundle"))
     batch = next(iter(second.batches))
-    expected = loss_of(load_text_bundle(tmp_path / "bundle", "float").model, batch)
+    expected = loss_of(load_text_bundle(tmp_path / "bundle", "float").engine.model, batch)
     assert loss_of(TextModel(model.config), batch) != pytest.approx(expected, rel=1e-3)
     assert second.step == 0
     assert second.train_step(batch)["loss"] == pytest.approx(expected, rel=1e-5)

@@ -4,7 +4,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from rtstream.bundle.bundle import save_bundle
+from rtstream.export.bundles import save_bundle
 from rtstream.training.ablation import Places
 from rtstream.training.plan import load_plan
 from tests.training.tiny_training import make_model, write_data

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS
-from rtstream.bundle.text_bundle import PIECES, load_text_bundle
+from rtstream.bundle.text_bundle import PIECES
+from rtstream.engine.open import load_text_bundle
 from rtstream.errors import BundleError, TranslationError
 from rtstream.translation.built_in import BuiltInTranslator
 from rtstream.translation.models import open_translator
@@ -170,5 +171,5 @@ def test_card_may_be_changed(bundle, tmp_path):
 
 
 def test_search_keeps_no_gradients(translator):
-    assert not any(parameter.requires_grad for parameter in translator.bundle.model.parameters())
+    assert not any(parameter.requires_grad for parameter in translator.bundle.engine.model.parameters())
     assert torch.is_grad_enabled()

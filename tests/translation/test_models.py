@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from rtstream.bundle.pieces import PieceTokenizer
-from rtstream.bundle.text_bundle import save_text_bundle
 from rtstream.errors import TranslationError
 from rtstream.events import Partial
+from rtstream.export.bundles import save_text_bundle
 from rtstream.training.translation import PIECES, make_translation_trainer
 from rtstream.translation import models
 from rtstream.translation.models import VARIABLE, default_model, model_paths, open_translator, open_translators

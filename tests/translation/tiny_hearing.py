@@ -2,7 +2,7 @@
 
 import torch
 
-from rtstream.bundle.text_bundle import save_text_bundle
+from rtstream.export.bundles import save_text_bundle
 from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel
 from rtstream.training.pieces import train_pieces

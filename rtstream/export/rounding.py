@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from rtstream.bundle.deflate import BITS, step_of
+from rtstream.model.shapes import SCALE, TABLE
 from rtstream.nn.quantized import (
-    SCALE,
-    TABLE,
     State,
     convolutions,
     dequantize_state,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
-
+Tensor = TypeVar("Tensor")
 RENAMED = {"encoder.conv1.": "encoder.front.conv1.", "encoder.conv2.": "encoder.front.conv2."}
 """What a name began with, and begins with now."""
 

@@ -3,10 +3,12 @@
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
-from rtstream.nn.beam_search import Beam
+from rtstream.engine.beam_search import Beam
+from rtstream.engine.torch_int8 import TorchDecoder
 from tests.nn.tiny_models import Markov, make_decoder, noise
 
 START, END = 0, 1
@@ -26,8 +28,8 @@ class Free:
 
 
 def beam(width, size, banned=(START,)):
-    mask = torch.zeros(size, dtype=torch.float64)
-    mask[list(banned)] = -torch.inf
+    mask = np.zeros(size)
+    mask[list(banned)] = -np.inf
     return Beam(width, END, mask, float)
 
 
@@ -35,7 +37,7 @@ def search(decoder, width, most):
     size = decoder.config.vocabulary
     with torch.no_grad():
         state = decoder.extend(noise(5, decoder.config.d_model), decoder.initial_state())
-        (found,) = beam(width, size).search(decoder, torch.tensor([[START]]), state.batch(), [Free(most)])
+    (found,) = beam(width, size).search(TorchDecoder(decoder), np.array([[START]]), state.batch(), [Free(most)])
     return found
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from rtstream.engine.scores import best, log_softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rtstream.nn.decoder import BatchState, Decoder
+    from rtstream.engine.base import F32, BatchDecoder, BatchState, Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Text(Protocol):
     @property
     def most(self) -> int: ...  # noqa: D102 - as above
 
-    def forbid(self, logs: Tensor, tokens: list[int]) -> None:
+    def forbid(self, logs: F32, tokens: list[int]) -> None:
         """Put minus infinity in place of the log-probability (vocabulary,) of what must not follow these tokens."""
 
     def cut(self, tokens: list[int]) -> bool:
@@ -56,11 +57,11 @@ class Beam:
 
     width: int
     end: int
-    banned: Tensor
+    banned: F32
     norm: Callable[[int], float]
 
     def search(
-        self, decoder: Decoder, tokens: Tensor, state: BatchState, texts: Sequence[Text]
+        self, decoder: BatchDecoder, tokens: Ids, state: BatchState, texts: Sequence[Text]
     ) -> list[list[Hypothesis]]:
         """Hypotheses for each of ``texts``, the best first: what follows its row of ``tokens`` (texts, n)."""
         found: list[list[Hypothesis]] = [[] for _ in texts]
@@ -69,13 +70,13 @@ class Beam:
         scores = [0.0] * len(texts)
         said: list[list[int]] = [[] for _ in texts]
         while owner:
-            logits, state = decoder.read(tokens, state)
-            logs = (logits + self.banned).log_softmax(dim=-1)
+            logits, state = decoder.decode_batch(tokens, state)
+            logs = log_softmax(logits + self.banned)
             for row, index in enumerate(owner):
                 texts[index].forbid(logs[row], said[row])
             # One more than the beam: an end takes a place.
-            best, ids = logs.topk(min(self.width + 1, logs.shape[-1]), dim=-1)
-            best_rows, id_rows = best.tolist(), ids.tolist()
+            likeliest, ids = best(logs, self.width + 1)
+            best_rows, id_rows = likeliest.tolist(), ids.tolist()
             rows: list[int] = []
             chosen: list[tuple[int, float, list[int]]] = []
             for index in dict.fromkeys(owner):
@@ -92,9 +93,9 @@ class Beam:
                     chosen.append((index, score, text))
             owner, scores, said = [c[0] for c in chosen], [c[1] for c in chosen], [c[2] for c in chosen]
             if owner:
-                if rows != list(range(len(state.keys[0]))):
-                    state = state.select(torch.tensor(rows))
-                tokens = torch.tensor([[text[-1]] for text in said])
+                if rows != list(range(state.rows)):
+                    state = state.select(rows)
+                tokens = np.array([[text[-1]] for text in said])
         return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in found]
 
     def _advance(

@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtstream.model.config import (
-    DecoderConfig,
-    EncoderConfig,
-    ModelConfig,
-    SpeechInputConfig,
-    StackConfig,
-    TextModelConfig,
-)
-from rtstream.nn.accounting import (
+from rtstream.model.accounting import (
     BIAS,
     CONVOLUTIONS,
     CTC,
@@ -32,6 +24,14 @@ from rtstream.nn.accounting import (
     packed_buffers,
     part_of,
     unshared,
+)
+from rtstream.model.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    SpeechInputConfig,
+    StackConfig,
+    TextModelConfig,
 )
 from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import PackedEmbedding, PackedLinear, choose_engine, packed_model, quantize_state

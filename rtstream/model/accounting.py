@@ -1,4 +1,4 @@
-"""Parameters and bytes of a model by part, from its sizes alone: of a model without storage its tensors' shapes.
+"""Parameters and bytes of a model by part, from the table of its tensors.
 
 The encoder's full-rank, low-rank and diagonal parts come to the paper's count (arXiv 2310.02489, section 3.2). Of N
 layers in groups of K, a matrix position of ``inputs`` by ``outputs`` has
@@ -15,16 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtstream.model.config import EncoderConfig, ModelConfig
-from rtstream.nn.encoder import Encoder
-from rtstream.nn.quantized import SCALE, TABLE, quantized_names, skeleton, without_storage
-from rtstream.nn.text_model import TextEncoder
+from rtstream.model.shapes import SCALE, TABLE, encoder_specs, tensor_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import nn
-
     from rtstream.model.config import StackConfig, TextModelConfig
+    from rtstream.model.shapes import Specs
 
 FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
 CTC, DECODER, EMBEDDINGS, SPEECH, VOICE = "CTC", "decoder", "embeddings", "speech input", "voice"
@@ -63,11 +60,6 @@ def _parts(names: Iterable[tuple[str, int]], parts: Iterable[str]) -> Counts:
     return counts
 
 
-def _encoder(config: StackConfig) -> nn.Module:
-    with without_storage():
-        return Encoder(config) if isinstance(config, EncoderConfig) else TextEncoder(config)
-
-
 def _encoder_names(config: StackConfig) -> tuple[str, ...]:
     """The encoder's parts; one that reads text has no convolutions: it embeds with the decoder's table."""
     return (*ENCODER_PARTS, CONVOLUTIONS) if isinstance(config, EncoderConfig) else ENCODER_PARTS
@@ -82,16 +74,14 @@ def _model_names(config: ModelConfig | TextModelConfig) -> tuple[str, ...]:
 
 def encoder_parameters(config: StackConfig) -> Counts:
     """Parameters of the encoder by part. The position encodings are computed, so they are none."""
-    tensors = _encoder(config).state_dict().items()
-    return _parts(((f"encoder.{name}", tensor.numel()) for name, tensor in tensors), _encoder_names(config))
+    return _parts(((name, spec.size) for name, spec in encoder_specs(config).items()), _encoder_names(config))
 
 
 def group_parameters(config: StackConfig) -> Counts:
     """Parameters of one group of layers by part; a learned scale of a branch counts as bias and norm."""
-    own = tuple(f"layers.{index}." for index in range(config.share))
-    tensors = _encoder(config).state_dict().items()
-    names = ((f"encoder.{n}", tensor.numel()) for n, tensor in tensors if n.startswith(("groups.0.", *own)))
-    return _parts(names, ENCODER_PARTS)
+    own = ("encoder.groups.0.", *(f"encoder.layers.{index}." for index in range(config.share)))
+    counts = ((name, spec.size) for name, spec in encoder_specs(config).items() if name.startswith(own))
+    return _parts(counts, ENCODER_PARTS)
 
 
 def unshared(config: StackConfig) -> StackConfig:
@@ -103,19 +93,17 @@ def unshared(config: StackConfig) -> StackConfig:
 
 def model_parameters(config: ModelConfig | TextModelConfig) -> Counts:
     """Parameters of the whole model by part; one that translates has no CTC."""
-    tensors = skeleton(config).state_dict().items()
-    return _parts(((name, tensor.numel()) for name, tensor in tensors), _model_names(config))
+    return _parts(((name, spec.size) for name, spec in tensor_specs(config).items()), _model_names(config))
 
 
-def _held(model: nn.Module, prefix: str = "") -> Iterable[tuple[str, int]]:
+def _held(specs: Specs) -> Iterable[tuple[str, int]]:
     """(name, bytes) of each tensor in memory: matrices int8 with their scales, but for A of a low-rank part."""
-    packed = quantized_names(model)
-    for name, tensor in model.state_dict().items():
-        if name in packed and not name.endswith(".a"):
-            size = INT8 * tensor.numel() + FLOAT32 * (tensor.numel() // tensor.shape[-1])
-            yield prefix + name, 2 * size if name == TABLE else size
+    for name, spec in specs.items():
+        if spec.quantized and not name.endswith(".a"):
+            size = INT8 * spec.size + FLOAT32 * spec.channels
+            yield name, 2 * size if name == TABLE else size
         else:
-            yield prefix + name, FLOAT32 * tensor.numel()
+            yield name, FLOAT32 * spec.size
 
 
 def encoder_bytes_int8(config: StackConfig) -> Counts:
@@ -123,12 +111,12 @@ def encoder_bytes_int8(config: StackConfig) -> Counts:
 
     Not counted are the position encodings, which are computed, and what torch's engine adds to a packed matrix.
     """
-    return _parts(_held(_encoder(config), "encoder."), _encoder_names(config))
+    return _parts(_held(encoder_specs(config)), _encoder_names(config))
 
 
 def model_bytes_int8(config: ModelConfig | TextModelConfig) -> Counts:
     """Bytes of the whole model by part in memory; the token table is there twice, to look up and to score with."""
-    return _parts(_held(skeleton(config)), _model_names(config))
+    return _parts(_held(tensor_specs(config)), _model_names(config))
 
 
 def packed_buffers(config: StackConfig) -> Counts:
@@ -136,6 +124,6 @@ def packed_buffers(config: StackConfig) -> Counts:
 
     Those of the front end that reads the wave are not counted.
     """
-    encoder = _encoder(config)
-    names = [part_of(f"encoder.{name}") for name in quantized_names(encoder) if not name.endswith(".a")]
+    specs = encoder_specs(config).items()
+    names = [part_of(name) for name, spec in specs if spec.quantized and not name.endswith(".a")]
     return {part: names.count(part) for part in (FULL_RANK, LOW_RANK)}

@@ -1,0 +1,82 @@
+"""Bundles as what recognises and translates has them: checked, and with an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rtstream.bundle.bundle import TOKENIZER, read_manifest
+from rtstream.bundle.files import WEIGHTS, read_tensors
+from rtstream.bundle.pieces import PieceTokenizer
+from rtstream.bundle.text_bundle import PIECES, read_text_manifest
+from rtstream.bundle.tokenizer import Tokenizer
+from rtstream.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rtstream.engine.base import SpeechEngine, TextEngine
+    from rtstream.model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle.
+
+    ``guard``: the thresholds of the guard, by their names, that this model wants otherwise than they usually are.
+    """
+
+    name: str
+    path: Path
+    config: ModelConfig
+    tokenizer: Tokenizer
+    engine: SpeechEngine
+    guard: Mapping[str, float]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights' file."""
+        return (self.path / WEIGHTS).stat().st_size
+
+
+@dataclass(frozen=True)
+class TextBundle:
+    """A loaded translation model."""
+
+    name: str
+    tokenizer: PieceTokenizer
+    engine: TextEngine
+
+
+def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> Bundle:
+    """Read and check a bundle. ``engine``: ``auto`` (the fastest int8 one here), a torch kernel's name, or ``float``.
+
+    ``threads`` that compute, for the whole process; by default as many as before. Raises BundleError naming what is
+    missing, foreign, of another version, truncated or changed.
+    """
+    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - seconds that others do without
+
+    name, config, weights, guard = read_manifest(path)
+    tokenizer = Tokenizer.load(path / TOKENIZER)
+    if len(tokenizer) != config.decoder.vocabulary:
+        msg = (
+            f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
+        )
+        raise BundleError(msg)
+    state = read_tensors(path / WEIGHTS, config, weights)
+    opened = open_engine(config, state, engine, int8=weights != "float16", threads=threads)
+    return Bundle(name, path, config, tokenizer, opened, guard)
+
+
+def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
+    """Read and check a translation model, as ``load_bundle``."""
+    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - as above
+
+    name, config, weights = read_text_manifest(path)
+    tokenizer = PieceTokenizer.load(path / PIECES)
+    if len(tokenizer) != config.decoder.vocabulary:
+        msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
+        raise BundleError(msg)
+    state = read_tensors(path / WEIGHTS, config, weights)
+    return TextBundle(name, tokenizer, open_engine(config, state, engine, int8=weights != "float16"))
