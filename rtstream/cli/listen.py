@@ -77,7 +77,8 @@ def command(
     """
     if from_start + (since is not None) + (resume_after is not None) > 1:
         raise click.UsageError("--from-start, --since and --resume-after contradict one another; choose one")
-    from rtstream.cli.listening import Listening, read_position  # noqa: PLC0415 - gRPC, which --help does without
+    from rtstream.cli.listening import Listening  # noqa: PLC0415 - gRPC, which --help does without
+    from rtstream.publish.lines import read_position  # noqa: PLC0415
 
     position = None
     if resume_after is not None and (position := read_position(resume_after)) is None:

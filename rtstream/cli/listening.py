@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
-from rtstream.formats.lines import clean, json_line, short_clock, time_field
+from rtstream.formats.lines import clean, short_clock
 from rtstream.formats.timeline import Timeline
 from rtstream.formats.writer import EventWriter
 from rtstream.publish.items import Gap, Item, Position, Published
+from rtstream.publish.lines import item_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,11 +118,6 @@ class Listening:
         click.echo(f"rtstream: {clean(text)}", err=True)
 
 
-def item_line(item: Item, *, words: bool = False) -> str:
-    """An item as JSON: partials and finals as replay writes them, finals with ``epoch`` and ``sequence`` besides."""
-    return json.dumps(_fields(item, words=words), ensure_ascii=False)
-
-
 def describe(item: Item) -> str:
     """A line for people about what is no transcript."""
     if isinstance(item, Gap):
@@ -139,35 +134,3 @@ def describe(item: Item) -> str:
             return f"{'recovered' if recovered else 'fault'} {code}: {message}"
         case event:
             return event.text
-
-
-def read_position(text: str) -> Position | None:
-    """``EPOCH:N``; None if it is not that."""
-    epoch, colon, sequence = text.rpartition(":")
-    return Position(epoch, int(sequence)) if colon and epoch and sequence.isdecimal() else None
-
-
-def _fields(item: Item, *, words: bool) -> dict[str, Any]:
-    if isinstance(item, Gap):
-        after = {"epoch": item.requested.epoch, "sequence": item.requested.sequence}
-        return {"type": "gap", "after": after, "reason": item.reason, "missed": item.missed}
-    match item.event:
-        case Partial() | Final() | Translation() as event:
-            fields: dict[str, Any] = json.loads(json_line(event, words=words))
-            return fields | _number(item)
-        case AudioLost(position, samples, reason, time):
-            start, end = round(position / SAMPLE_RATE, 3), round((position + samples) / SAMPLE_RATE, 3)
-            return {"type": "audio_lost", "start": start, "end": end, "reason": reason, **time_field(time)}
-        case DeviceState(device, state, detail, time):
-            return {"type": "device_state", "device": device, "state": state, "detail": detail, **time_field(time)}
-        case Speech(segment, position, state, time):
-            start = round(position / SAMPLE_RATE, 3)
-            return {"type": "speech", "segment": segment, "state": state, "start": start, **time_field(time)}
-        case Fault(code, message, recovered, time):
-            return {"type": "fault", "code": code, "message": message, "recovered": recovered, **time_field(time)}
-
-
-def _number(item: Published) -> dict[str, str | int]:
-    """The number of a final, or of the final that is translated."""
-    position = item.position or item.translates
-    return {} if position is None else {"epoch": position.epoch, "sequence": position.sequence}

@@ -65,6 +65,15 @@ def room_for(wanted: int, listeners: int) -> int:
     return min(wanted, room)
 
 
+def more_room(connections: int) -> None:
+    """Let this process open so many more files, as far as the system allows it."""
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return
+    wanted = files + connections
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 @dataclass(slots=True)
 class _Connection:
     """``peer``: as gRPC calls it, empty where it has no name of its own; ``idle``: looks without a call."""

@@ -169,8 +169,10 @@ def speech_message(speech: Speech) -> pb.Speech:
     )
 
 
-def subscribe_response(item: Item, *, words: bool = False) -> pb.SubscribeResponse:  # noqa: PLR0911 - a table
-    """An item of a subscription."""
+def subscribe_response(item: Item | Position, *, words: bool = False) -> pb.SubscribeResponse:  # noqa: PLR0911 - a table
+    """An item of a subscription, or a heartbeat at a position."""
+    if isinstance(item, Position):
+        return pb.SubscribeResponse(heartbeat=pb.Heartbeat(position=position_message(item)))
     if isinstance(item, Gap):
         gap = pb.Gap(requested=position_message(item.requested), reason=_GAPS[item.reason], missed=item.missed or 0)
         return pb.SubscribeResponse(gap=gap)

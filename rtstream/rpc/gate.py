@@ -17,7 +17,9 @@ from grpc.aio import AbortError, ServerInterceptor
 
 from rtstream.rpc.connections import client_of
 from rtstream.rpc.failures import RequestFailedError, abort, invalid
+from rtstream.rpc.guarded import Guarded
 from rtstream.rpc.operations import uncancelled
+from rtstream.rpc.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -41,7 +43,6 @@ SMALL_CALLS = 32
 SMALL_SECONDS = 5.0
 """In which such a request must have come."""
 FEWEST_MESSAGES = 4
-TOKENS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +66,6 @@ class Limits:
     farewell_seconds: float = 10.0
 
 
-@dataclass(eq=False, slots=True)
-class _Call:
-    """A call that is being served; ``missed``: looks in which its token was not among those that are valid."""
-
-    token: str | None
-    task: asyncio.Future[None]
-    missed: int = 0
-    revoked: bool = False
-
-
-class _Places:
-    """Calls that may be open at a time, of all clients and of each."""
-
-    def __init__(self, kind: str, most: int, per_client: int) -> None:
-        self.open: Counter[str] = Counter()
-        self._kind, self._most, self._per_client = kind, most, per_client
-
-    @contextmanager
-    def taken(self, client: str) -> Iterator[None]:
-        """One of them, while it lasts. Raises RequestFailedError if there is none."""
-        if self.open.total() >= self._most:
-            raise RequestFailedError(
-                "TOO_MANY_STREAMS",
-                f"the service has all of its {self._most} {self._kind} open; try again later",
-                scope="all",
-            )
-        if self.open[client] >= self._per_client:
-            raise RequestFailedError(
-                "TOO_MANY_STREAMS",
-                f"this client has all of its {self._per_client} {self._kind} open; close one first",
-                scope="client",
-            )
-        self.open[client] += 1
-        try:
-            yield
-        finally:
-            self.open[client] -= 1
-            if not self.open[client]:
-                del self.open[client]  # clients that left are forgotten
-
-
 class Gate(ServerInterceptor):
     """Lets calls in, or ends them with a clear status, before anything of their messages is read.
 
@@ -120,15 +80,15 @@ class Gate(ServerInterceptor):
     def __init__(self, limits: Limits | None = None, *, tokens: Tokens | None = None) -> None:
         limits = self._limits = limits or Limits()
         self._tokens = tokens
-        self._streams = _Places("streams", limits.streams, limits.streams_per_client)
-        self._large = _Places("Transcribe calls", limits.streams, limits.streams_per_client)
-        self._small = _Places("calls", 4 * SMALL_CALLS, SMALL_CALLS)
-        self._recognitions = _Places("Recognize calls", limits.recognitions, limits.streams_per_client)
-        self._health = _Places("health calls", HEALTH_CALLS, HEALTH_CALLS_PER_CLIENT)
+        self._streams = Places("streams", limits.streams, limits.streams_per_client)
+        self._large = Places("Transcribe calls", limits.streams, limits.streams_per_client)
+        self._small = Places("calls", 4 * SMALL_CALLS, SMALL_CALLS)
+        self._recognitions = Places("Recognize calls", limits.recognitions, limits.streams_per_client)
+        self._health = Places("health calls", HEALTH_CALLS, HEALTH_CALLS_PER_CLIENT)
         messages = max(FEWEST_MESSAGES, limits.bytes_in_flight // limits.message_bytes)
         self._large_messages = asyncio.Semaphore(messages)
         self._peers: Counter[str] = Counter()
-        self._calls: set[_Call] = set()
+        self._guarded = Guarded(tokens)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -148,15 +108,7 @@ class Gate(ServerInterceptor):
 
     async def watch_tokens(self) -> None:
         """End the calls of tokens that are no longer valid, again and again."""
-        while self._tokens is not None:
-            await asyncio.sleep(TOKENS_SECONDS)
-            valid = self._tokens.clients()
-            for call in list(self._calls):
-                # Twice: an editor may write a file in two steps.
-                call.missed = 0 if call.token in valid else call.missed + 1
-                if call.missed == 2:
-                    call.revoked = True
-                    call.task.cancel()
+        await self._guarded.watch()
 
     async def intercept_service(
         self,
@@ -251,22 +203,13 @@ class Gate(ServerInterceptor):
         sides: tuple[bool, bool],
     ) -> None:
         """Run the method itself, and end the call with a status if it fails."""
-        call = _Call(token, asyncio.ensure_future(_answer(served, request, context, sides)))
-        if token is not None:
-            self._calls.add(call)
         try:
-            await call.task
-        except asyncio.CancelledError:
-            if not call.revoked:
-                raise
-            raise RequestFailedError("TOKEN_WRONG", "the token is no longer valid; ask who runs the service") from None
+            await self._guarded.run(token, _answer(served, request, context, sides))
         except (RequestFailedError, AbortError, grpc.RpcError):
             raise
         except Exception:
             log.exception("a call failed")
             raise RequestFailedError("INTERNAL", "an error of the service; its log has the details") from None
-        finally:
-            self._calls.discard(call)
 
     async def _farewell(self, context: ServicerContext[Any, Any], failure: RequestFailedError) -> None:
         """End a call with a status, as :func:`abort`; returns if the client does not take it in time."""

@@ -58,8 +58,8 @@ async def recognize(
                 raise RequestFailedError("IDLE", f"no event was read for {idle_seconds:g} s") from None
 
     try:
-        async with _opened(hub, settings) as stream:
-            await _both(_to_the_end(feed, stream, decoder), send(stream))
+        async with opened(hub, settings) as stream:
+            await feed_and_read(_to_the_end(feed, stream, decoder), send(stream))
     finally:
         decoder.close()
 
@@ -89,14 +89,15 @@ async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: f
             if isinstance(event, Final) and event.text:
                 response.finals.append(final_message(event, words=settings.words))
 
-    async with _opened(hub, settings) as stream:
-        await _both(feed(stream), collect(stream))
+    async with opened(hub, settings) as stream:
+        await feed_and_read(feed(stream), collect(stream))
     response.duration.CopyFrom(duration(heard))
     return response
 
 
 @asynccontextmanager
-async def _opened(hub: Hub, settings: StreamSettings) -> AsyncIterator[RecognitionStream]:
+async def opened(hub: Hub, settings: StreamSettings) -> AsyncIterator[RecognitionStream]:
+    """A stream of the hub, which is closed in the end. Raises RequestFailedError."""
     try:
         stream = await hub.open_stream(settings)
     except StreamLimitError as error:
@@ -177,7 +178,7 @@ async def _to_the_end(
         raise failure
 
 
-async def _both(feeding: Awaitable[None], reading: Awaitable[None]) -> None:
+async def feed_and_read(feeding: Awaitable[None], reading: Awaitable[None]) -> None:
     """Run both to their end and raise the first error. What was fed before a wrong request is read first."""
     tasks = [asyncio.ensure_future(feeding), asyncio.ensure_future(reading)]
     fed, read = tasks

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import AudioError
-from rtstream.rpc.convert import position_message
+from rtstream.rpc.convert import position_message, subscribe_response
 from rtstream.rpc.failures import RequestFailedError
+from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.recognizing import recognize, transcribe
 from rtstream.rpc.status import devices_message, status_message
 from rtstream.rpc.subscribing import Wanted, pass_on
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from grpc.aio import ServicerContext
 
+    from rtstream.publish.items import Item, Position
     from rtstream.rpc.hub import Hub
     from rtstream.rpc.v1 import rtstream_pb2 as pb
 
@@ -48,9 +50,12 @@ class SpeechService(SpeechServiceServicer):
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: ServicerContext[Any, Any]) -> None:  # noqa: N802
         """See the proto, as for all methods."""
-        await pass_on(
-            Wanted.read(request, self._hub.languages), self._hub.broker, context, PATIENCE_SECONDS, self._idle_seconds
-        )
+        wanted = Wanted.read(request, self._hub.languages)
+
+        async def write(news: Item | Position) -> None:
+            await uncancelled(context.write(subscribe_response(news, words=wanted.words)))
+
+        await pass_on(wanted, self._hub.broker, write, PATIENCE_SECONDS, self._idle_seconds)
 
     async def Recognize(  # noqa: N802
         self, requests: AsyncIterator[pb.RecognizeRequest], context: ServicerContext[Any, Any]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
 from rtstream.languages import canonical, within
 from rtstream.publish.items import Gap, SlowSubscriberError
-from rtstream.rpc.convert import position_message, read_position, subscribe_response, to_seconds
+from rtstream.rpc.convert import read_position, to_seconds
 from rtstream.rpc.failures import RequestFailedError, invalid
-from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from grpc.aio import ServicerContext
+    from collections.abc import Awaitable, Callable, Sequence
 
     from rtstream.publish.broker import Broker
     from rtstream.publish.items import Item, Position
     from rtstream.publish.subscription import Subscription
+
+    Write = Callable[[Item | Position], Awaitable[None]]
 
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT_RANGE = (1.0, 600.0)
@@ -83,7 +82,7 @@ class Wanted:
             kinds if request.kinds else frozenset(_KINDS.values()),
             request.words,
             heartbeat,
-            _languages(request.languages, made),
+            made_languages(request.languages, made),
             not request.no_partial_translations,
         )
 
@@ -96,8 +95,8 @@ class Wanted:
         return type(item.event) in self.kinds
 
 
-def _languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
-    """Those of the languages that are made which are wanted."""
+def made_languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
+    """Those of the languages that are made which are wanted; all if none are named. Raises RequestFailedError."""
     found: set[str] = set()
     for language in wanted:
         try:
@@ -112,12 +111,10 @@ def _languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
     return frozenset(found if wanted else made)
 
 
-async def pass_on(
-    wanted: Wanted, broker: Broker, context: ServicerContext[Any, Any], patience: float, idle_seconds: float
-) -> None:
-    """Write what is published until the client leaves. Raises RequestFailedError.
+async def pass_on(wanted: Wanted, broker: Broker, write: Write, patience: float, idle_seconds: float) -> None:
+    """Write what is published until the client leaves; a position is a heartbeat. Raises RequestFailedError.
 
-    Writing to a client that does not read would wait for ever, once what HTTP/2 lets wait is full: it is given
+    Writing to a client that does not read would wait for ever, once what the network lets wait is full: it is given
     ``idle_seconds`` for an event, and ``patience`` seconds from when its queue has overflowed.
     """
     async with broker.subscribe(
@@ -129,7 +126,7 @@ async def pass_on(
         partial_translations=Translation in wanted.kinds and wanted.partial_translations,
     ) as subscription:
         await subscription.find_start()
-        sender = _Sender(wanted, subscription, context, idle_seconds)
+        sender = _Sender(wanted, subscription, write, idle_seconds)
         sending = asyncio.ensure_future(sender.run())
         overflow = asyncio.ensure_future(subscription.overflow())
         try:
@@ -149,44 +146,39 @@ async def pass_on(
 class _Sender:
     """``sent``: the number of the last final that was written, or passed over."""
 
-    def __init__(
-        self, wanted: Wanted, subscription: Subscription, context: ServicerContext[Any, Any], idle_seconds: float
-    ) -> None:
+    def __init__(self, wanted: Wanted, subscription: Subscription, write: Write, idle_seconds: float) -> None:
         self.sent = subscription.position
         self._wanted = wanted
         self._subscription = subscription
-        self._context = context
+        self._give = write
         self._idle_seconds = idle_seconds
 
     async def run(self) -> None:
         """Write until an error ends it."""
         clock = asyncio.get_running_loop().time
-        await self._write(self._heartbeat())
+        await self._write(self._subscription.position)
         due = clock() + self._wanted.heartbeat
         while True:
             try:
                 async with asyncio.timeout_at(due):
                     item = await self._subscription.get()
             except TimeoutError:
-                await self._write(self._heartbeat())
+                await self._write(self._subscription.position)
                 due = clock() + self._wanted.heartbeat
                 continue
             if item is None:
                 raise RequestFailedError("STOPPING", "the service ends; subscribe again when it is back")
             if self._wanted.includes(item):
-                await self._write(subscribe_response(item, words=self._wanted.words))
+                await self._write(item)
                 due = clock() + self._wanted.heartbeat
             self.sent = self._subscription.position
 
-    async def _write(self, message: pb.SubscribeResponse) -> None:
+    async def _write(self, news: Item | Position) -> None:
         try:
             async with asyncio.timeout(self._idle_seconds):
-                await uncancelled(self._context.write(message))
+                await self._give(news)
         except TimeoutError:
             raise SlowSubscriberError(self.sent) from None
-
-    def _heartbeat(self) -> pb.SubscribeResponse:
-        return pb.SubscribeResponse(heartbeat=pb.Heartbeat(position=position_message(self._subscription.position)))
 
 
 def _too_slow(last: Position) -> RequestFailedError:

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtstream.cli.listening import describe, item_line, read_position
+from rtstream.cli.listening import describe
 from rtstream.cli.status import rows
 from rtstream.client.unreachable import unreachable
 from rtstream.daemon.metrics import COUNTERS
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
 from rtstream.publish.items import Gap, Position, Published
+from rtstream.publish.lines import item_line, read_position
 from rtstream.rpc.hub import Status
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig

@@ -187,7 +187,7 @@ async def test_nothing_of_a_message_is_read_before_the_token_is_checked(tokens):
 
 
 async def test_token_that_is_taken_back_ends_its_calls_and_no_others(tokens, monkeypatch):
-    monkeypatch.setattr("rtstream.rpc.gate.TOKENS_SECONDS", 0.05)
+    monkeypatch.setattr("rtstream.rpc.guarded.LOOK_SECONDS", 0.05)
     tokens.write_text(f"{TOKEN}\n{OTHER}\n")
     async with running(ServerConfig(tokens=tokens)) as served, grpc.aio.insecure_channel(served.target) as channel:
         watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
