@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("/etc/rtstream/rtstream.toml")
 PREFIX, DELIMITER = "RTSTREAM_", "__"
 ADDRESS = r"^(unix:.+|.+:\d{1,5})$"
+URI = r"^(|unix:.+|tcp://.+:\d{1,5})$"
 PATTERNS = {
     ("server", "listen"): "it must be HOST:PORT or unix:PATH",
     ("server", "unix_mode"): "it must be a mode in octal, such as 0660",
     ("metrics", "listen"): "it must be HOST:PORT or empty",
+    ("wyoming", "listen"): "it must be tcp://HOST:PORT, unix:PATH or empty",
+    ("wyoming", "microphone"): "it must be tcp://HOST:PORT, unix:PATH or empty",
 }
 
 FLAT = ("environment", "command line")
@@ -203,6 +206,25 @@ class Metrics(Section):
     listen: str = Field("", pattern=r"^(|.+:\d{1,5})$", description="HOST:PORT; empty: off")
 
 
+class Wyoming(Section):
+    """Speech to text for Home Assistant and whatever else speaks Wyoming, which has neither TLS nor tokens."""
+
+    listen: str = Field("", pattern=URI, description="tcp://HOST:PORT (10300 is usual) or unix:PATH; empty: off")
+    microphone: str = Field(
+        "", pattern=URI, description="where whoever connects gets the microphone's audio; empty: off"
+    )
+    external_vad: bool = Field(
+        default=True, description="the client says when a command ends; false: it ends when the speaker pauses"
+    )
+    insecure_public: bool = Field(default=False, description="allow addresses that others can reach")
+    allow: tuple[str, ...] = Field(
+        (), description="hosts and networks that may connect, such as 192.168.1.0/24; empty: all"
+    )
+    announce: str = Field("", max_length=60, description="name by which others find it (mDNS); empty: not announced")
+    max_connections: int = Field(64, ge=1, le=10_000, description="connections of all clients, to each address")
+    max_connections_per_client: int = Field(16, ge=1, le=10_000, description="of one client")
+
+
 class Log(Section):
     """The log, on standard error."""
 
@@ -229,6 +251,7 @@ class Config(BaseSettings):
     server: Server = Server()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
+    wyoming: Wyoming = Wyoming()
     log: Log = Log()
     service: Service = Service()
 

@@ -40,6 +40,8 @@ def test_every_imported_package_is_a_declared_dependency(path):
         declared |= _names(extras["train"]) | _names(extras["portuguese"])
     if path == PACKAGE / "vad" / "silero.py":
         declared |= _names(PROJECT["optional-dependencies"]["onnx"])
+    if path.parent.parent == PACKAGE / "adapters":  # each has an extra of its name
+        declared |= _names(PROJECT["optional-dependencies"][path.parent.name])
     distributions = packages_distributions()
     for name in _imported(path) - set(sys.stdlib_module_names) - {"rtstream"}:
         if name == "__future__":

@@ -25,11 +25,16 @@ log = structlog.get_logger()
 class Listener:
     """Reads ``source`` to its end, and has ``clock`` note when its audio comes.
 
-    ``publish`` gets the states of the device at once, whatever waits in ``channel``.
+    ``publish`` gets the states of the device at once, whatever waits in ``channel``, and ``hear`` all audio.
     """
 
     def __init__(
-        self, source: Source, channel: Channel, publish: Callable[[ServiceEvent], None], clock: AudioClock
+        self,
+        source: Source,
+        channel: Channel,
+        publish: Callable[[ServiceEvent], None],
+        clock: AudioClock,
+        hear: Callable[[AudioBlock], None] = lambda _: None,
     ) -> None:
         self.device: DeviceState | None = None
         self.samples = 0
@@ -40,6 +45,7 @@ class Listener:
         self._channel = channel
         self._publish = publish
         self._clock = clock
+        self._hear = hear
         self._heard: float | None = None
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
@@ -76,6 +82,7 @@ class Listener:
                 self._heard = time.monotonic()
                 self.samples += len(item.samples)
                 self._clock.note(item.position, len(item.samples))
+                self._hear(item)
                 if self._source.live:
                     self._channel.put_live(item)
                 else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rtstream import logging
+from rtstream.daemon.adapters import start_adapters
 from rtstream.daemon.exits import ExitCode, UnavailableError
 from rtstream.daemon.leaving import Aside
 from rtstream.daemon.notify import Notifier
@@ -20,9 +21,10 @@ from rtstream.events import Fault
 from rtstream.vad.gate import GateMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from rtstream.config import Config
+    from rtstream.daemon.adapters import Adapter
     from rtstream.daemon.models import LoadedModel
     from rtstream.rpc.server import Server
 
@@ -68,15 +70,16 @@ class Runner:
             server = await self._start_server(service)
         except (RtstreamError, OSError, RuntimeError) as error:
             raise UnavailableError(f"the service cannot listen: {error}") from error
+        adapters: list[Adapter] = []
         try:
-            await self._serve(service, server)
+            await self._serve(service, server, adapters)
         finally:
-            await self._end(service, server)
+            await self._end(service, server, adapters)
             await scraped.stop()
             self._notifier.close()
         return ExitCode.STOPPED if service.complete else ExitCode.CUT_SHORT
 
-    async def _serve(self, service: Service, server: Server) -> None:
+    async def _serve(self, service: Service, server: Server, adapters: list[Adapter]) -> None:
         """From loading the model to the signal."""
         service.phase = "loading"
         model = await self._load(service, service.config)
@@ -84,6 +87,10 @@ class Runner:
             return
         service.listen(model)
         await server.set_serving(True)
+        try:
+            adapters += await start_adapters(service)
+        except RtstreamError as error:
+            raise UnavailableError(str(error)) from error
         self._notifier.ready()
         log.info("ready", model=model.name, engine=model.engine, source=service.config.audio.source)
         watchdog = self._notifier.watchdog_seconds
@@ -116,7 +123,7 @@ class Runner:
                 return model
         return None
 
-    async def _end(self, service: Service, server: Server) -> None:
+    async def _end(self, service: Service, server: Server, adapters: Sequence[Adapter]) -> None:
         service.phase = "stopping"
         seconds = service.config.service.drain_seconds
         log.info("stopping", drain_seconds=seconds)
@@ -124,7 +131,9 @@ class Runner:
         self._notifier.status("stopping: publishing what was said last")
         self._notifier.extend(seconds + GRACE_SECONDS + CLEANUP_SECONDS)
         await self._aside.run(lambda: service.drain(seconds))
-        await server.stop(GRACE_SECONDS, CLEANUP_SECONDS)
+        await asyncio.gather(
+            server.stop(GRACE_SECONDS, CLEANUP_SECONDS), *(adapter.stop(GRACE_SECONDS) for adapter in adapters)
+        )
         await self._aside.run(service.close)
         log.info("stopped", complete=service.complete)
 

@@ -29,6 +29,7 @@ from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
 from rtstream.events import Fault, Final, Flushed, Partial
 from rtstream.publish.broker import Broker
+from rtstream.publish.live_audio import LiveAudio
 from rtstream.publish.store import Store
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
@@ -68,6 +69,8 @@ class Service:
             Load(self.metrics.decode_seconds.observe),
             prepares=config.recognition.prepare,
         )
+        self.audio = LiveAudio()
+        """The source's own, for who listens to it."""
         self.listener: Listener | None = None
         self.progress: Progress | None = None
         self._model: LoadedModel | None = None
@@ -143,7 +146,7 @@ class Service:
             first=True,
             chunk_samples=model.chunk_samples(recognizer),
         )
-        self.listener = Listener(self._source, self._channel, self.publish, self._clock)
+        self.listener = Listener(self._source, self._channel, self.publish, self._clock, self.audio.put)
         self.progress = Progress(self._source, self.engine, lambda: self._broker.alive)
         self._model = model
         self.phase = "ready"

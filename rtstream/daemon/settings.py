@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypedDict
 
+from rtstream.adapters.networks import read_networks
+from rtstream.adapters.wyoming.config import Limits, WyomingConfig
 from rtstream.audio.messages import CaptureRequest
 from rtstream.audio.microphone import MicrophoneConfig
 from rtstream.audio.source import parse_source
@@ -36,6 +39,7 @@ def check_settings(config: Config) -> None:
         partial(segmenter_config, config.vad),
         partial(server_config, config.server),
         partial(metrics_address, config),
+        partial(wyoming_config, config),
         partial(check_direct, config.translation),
         partial(phrases, config.recognition),
     ):
@@ -86,6 +90,54 @@ def metrics_address(config: Config) -> Address | None:
     if address.path:
         raise ConfigError(f"metrics.listen: {address}: give HOST:PORT")
     return address
+
+
+def wyoming_config(config: Config) -> WyomingConfig | None:
+    """What the Wyoming server takes, None where it is off. Raises ConfigError."""
+    settings, server = config.wyoming, config.server
+    if not settings.listen:
+        if settings.microphone:
+            raise ConfigError("wyoming.microphone: set wyoming.listen too")
+        return None
+    _need("wyoming", "wyoming.listen")
+    if settings.announce:
+        _need("zeroconf", "wyoming.announce", extra="wyoming")
+
+    def address(name: str, text: str) -> Address:
+        return _address(f"wyoming.{name}", text.removeprefix("tcp://"), insecure_public=settings.insecure_public)
+
+    return WyomingConfig(
+        address("listen", settings.listen),
+        address("microphone", settings.microphone) if settings.microphone else None,
+        external_vad=settings.external_vad,
+        announced_as=settings.announce,
+        allow=read_networks(settings.allow, "wyoming.allow"),
+        insecure_public=settings.insecure_public,
+        unix_mode=int(server.unix_mode, 8),
+        limits=Limits(
+            settings.max_connections,
+            settings.max_connections_per_client,
+            server.idle_seconds,
+            server.pause_seconds,
+        ),
+    )
+
+
+def _address(name: str, text: str, *, insecure_public: bool, encrypted: bool = False) -> Address:
+    """Where an adapter listens, by its setting's ``name``. Raises ConfigError."""
+    try:
+        address = Address.parse(text)
+        check_public(address, encrypted=encrypted, insecure_public=insecure_public)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return address
+
+
+def _need(package: str, name: str, extra: str = "") -> None:
+    """Raise ConfigError if a package is missing that a setting needs."""
+    if find_spec(package) is None:
+        told = f"the package {package} is missing; install it: pip install 'rtstream[{extra or package}]'"
+        raise ConfigError(f"{name}: {told}")
 
 
 def segmenter_config(vad: Vad) -> SegmenterConfig:
