@@ -236,6 +236,10 @@ class Service(Section):
     """The life of the process."""
 
     drain_seconds: Seconds = Field(10.0, description="at SIGTERM: time to recognise and publish what was said")
+    on_final: tuple[str, ...] = Field(
+        (), description="a command and its arguments, run without a shell for each final, whose text it reads"
+    )
+    on_final_seconds: Seconds = Field(10.0, description="after so long it is ended, with all that it has started")
 
 
 class Config(BaseSettings):

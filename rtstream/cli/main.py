@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("rtstream.cli.replay", "Transcribe audio files, partial by partial."),
     "serve": ("rtstream.cli.serve", "Listen all day and serve any number of subscribers."),
     "listen": ("rtstream.cli.listen", "Show what a running service hears."),
+    "notes": ("rtstream.cli.notes", "Write what a running service hears into a Markdown file a day."),
     "transcribe": ("rtstream.cli.transcribe", "Transcribe audio files with a running service."),
     "status": ("rtstream.cli.status", "Ask a running service how it is."),
     "devices": ("rtstream.cli.devices", "List the microphones of this machine."),

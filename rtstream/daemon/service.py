@@ -19,6 +19,7 @@ from rtstream.daemon.faults import Faults
 from rtstream.daemon.listener import Listener
 from rtstream.daemon.load import Load
 from rtstream.daemon.metrics import Metrics
+from rtstream.daemon.on_final import OnFinal
 from rtstream.daemon.reload import changes
 from rtstream.daemon.segments import ChangeableSegmenter
 from rtstream.daemon.settings import capture_request, microphone_config, phrases, store_limits, vad_settings
@@ -83,6 +84,7 @@ class Service:
         self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
+        self._on_final = OnFinal(lambda: self.config.service, self.publish)
         self._stored = True
         self._memory = _Memory()
         self._devices = Shared(list_devices)
@@ -114,6 +116,7 @@ class Service:
                 self._counts["finals"] += 1
                 if self.config.log.transcripts:
                     log.info("final", text=event.text, segment=event.segment, source=event.source)
+                self._on_final.submit(event)
             case Partial():
                 self._counts["partials"] += 1
             case Fault() if not self.faults.note(event):
@@ -193,6 +196,7 @@ class Service:
                 self._channel.wait(max(0.0, deadline - time.monotonic()))
         if self._translation is not None:
             self._translation.finish(max(0.0, deadline - time.monotonic()))
+        self._on_final.finish(deadline - time.monotonic())
         # A disk that hangs must not keep the process for ever.
         self._stored = self._broker.close(max(LAST_SECONDS, deadline - time.monotonic()))
 

@@ -15,13 +15,13 @@ from rtstream.rpc.server import ServerConfig, serve
 from tests.publish.finals import final, partial
 from tests.rpc.hubs import ScriptedHub
 
-async def main(path, socket):
+async def main(path, socket, pause):
     broker = Broker(Store(path, max_age_seconds=1e6, max_bytes=1 << 24))
     server = await serve(ScriptedHub(broker), ServerConfig(listen=[Address(path=socket)]))
     number = broker.last.sequence
     print("ready", flush=True)
     while True:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(float(pause))
         number += 1
         broker.publish(partial(number))
         broker.publish(final(number))
@@ -31,9 +31,11 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def start_server(folder):
+def start_server(folder, pause=0.002):
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, folder / "finals.db", folder / "socket"], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-c", SERVER, folder / "finals.db", folder / "socket", str(pause)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout.readline() == b"ready\n"
     return process
