@@ -102,6 +102,8 @@ def wyoming_config(config: Config) -> WyomingConfig | None:
     _need("wyoming", "wyoming.listen")
     if settings.announce:
         _need("zeroconf", "wyoming.announce", extra="wyoming")
+        if settings.listen.startswith("unix:"):
+            raise ConfigError("wyoming.announce: a Unix socket cannot be announced; listen on tcp://HOST:PORT")
 
     def address(name: str, text: str) -> Address:
         return _address(f"wyoming.{name}", text.removeprefix("tcp://"), insecure_public=settings.insecure_public)

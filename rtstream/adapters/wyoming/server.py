@@ -19,6 +19,7 @@ from rtstream.adapters.wyoming.frames import LINE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rtstream.adapters.wyoming.announcing import Announcer
     from rtstream.adapters.wyoming.config import WyomingConfig
     from rtstream.adapters.wyoming.connection import Connection
     from rtstream.publish.live_audio import LiveAudio
@@ -40,6 +41,7 @@ class WyomingServer:
         self._audio = audio
         self._phrase_room = phrase_room
         self._doors: list[_Door] = []
+        self._announcer: Announcer | None = None
 
     @classmethod
     async def start(
@@ -51,6 +53,10 @@ class WyomingServer:
             made._doors.append(await _Door.open(config.listen, config, made._asr))
             if config.microphone is not None:
                 made._doors.append(await _Door.open(config.microphone, config, made._mic))
+            if config.announced_as:
+                from rtstream.adapters.wyoming.announcing import Announcer  # noqa: PLC0415 - takes 10 MB
+
+                made._announcer = Announcer(config.announced_as, made._doors[0].address)
         except BaseException:
             await made.stop(0.0)
             raise
@@ -59,10 +65,12 @@ class WyomingServer:
     @property
     def ports(self) -> list[int]:
         """Where it listens: for speech to text, then for the microphone."""
-        return [door.port for door in self._doors]
+        return [door.address.port for door in self._doors]
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more clients, and let turns end, for ``grace_seconds`` at most."""
+        if self._announcer is not None:
+            await self._announcer.stop()
         await asyncio.gather(*(door.close(grace_seconds) for door in self._doors))
 
     def _asr(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -118,10 +126,10 @@ class _Door:
         return made
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
+    def address(self) -> Address:
+        """Where it listens, with the port that was chosen."""
         assert self._listener is not None
-        return self._listener.addresses[0].port
+        return self._listener.addresses[0]
 
     async def close(self, seconds: float) -> None:
         """Take no more, and end what is open within ``seconds``."""
