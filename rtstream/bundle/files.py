@@ -74,6 +74,11 @@ def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) 
     return data
 
 
+def checksum(path: Path, file: str) -> str:
+    """What the manifest of the bundle at ``path``, which has been read before, says of one of its files."""
+    return str(json.loads((path / MANIFEST).read_text())["sha256"][file])
+
+
 def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Weights) -> State:
     """The tensors of a file, int8 or float16, deflated ones as int8.
 

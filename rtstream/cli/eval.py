@@ -79,7 +79,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     multiple=True,
     default=("auto",),
     show_default=True,
-    help="float, or an int8 engine of torch; may be given more than once. auto: the fastest int8 engine here.",
+    help="onnx, float, or an int8 engine of torch; may be given more than once. auto: torch's fastest here.",
 )
 @click.option(
     "--partials",

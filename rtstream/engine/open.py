@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rtstream.bundle.bundle import TOKENIZER, read_manifest
-from rtstream.bundle.files import WEIGHTS, read_tensors
+from rtstream.bundle.files import WEIGHTS, checksum, read_tensors
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, read_text_manifest
 from rtstream.bundle.tokenizer import Tokenizer
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from rtstream.engine.base import SpeechEngine, TextEngine
     from rtstream.model.config import ModelConfig
+
+
+ONNX = "onnx"
+"""The engine of ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,12 @@ class TextBundle:
 
 
 def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> Bundle:
-    """Read and check a bundle. ``engine``: ``auto`` (the fastest int8 one here), a torch kernel's name, or ``float``.
+    """Read and check a bundle.
 
-    ``threads`` that compute, for the whole process; by default as many as before. Raises BundleError naming what is
-    missing, foreign, of another version, truncated or changed.
+    ``engine``: ``onnx``, or the kernel with which torch computes: ``auto`` (the fastest int8 one here), its name, or
+    ``float``. ``threads`` that compute, for the whole process; by default as many as before. Raises BundleError naming
+    what is missing, foreign, of another version, truncated or changed.
     """
-    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - seconds that others do without
-
     name, config, weights, guard = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
     if len(tokenizer) != config.decoder.vocabulary:
@@ -64,19 +68,33 @@ def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None)
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
         raise BundleError(msg)
+    if engine == ONNX:
+        from rtstream.engine.ort.open import open_speech  # noqa: PLC0415 - what others do without
+
+        load = partial(read_tensors, path / WEIGHTS, config, weights)
+        return Bundle(
+            name, path, config, tokenizer, open_speech(config, load, checksum(path, WEIGHTS), threads or 1), guard
+        )
+    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - seconds that others do without
+
     state = read_tensors(path / WEIGHTS, config, weights)
     opened = open_engine(config, state, engine, int8=weights != "float16", threads=threads)
     return Bundle(name, path, config, tokenizer, opened, guard)
 
 
-def load_text_bundle(path: Path, engine: str = "auto") -> TextBundle:
+def load_text_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> TextBundle:
     """Read and check a translation model, as ``load_bundle``."""
-    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - as above
-
     name, config, weights = read_text_manifest(path)
     tokenizer = PieceTokenizer.load(path / PIECES)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
+    if engine == ONNX:
+        from rtstream.engine.ort.open import open_text  # noqa: PLC0415 - as above
+
+        load = partial(read_tensors, path / WEIGHTS, config, weights)
+        return TextBundle(name, tokenizer, open_text(config, load, checksum(path, WEIGHTS), threads or 1))
+    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - as above
+
     state = read_tensors(path / WEIGHTS, config, weights)
-    return TextBundle(name, tokenizer, open_engine(config, state, engine, int8=weights != "float16"))
+    return TextBundle(name, tokenizer, open_engine(config, state, engine, int8=weights != "float16", threads=threads))

@@ -382,7 +382,7 @@ class TestOptions:
 
         assert BEAMS == KNOWN_BEAMS
         assert RecognizerConfig().beam == BEAM == Recognition().beam
-        assert set(ENGINES) == {"auto", "float", *INT8_ENGINES}
+        assert set(ENGINES) == {"auto", "onnx", "float", *INT8_ENGINES}
         assert tuple(map(int, CHUNKS_MS)) == TRAINED_CHUNKS_MS
 
     def test_gates_are_those_of_the_settings(self):

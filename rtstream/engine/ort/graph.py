@@ -1,0 +1,141 @@
+"""Graphs of ONNX, written node by node: the few operations that the models are made of.
+
+Matrices are int8 per output channel. Activations are quantized as they come, by ONNX Runtime with one scale for all
+rows; so each row is first brought to one size, as Whisper's encoder has frames whose activations are a hundred times
+those of others. An initializer is one object however many nodes use it, and is packed once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from rtstream.engine.ort.tensors import EPSILON, dense
+from rtstream.model.shapes import SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from onnx import GraphProto, ModelProto, NodeProto
+
+    from rtstream.bundle.files import State
+
+OPSET, IR_VERSION = 20, 10
+MICROSOFT = "com.microsoft"
+TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
+
+
+class Graph:
+    """A graph in the making over the tensors of a model; a value is named by a string."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._nodes: list[NodeProto] = []
+        self._initializers: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._count = 0
+
+    def input(self, name: str, shape: Sequence[int | None], kind: str = "float") -> str:
+        """A value that is given with each call; None for a length that may be any."""
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[kind], list(shape)))
+        return name
+
+    def output(self, value: str, name: str, rank: int) -> None:
+        """Give a value under a name."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank))
+
+    def model(self) -> ModelProto:
+        """The whole of it."""
+        graph: GraphProto = helper.make_graph(
+            self._nodes, "rtstream", self._inputs, self._outputs, list(self._initializers.values())
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """A value that is always the same; a name stands for one array."""
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def numbers(self, *numbers: int) -> str:
+        """Whole numbers in a row."""
+        return self.constant(f"={numbers}", np.array(numbers, np.int64))
+
+    def weight(self, name: str) -> str:
+        """A tensor of the model that is computed with in float32."""
+        return self.constant(name, dense(self.state, name))
+
+    def op(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:  # noqa: ANN401 - one name, or a tuple of them
+        """What an operation makes of its inputs: one value's name, or several."""
+        names = [self._new() for _ in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        return names[0] if outputs == 1 else tuple(names)
+
+    def _new(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    def rows(self, x: str) -> tuple[str, str]:
+        """Rows brought to one size, and their sizes."""
+        size = self.op("ReduceMax", self.op("Abs", x), self.numbers(-1))
+        size = self.op("Max", size, self.constant("least", np.array([1e-8], np.float32)))
+        return self.op("Div", x, size), size
+
+    def product(self, rows: tuple[str, str], name: str) -> str:
+        """Rows times the transpose of an int8 matrix of the model."""
+        weight, scale = self.state[name], self.state[name + SCALE]
+        packed = self.constant(name, weight.reshape(-1, weight.shape[-1]).T)
+        scales = self.constant(name + SCALE, scale)
+        y = self.op("DynamicQuantizeMatMul", rows[0], packed, scales, "", "", domain=MICROSOFT)
+        out: str = self.op("Mul", y, rows[1])
+        return out
+
+    def linear(self, x: str, name: str) -> str:
+        """``x W^T + b`` with the int8 matrix and the bias of a layer."""
+        out: str = self.op("Add", self.product(self.rows(x), f"{name}.weight"), self.weight(f"{name}.bias"))
+        return out
+
+    def norm(self, x: str, scale: str, bias: str) -> str:
+        """Layer norm of the last axis."""
+        out: str = self.op("LayerNormalization", x, scale, bias, axis=-1, epsilon=EPSILON)
+        return out
+
+    def gelu(self, x: str) -> str:
+        """GELU, exact."""
+        out: str = self.op("Gelu", x, domain=MICROSOFT)
+        return out
+
+    def heads(self, x: str, heads: int, *, keys: bool = False) -> str:
+        """(batch, n, d) to (batch, heads, n, d_head), or (batch, heads, d_head, n) as keys are wanted."""
+        split = self.op("Reshape", x, self.numbers(0, 0, heads, -1))
+        out: str = self.op("Transpose", split, perm=[0, 2, 3, 1] if keys else [0, 2, 1, 3])
+        return out
+
+    def joined(self, x: str) -> str:
+        """(batch, heads, n, d_head) to (batch, n, d)."""
+        out: str = self.op("Reshape", self.op("Transpose", x, perm=[0, 2, 1, 3]), self.numbers(0, 0, -1))
+        return out
+
+    def turned(self, x: str, cos: str, sin: str, half: int, size: int) -> str:
+        """Rotary position embedding of (batch, heads, n, size), of the first ``2 * half`` channels."""
+        sizes = [half, half, size - 2 * half] if size > 2 * half else [half, half]
+        a, b, *rest = self.op("Split", x, self.numbers(*sizes), outputs=len(sizes), axis=-1)
+        left = self.op("Sub", self.op("Mul", a, cos), self.op("Mul", b, sin))
+        right = self.op("Add", self.op("Mul", a, sin), self.op("Mul", b, cos))
+        out: str = self.op("Concat", left, right, *rest, axis=-1)
+        return out
+
+    def attention(self, q: str, k: str, size: int, mask: str | None = None) -> str:
+        """Weights (..., n, m) of queries (..., n, size) on keys (..., m, size); ``mask`` is added to the scores."""
+        scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
+        scores = self.op("Mul", scores, self.constant(f"scale{size}", np.array(size**-0.5, np.float32)))
+        if mask is not None:
+            scores = self.op("Add", scores, mask)
+        out: str = self.op("Softmax", scores, axis=-1)
+        return out

@@ -1,0 +1,273 @@
+"""The engine of ONNX Runtime computes what torch does, packs each matrix once, and keeps what it packed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from rtstream.bundle.files import WEIGHTS, read_tensors
+from rtstream.engine.open import load_bundle, load_text_bundle
+from rtstream.engine.ort import open as opening
+from rtstream.engine.ort.networks import encoder_graph
+from rtstream.engine.ort.sessions import LARGE, MANIFEST, Parts, whole
+from rtstream.engine.ort.tensors import quantized, unsaturated
+from rtstream.export.bundles import save_bundle, save_text_bundle
+from rtstream.export.rounding import Rounding
+from rtstream.model.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    SpeechInputConfig,
+    StackConfig,
+    TextModelConfig,
+)
+from rtstream.nn.model import SpeechModel
+from rtstream.nn.quantized import _unsaturated
+from rtstream.nn.text_model import TextModel
+from tests.bundle.tiny_tokenizer import make_tokenizer
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.translation.tiny_hearing import LANGUAGES, make_pieces
+
+TOKENIZER = make_tokenizer()
+SIZES = {"d_model": 64, "heads": 4, "ffn": 96, "layers": 4}
+MEL = {**SIZES, "n_mels": 20, "left_context": 24, "max_frames": 200}
+WAVE = {**MEL, "front_end": "wave", "positions": "rope", "rotary": 8}
+ENCODERS = {
+    "mel": EncoderConfig(**MEL),
+    "mel, two passes": EncoderConfig(**MEL, share=2, rank=6, diagonal=True, whole=True),
+    "mel, two private parts": EncoderConfig(**MEL, share=4, rank=6, diagonal=True, whole=True, whole_rank=4),
+    "mel, no shared part": EncoderConfig(**MEL, full_rank=False, rank=20, layer_scale=True),
+    "wave, two passes": EncoderConfig(**WAVE, share=2, rank=6, diagonal=True, whole=True),
+    "wave": EncoderConfig(**WAVE),
+}
+ALIGNING = ((1, 0), (3, 1), (3, 2))
+DECODERS = {
+    "mel": DecoderConfig(len(TOKENIZER), **SIZES, max_tokens=60, alignment_heads=ALIGNING),
+    "wave": DecoderConfig(len(TOKENIZER), **SIZES, max_tokens=60, alignment_heads=ALIGNING, rotary=8, mlp="swiglu"),
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+    return tmp_path / "cache/rtstream"
+
+
+def randomize(model):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith((".a", ".b", ".d", "bias", "norm.weight", "scale")):
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def engines(path, name):
+    """Torch's in float, of the same rounded weights, and that of ONNX Runtime."""
+    config = ModelConfig(ENCODERS[name], DECODERS[name[:4].strip(",")], voice=name.startswith("wave"))
+    save_bundle(path / "bundle", "some", randomize(SpeechModel(config)), TOKENIZER, "", rounding=Rounding(8))
+    return load_bundle(path / "bundle", "float").engine, load_bundle(path / "bundle", "onnx").engine
+
+
+def features(config, seconds=1.5):
+    rng = np.random.default_rng(0)
+    if config.front_end == "wave":
+        return (0.1 * rng.standard_normal(int(16_000 * seconds))).astype(np.float32)
+    return rng.standard_normal((int(100 * seconds), config.n_mels)).astype(np.float32)
+
+
+def same(found, wanted, tolerance=0.05):
+    """Equal but for what int8 activations round away."""
+    assert found.shape == wanted.shape
+    assert np.linalg.norm(found - wanted) <= tolerance * np.linalg.norm(wanted) + 1e-6
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_both_passes_give_the_states_that_torch_gives(tmp_path, name):
+    wanted, found = engines(tmp_path, name)
+    config = ENCODERS[name]
+    given = features(config)
+    count = config.frames(len(given))
+    same(*(each.encoder.full(given, length=len(given), wanted=count - 3) for each in (found, wanted)))
+    states = []
+    for each in (found, wanted):
+        state, settled = each.encoder.initial_state(), []
+        for start in range(0, len(given), 1 + len(given) // 7):
+            block = given[start : start + 1 + len(given) // 7]
+            last = start + len(block) == len(given)
+            encoded, state = each.encoder.step(block, state, 8, ahead=3, last=last)
+            settled.append(encoded.settled)
+        assert len(encoded.open) == 0
+        states.append(np.concatenate(settled))
+    same(*states)
+    assert len(states[0]) == count
+
+
+@pytest.mark.parametrize("name", ["mel", "wave"])
+def test_heads_and_decoder_give_what_torchs_give(tmp_path, name):
+    wanted, found = engines(tmp_path, name)
+    states = np.random.default_rng(1).standard_normal((30, 64)).astype(np.float32)
+    same(found.ctc(states), wanted.ctc(states))
+    assert (found.voice(states) is None) is (wanted.voice(states) is None) is (name == "mel")
+    if name == "wave":
+        same(found.voice(states), wanted.voice(states))
+    results = []
+    for each in (found, wanted):
+        decoder = each.decoder
+        state = decoder.cross_keys(states[:12], decoder.initial_state(5))
+        state = decoder.cross_keys(states[12:], state.without(2))
+        first = decoder.decode([3, 8, 1, 9], state)
+        assert (first.state.tokens, first.state.frames) == (4, 28)
+        second = decoder.decode([5, 7, 2], first.state.rewound(3), scored=2)
+        batch = second.state.batch()
+        logits, batch = decoder.decode_batch(np.array([[4]]), batch)
+        batch = batch.select([0, 0, 0])
+        more, batch = decoder.decode_batch(np.array([[1], [2], [3]]), batch)
+        chosen, _ = decoder.decode_batch(np.array([[1], [2]]), batch.select([2, 0]))
+        results.append((first.logits, first.attention, second.logits, second.attention, logits, more, chosen))
+    for mine, theirs in zip(*results, strict=True):
+        same(mine, theirs)
+
+
+def test_more_than_there_are_positions_is_refused(tmp_path):
+    _, found = engines(tmp_path, "mel")
+    with pytest.raises(ValueError, match="201 frames are more than the 200 positions"):
+        found.encoder.full(features(ENCODERS["mel"], 4.02), length=402, wanted=201)
+    state = found.decoder.cross_keys(np.zeros((2, 64), np.float32), found.decoder.initial_state())
+    with pytest.raises(ValueError, match="61 tokens are more than the 60"):
+        found.decoder.decode([1] * 61, state)
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_translation_gives_what_torchs_gives(tmp_path, hears):
+    pieces = make_pieces()
+    stack = StackConfig(**SIZES, share=2, rank=6, diagonal=True)
+    speech = SpeechInputConfig(20, 3) if hears else None
+    config = TextModelConfig(stack, DecoderConfig(len(pieces), **SIZES, max_tokens=60), speech)
+    save_text_bundle(tmp_path / "text", "some", randomize(TextModel(config)), pieces, "", rounding=Rounding(8))
+    wanted, found = (load_text_bundle(tmp_path / "text", name).engine for name in ("float", "onnx"))
+    source = np.array([[5, 6, 7, 8, 2], [5, 9, 2, 0, 0]])
+    tokens = np.array([[5, 7], [5, 3]])
+    results = []
+    for each in (found, wanted):
+        logits, state = each.decode_batch(tokens, each.encode(source, [5, 3]))
+        more, _ = each.decode_batch(np.array([[4], [4]]), state.select([1, 1]))
+        results.append([logits, more])
+        if hears:
+            states = np.random.default_rng(1).standard_normal((10, 20)).astype(np.float32)
+            begun, rows = each.encode_speech(states, pieces.languages[LANGUAGES[0]])
+            assert rows == 5
+            results[-1].append(each.decode_batch(np.array([[5]]), begun)[0])
+    for mine, theirs in zip(*results, strict=True):
+        same(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["mel, two passes", "mel, two private parts"])
+def test_a_shared_matrix_is_packed_once_for_its_layers_and_both_passes(tmp_path, name):
+    config = ENCODERS[name]
+    _, found = engines(tmp_path, name)
+    model = ModelConfig(config, DECODERS["mel"])
+    state = quantized(read_tensors(tmp_path / "bundle" / WEIGHTS, model, "int8-deflate"), [])
+    graph = encoder_graph(config, state).graph
+    uses = Counter(node.input[1] for node in graph.node if node.op_type == "DynamicQuantizeMatMul")
+    shared = {each: count for each, count in uses.items() if ".groups." in each}
+    assert shared == dict.fromkeys(
+        (f"encoder.groups.{g}.{p}.weight" for g in range(config.groups) for p in ("qkv", "out", "ff1", "ff2")),
+        config.share,
+    )
+    assert Counter(each.name for each in graph.initializer).most_common(1)[0][1] == 1
+    assert set(uses) == set(found.packed)
+    # What was packed lies in the cache, once for each but the smallest.
+    large = [each for each in uses if state[each].size >= LARGE]
+    assert len(large) >= 4 * config.groups
+    (folder,) = (tmp_path / "cache/rtstream").iterdir()
+    assert (folder / "encoder.onnx").read_bytes().count(b"DynamicQuantizeMatMul+") == len(large)
+
+
+def test_a_later_start_takes_what_was_packed_and_reads_no_weights(tmp_path, monkeypatch):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    first = load_bundle(path, "onnx").engine
+    monkeypatch.setattr("rtstream.engine.open.read_tensors", lambda *_: pytest.fail("the weights were read"))
+    second = load_bundle(path, "onnx").engine
+    states = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
+    assert np.array_equal(first.ctc(states), second.ctc(states))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "missing", "no manifest"])
+def test_a_damaged_cache_is_made_anew(tmp_path, cache, damage):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    load_bundle(path, "onnx")
+    (folder,) = cache.iterdir()
+    file = folder / (MANIFEST if damage == "no manifest" else "decoder.bin")
+    data = file.read_bytes()
+    file.unlink()  # it may be mapped
+    if damage == "cut":
+        file.write_bytes(data[:-10])
+    elif damage == "changed":
+        file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    assert not whole(folder)
+    load_bundle(path, "onnx")
+    assert whole(folder)
+    assert [each.name for each in cache.iterdir()] == [folder.name]
+
+
+def test_a_cache_of_other_weights_is_another(tmp_path, cache):
+    load_bundle(save_tiny_bundle(tmp_path / "one"), "onnx")
+    other = save_tiny_bundle(tmp_path / "other")
+    manifest = json.loads((other / "bundle.json").read_text())
+    engine = load_bundle(other, "onnx").engine
+    assert len(list(cache.iterdir())) == len({manifest["sha256"][WEIGHTS]} | {_weights(tmp_path / "one")})
+    assert engine.name == "onnx"
+
+
+def _weights(path):
+    return json.loads((path / "bundle.json").read_text())["sha256"][WEIGHTS]
+
+
+def test_where_nothing_can_be_kept_it_works_from_memory(tmp_path, monkeypatch):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    states = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
+    assert np.isfinite(load_bundle(path, "onnx").engine.ctc(states)).all()
+
+
+def test_what_would_saturate_is_made_coarser_as_torchs_is():
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-127, 128, (20, 31), np.int8)
+    weight[:5] //= 4
+    scale = rng.random(20).astype(np.float32)
+    wanted = _unsaturated(torch.from_numpy(weight), torch.from_numpy(scale))
+    for mine, theirs in zip(unsaturated(weight, scale), wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-6)
+
+
+def test_processors_that_saturate_get_coarser_weights(tmp_path, monkeypatch):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    given = []
+    monkeypatch.setattr(opening, "saturates", lambda: True)
+    monkeypatch.setattr(opening, "quantized", lambda *a, **k: given.append(k) or quantized(*a, **k))
+    load_bundle(path, "onnx")
+    assert given == [{"saturates": True}]
+
+
+def test_a_recording_is_transcribed_without_torch(tmp_path):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    code = "import sys; sys.modules['torch'] = None; from rtstream.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "replay", "--engine", "onnx", "--model", path, DATA / "cv-utica.flac"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+def test_threads_are_those_that_were_asked_for(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(opening, "Parts", lambda threads, **k: seen.append(threads) or Parts(threads, **k))
+    load_bundle(save_tiny_bundle(tmp_path / "bundle"), "onnx", threads=2)
+    assert seen.count(2) == 2  # what writes, and what reads
