@@ -73,6 +73,7 @@ class Audio(Section):
     open_seconds: Seconds = Field(15.0, description="time that a device has to open")
     stall_seconds: Seconds = Field(3.0, description="without audio for so long a device is opened anew")
     retry_seconds: Seconds = Field(15.0, description="longest pause between attempts to open an absent device")
+    muted: bool = Field(default=False, description="begin muted: audio is dropped until 'rtstream unmute'")
     ring_seconds: float = Field(5.0, ge=0.1, le=60, description="audio held for the service while it cannot take it")
     backlog_seconds: float = Field(20.0, ge=1, le=600, description="audio that may wait for recognition; more is lost")
 

@@ -120,8 +120,9 @@ class AudioLost:
     time: float | None = field(default=None, compare=False)
 
 
-CaptureState = Literal["starting", "capturing", "paused", "stalled", "lost", "ended"]
-"""``paused``: whoever delivers the audio does not for now, and may; ``stalled``: a device does not, and should."""
+CaptureState = Literal["starting", "capturing", "muted", "paused", "stalled", "lost", "ended"]
+"""``paused``: whoever delivers the audio does not for now, and may; ``stalled``: a device does not, and should;
+``muted``: audio comes, and is dropped because somebody asked for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "notes": ("rtstream.cli.notes", "Write what a running service hears into a Markdown file a day."),
     "transcribe": ("rtstream.cli.transcribe", "Transcribe audio files with a running service."),
     "status": ("rtstream.cli.status", "Ask a running service how it is."),
+    "mute": ("rtstream.cli.mute", "Have a running service drop what its microphone hears."),
+    "unmute": ("rtstream.cli.unmute", "Have it listen again."),
     "devices": ("rtstream.cli.devices", "List the microphones of this machine."),
     "doctor": ("rtstream.cli.doctor", "Check what the service needs, and say what to do."),
     "config": ("rtstream.cli.config", "Show and check the settings of the service."),

@@ -214,6 +214,13 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
             raise self._told(error) from None
         return read_status(response)
 
+    async def mute(self, *, muted: bool = True) -> None:
+        """Have the service drop the audio of its own source, or recognise it again."""
+        try:
+            await self._stub.Mute(pb.MuteRequest(muted=muted), metadata=self._metadata, timeout=ANSWER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise self._told(error) from None
+
     async def devices(self) -> list[Device]:
         """What the service could capture from."""
         try:

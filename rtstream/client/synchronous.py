@@ -171,6 +171,10 @@ class Client:
         """How the service is."""
         return read_status(self._ask(self._stub.GetStatus, pb.GetStatusRequest()))
 
+    def mute(self, *, muted: bool = True) -> None:
+        """Have the service drop the audio of its own source, or recognise it again."""
+        self._ask(self._stub.Mute, pb.MuteRequest(muted=muted))
+
     def devices(self) -> list[Device]:
         """What the service could capture from."""
         return read_devices(self._ask(self._stub.ListDevices, pb.ListDevicesRequest()))

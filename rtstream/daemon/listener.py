@@ -35,6 +35,8 @@ class Listener:
         publish: Callable[[ServiceEvent], None],
         clock: AudioClock,
         hear: Callable[[AudioBlock], None] = lambda _: None,
+        *,
+        muted: bool = False,
     ) -> None:
         self.device: DeviceState | None = None
         self.samples = 0
@@ -47,6 +49,10 @@ class Listener:
         self._clock = clock
         self._hear = hear
         self._heard: float | None = None
+        self._muted = muted
+        self._dropping = False
+        self._actual: DeviceState | None = None  # of the device, whether it is muted or not
+        self._telling = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     @property
@@ -57,6 +63,15 @@ class Listener:
     def start(self) -> None:
         """Begin to listen."""
         self._thread.start()
+
+    def mute(self, muted: bool) -> None:  # noqa: FBT001 - it is what it says
+        """Drop the audio from now on, after the final of what was said; or hand it on again. From any thread."""
+        with self._telling:
+            if muted != self._muted:
+                self._muted = muted
+                log.info("muted" if muted else "unmuted")
+                if self._actual is not None:
+                    self._show(replace(self._actual, time=None))
 
     def close(self, seconds: float) -> None:
         """Listen no more; what came until now is in the channel afterwards, and its last segment will be closed."""
@@ -82,6 +97,12 @@ class Listener:
                 self._heard = time.monotonic()
                 self.samples += len(item.samples)
                 self._clock.note(item.position, len(item.samples))
+                if self._muted:
+                    if not self._dropping:
+                        self._channel.flush()
+                    self._dropping = True
+                    return
+                self._dropping = False
                 self._hear(item)
                 if self._source.live:
                     self._channel.put_live(item)
@@ -99,7 +120,14 @@ class Listener:
             self._channel.flush()  # what was said is a whole, whatever comes next
         elif state.state == "paused":
             self._channel.pause()
-        self.device = state = self._clock.timed(state)
         report = log.warning if state.state in {"stalled", "lost"} else log.info
         report("audio source", device=state.device, state=state.state, detail=state.detail)
-        self._publish(state)
+        with self._telling:
+            self._actual = state
+            self._show(state)
+
+    def _show(self, state: DeviceState) -> None:
+        if self._muted and state.state in {"capturing", "paused"}:
+            state = replace(state, state="muted", detail="its audio is dropped; 'rtstream unmute' ends that")
+        self.device = self._clock.timed(state)
+        self._publish(self.device)

@@ -84,6 +84,7 @@ class Service:
         self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
+        self._muted = config.audio.muted
         self._on_final = OnFinal(lambda: self.config.service, self.publish)
         self._stored = True
         self._memory = _Memory()
@@ -149,11 +150,19 @@ class Service:
             first=True,
             chunk_samples=model.chunk_samples(recognizer),
         )
-        self.listener = Listener(self._source, self._channel, self.publish, self._clock, self.audio.put)
+        self.listener = Listener(
+            self._source, self._channel, self.publish, self._clock, self.audio.put, muted=self._muted
+        )
         self.progress = Progress(self._source, self.engine, lambda: self._broker.alive)
         self._model = model
         self.phase = "ready"
         self.listener.start()
+
+    def mute(self, muted: bool) -> None:  # noqa: FBT001 - it is what it says
+        """Drop the audio of the source from now on, or recognise it again."""
+        self._muted = muted
+        if self.listener is not None:
+            self.listener.mute(muted)
 
     def reload(self, config: Config) -> tuple[list[str], list[str]]:
         """Take new settings, as far as that is possible; gives the names of those taken and of those that are not.
@@ -261,7 +270,7 @@ class Service:
                 device.channels,
                 device.rate,
                 device.default,
-                used=used is not None and used.state == "capturing" and used.device == device.name,
+                used=used is not None and used.state in {"capturing", "muted"} and used.device == device.name,
             )
             for device in await self._devices.get()
         ]

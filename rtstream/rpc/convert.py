@@ -40,6 +40,7 @@ _REASONS = {
 _STATES = {
     "starting": pb.CAPTURE_STATE_STARTING,
     "capturing": pb.CAPTURE_STATE_CAPTURING,
+    "muted": pb.CAPTURE_STATE_MUTED,
     "paused": pb.CAPTURE_STATE_PAUSED,
     "stalled": pb.CAPTURE_STATE_STALLED,
     "lost": pb.CAPTURE_STATE_LOST,

@@ -134,6 +134,10 @@ class Hub(Protocol):
         """What could be captured from; may take a moment. Raises AudioError if the sound system cannot be asked."""
         ...
 
+    def mute(self, muted: bool) -> None:  # noqa: FBT001 - it is what it says
+        """Drop the audio of its own source from now on, or recognise it again."""
+        ...
+
     async def open_stream(self, settings: StreamSettings) -> RecognitionStream:
         """Begin to recognise a client's audio. Raises StreamLimitError, NotReadyError, or ConfigError for settings."""
         ...

@@ -12,6 +12,7 @@ from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.recognizing import recognize, transcribe
 from rtstream.rpc.status import devices_message, status_message
 from rtstream.rpc.subscribing import Wanted, pass_on
+from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceServicer
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from rtstream.publish.items import Item, Position
     from rtstream.rpc.hub import Hub
-    from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 PATIENCE_SECONDS = 1.0
 """What a subscriber whose queue has overflowed still gets to read on."""
@@ -80,6 +80,15 @@ class SpeechService(SpeechServiceServicer):
         response = status_message(self._hub.status())
         response.position.CopyFrom(position_message(self._hub.broker.last))
         return response
+
+    async def Mute(  # noqa: N802
+        self,
+        request: pb.MuteRequest,
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> pb.MuteResponse:
+        """See the proto."""
+        self._hub.mute(request.muted)
+        return pb.MuteResponse()
 
     async def ListDevices(  # noqa: N802
         self,

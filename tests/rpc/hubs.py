@@ -100,6 +100,7 @@ class ScriptedHub:
         self.settings = []
         self.broken = False
         self.sound = None
+        self.muted = False
 
     def status(self):
         return Status(
@@ -118,6 +119,9 @@ class ScriptedHub:
             languages=self.languages,
             recognized_languages=("en",),
         )
+
+    def mute(self, muted):
+        self.muted = muted
 
     async def devices(self):
         if self.sound:

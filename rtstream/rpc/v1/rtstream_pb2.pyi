@@ -50,6 +50,7 @@ class CaptureState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPTURE_STATE_LOST: _ClassVar[CaptureState]
     CAPTURE_STATE_ENDED: _ClassVar[CaptureState]
     CAPTURE_STATE_PAUSED: _ClassVar[CaptureState]
+    CAPTURE_STATE_MUTED: _ClassVar[CaptureState]
 
 class GapReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -99,6 +100,7 @@ CAPTURE_STATE_STALLED: CaptureState
 CAPTURE_STATE_LOST: CaptureState
 CAPTURE_STATE_ENDED: CaptureState
 CAPTURE_STATE_PAUSED: CaptureState
+CAPTURE_STATE_MUTED: CaptureState
 GAP_REASON_UNSPECIFIED: GapReason
 GAP_REASON_EXPIRED: GapReason
 GAP_REASON_UNKNOWN_EPOCH: GapReason
@@ -421,6 +423,16 @@ class GetStatusResponse(_message.Message):
     recognized_languages: _containers.RepeatedScalarFieldContainer[str]
     sample_rate: int
     def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., recognized_languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ...) -> None: ...
+
+class MuteRequest(_message.Message):
+    __slots__ = ("muted",)
+    MUTED_FIELD_NUMBER: _ClassVar[int]
+    muted: bool
+    def __init__(self, muted: _Optional[bool] = ...) -> None: ...
+
+class MuteResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ListDevicesRequest(_message.Message):
     __slots__ = ()

@@ -95,6 +95,11 @@ class SpeechServiceStub:
                 request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
                 response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
                 _registered_method=True)
+        self.Mute = channel.unary_unary(
+                '/rtstream.v1.SpeechService/Mute',
+                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
+                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
+                _registered_method=True)
 
 
 class SpeechServiceServicer:
@@ -181,6 +186,14 @@ class SpeechServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Mute(self, request, context):
+        """Mutes the service's own source, or unmutes it, for all: its audio is then read and dropped, not recognised and given
+        to nobody. What was said before gets its final. Every subscriber sees the state CAPTURE_STATE_MUTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SpeechServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -208,6 +221,11 @@ def add_SpeechServiceServicer_to_server(servicer, server):
                     servicer.ListDevices,
                     request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.FromString,
                     response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.SerializeToString,
+            ),
+            'Mute': grpc.unary_unary_rpc_method_handler(
+                    servicer.Mute,
+                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.FromString,
+                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -381,6 +399,33 @@ class SpeechService:
             '/rtstream.v1.SpeechService/ListDevices',
             rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
             rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Mute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rtstream.v1.SpeechService/Mute',
+            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
+            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
             options,
             channel_credentials,
             insecure,
