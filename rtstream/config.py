@@ -31,6 +31,7 @@ URI = r"^(|unix:.+|tcp://.+:\d{1,5})$"
 PATTERNS = {
     ("server", "listen"): "it must be HOST:PORT or unix:PATH",
     ("server", "unix_mode"): "it must be a mode in octal, such as 0660",
+    ("http", "listen"): "it must be HOST:PORT or unix:PATH",
     ("metrics", "listen"): "it must be HOST:PORT or empty",
     ("wyoming", "listen"): "it must be tcp://HOST:PORT, unix:PATH or empty",
     ("wyoming", "microphone"): "it must be tcp://HOST:PORT, unix:PATH or empty",
@@ -189,6 +190,21 @@ class Server(Section):
     )
 
 
+class Http(Section):
+    """OpenAI's API for transcription, and captions for browsers; TLS, tokens and insecure_public are [server]'s."""
+
+    listen: tuple[Address, ...] = Field((), description="HOST:PORT or unix:PATH, each; empty: off")
+    hosts: tuple[str, ...] = Field(
+        (), description="names by which browsers call this machine, besides its addresses, localhost and its own name"
+    )
+    max_connections: int = Field(64, ge=4, le=100_000, description="connections of all clients")
+    max_connections_per_client: int = Field(
+        32, ge=2, le=100_000, description="of one client: a remote address, or all of this machine"
+    )
+    max_upload_megabytes: int = Field(32, ge=1, le=1024, description="largest file; two at a time are held in memory")
+    max_audio_minutes: float = Field(60.0, gt=0, le=1440, description="longest recording")
+
+
 class Publish(Section):
     """What is kept for subscribers."""
 
@@ -254,6 +270,7 @@ class Config(BaseSettings):
     text: Text = Text()
     translation: Translation = Translation()
     server: Server = Server()
+    http: Http = Http()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
     wyoming: Wyoming = Wyoming()

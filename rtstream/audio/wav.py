@@ -137,6 +137,19 @@ def open_bytes(name: str, data: bytes, *, block_seconds: float = 0.1) -> AudioFi
     return AudioFile(name, open_parts(name, stream, None, None, size=len(data)), stream, block_seconds)
 
 
+def open_descriptor(name: str, descriptor: int, *, block_seconds: float = 0.1) -> AudioFile:
+    """Read a regular file that is open, from its begin, as :func:`open_audio` does; it is closed with the AudioFile.
+
+    ``name`` is for messages. Raises AudioError.
+    """
+    stream = os.fdopen(descriptor, "rb")
+    try:
+        return AudioFile(name, open_parts(name, stream, descriptor, None), stream, block_seconds)
+    except BaseException:
+        stream.close()
+        raise
+
+
 def _open(path: str | os.PathLike[str], name: str) -> tuple[BinaryIO, int | None]:
     """Open for reading; also give the descriptor if it is of a regular file, else (FIFO, device) None."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from rtstream.daemon.settings import wyoming_config
+from rtstream.daemon.settings import http_config, wyoming_config
 from rtstream.recognizer.phrases import MAX_PHRASES
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ async def start_adapters(service: Service) -> list[Adapter]:
                 return MAX_PHRASES - len(service.config.recognition.phrases)
 
             started.append(await WyomingServer.start(service, wyoming, service.audio, phrase_room))
+        if (http := http_config(service.config)) is not None:
+            from rtstream.adapters.http.server import HttpServer  # noqa: PLC0415 - aiohttp, where it is wanted
+
+            started.append(await HttpServer.start(service, http))
     except BaseException:
         for adapter in started:
             await adapter.stop(0.0)

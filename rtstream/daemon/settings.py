@@ -6,6 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypedDict
 
+from rtstream.adapters.http.config import HttpConfig
 from rtstream.adapters.networks import read_networks
 from rtstream.adapters.wyoming.config import Limits, WyomingConfig
 from rtstream.audio.messages import CaptureRequest
@@ -40,6 +41,7 @@ def check_settings(config: Config) -> None:
         partial(server_config, config.server),
         partial(metrics_address, config),
         partial(wyoming_config, config),
+        partial(http_config, config),
         partial(check_direct, config.translation),
         partial(phrases, config.recognition),
     ):
@@ -140,6 +142,33 @@ def _need(package: str, name: str, extra: str = "") -> None:
     if find_spec(package) is None:
         told = f"the package {package} is missing; install it: pip install 'rtstream[{extra or package}]'"
         raise ConfigError(f"{name}: {told}")
+
+
+def http_config(config: Config) -> HttpConfig | None:
+    """What the HTTP adapter takes, None where it is off. Raises ConfigError."""
+    settings, server = config.http, config.server
+    if not settings.listen:
+        return None
+    _need("aiohttp", "http.listen", extra="http")
+    rules = server_config(server)
+    encrypted = rules.tls is not None
+    return HttpConfig(
+        listen=[
+            _address("http.listen", text, insecure_public=server.insecure_public, encrypted=encrypted)
+            for text in settings.listen
+        ],
+        tls=rules.tls,
+        tokens=rules.tokens,
+        insecure_public=rules.insecure_public,
+        unix_mode=rules.unix_mode,
+        hosts=settings.hosts,
+        connections=settings.max_connections,
+        connections_per_client=settings.max_connections_per_client,
+        upload_bytes=settings.max_upload_megabytes << 20,
+        longest_seconds=settings.max_audio_minutes * 60,
+        idle_seconds=server.idle_seconds,
+        pause_seconds=server.pause_seconds,
+    )
 
 
 def segmenter_config(vad: Vad) -> SegmenterConfig:

@@ -1,0 +1,152 @@
+"""The HTTP server: its routes, connections and limits around the service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from rtstream.adapters.connections import Connections
+from rtstream.adapters.http.events import Events
+from rtstream.adapters.http.gate import HttpGate
+from rtstream.adapters.http.models import ModelList, health
+from rtstream.adapters.http.transcriptions import Transcriptions
+from rtstream.adapters.listener import Listener, client_name
+from rtstream.rpc.security import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from rtstream.adapters.http.config import HttpConfig
+    from rtstream.rpc.hub import Hub
+    from rtstream.rpc.security import Address
+
+HEALTH = "/health"
+EVENTS = "/events"
+SMALL_BYTES = 1 << 20
+"""That a request may have besides its file."""
+
+
+class HttpServer:
+    """A server that runs. Made by :meth:`start`."""
+
+    def __init__(self, listener: Listener, runner: web.AppRunner, connections: Connections, gate: HttpGate) -> None:
+        self.connections = connections
+        self._listener = listener
+        self._runner = runner
+        self._watching = asyncio.ensure_future(gate.guarded.watch())
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Where it listens, with the ports that were chosen."""
+        return self._listener.addresses
+
+    @classmethod
+    async def start(cls, hub: Hub, config: HttpConfig) -> HttpServer:
+        """Listen and serve, on the running event loop. Raises ConfigError."""
+        tokens = None if config.tokens is None else Tokens(config.tokens)
+        gate = HttpGate(tokens, config.hosts, frozenset({HEALTH}))
+        app = web.Application(middlewares=[_busy, gate.middleware], client_max_size=config.upload_bytes + SMALL_BYTES)
+        models = ModelList(hub)
+        transcriptions = Transcriptions(hub, config)
+        app.router.add_get(HEALTH, health(hub))
+        app.router.add_get("/v1/models", models.all)
+        app.router.add_get("/v1/models/{model:.+}", models.one)
+        app.router.add_get(EVENTS, Events(hub, config).serve)
+        app.router.add_post("/v1/audio/transcriptions", transcriptions.serve)
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            handler_cancellation=True,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        server = runner.server
+        connections = Connections(
+            most=config.connections, per_client=config.connections_per_client, idle_seconds=config.head_seconds
+        )
+        loop = asyncio.get_running_loop()
+
+        def connected() -> asyncio.BaseProtocol:
+            return _Connection(
+                connections,
+                server,
+                loop=loop,
+                access_log=None,
+                auto_decompress=False,  # a small body must not become a large one
+                keepalive_timeout=2 * config.head_seconds,  # after ours
+            )
+
+        try:
+            listener = await Listener.open(
+                "http",
+                config.listen,
+                connected,
+                tls=config.tls,
+                insecure_public=config.insecure_public,
+                unix_mode=config.unix_mode,
+                connections=config.connections,
+            )
+        except BaseException:
+            await connections.close()
+            await runner.cleanup()
+            raise
+        return cls(listener, runner, connections, gate)
+
+    async def stop(self, grace_seconds: float = 2.0) -> None:
+        """Take no more requests, and end those that are still served when the grace is over."""
+        await self._listener.close()
+        server = self._runner.server
+        assert server is not None
+        server.pre_shutdown()
+        await server.shutdown(grace_seconds)
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        await self.connections.close()
+        await self._runner.cleanup()
+
+
+class _Connection(RequestHandler):
+    """A connection, counted."""
+
+    __slots__ = ("connections", "served")
+
+    def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(server, **options)
+        self.served = 0
+        """Requests that are being answered."""
+        self.connections = connections
+
+    @property
+    def busy(self) -> bool:
+        return self.served > 0
+
+    def end(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self.connections.admit(self, client_name(transport)):
+            self.end()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.connections.leave(self)
+        super().connection_lost(exc)
+
+
+@web.middleware
+async def _busy(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Note that a connection is in use, as long as it is."""
+    connection = request.protocol
+    assert isinstance(connection, _Connection)
+    connection.served += 1
+    try:
+        return await handler(request)
+    finally:
+        connection.served -= 1
+        connection.connections.rest(connection)

@@ -1,0 +1,57 @@
+"""The HTTP adapter in this process, on a free port of the loopback interface."""
+
+import math
+from contextlib import asynccontextmanager
+
+import aiohttp
+import numpy as np
+import soundfile
+
+from rtstream.adapters.http.config import HttpConfig
+from rtstream.adapters.http.server import HttpServer
+from rtstream.publish.broker import Broker
+from rtstream.rpc.security import Address
+from tests.rpc.hubs import ScriptedHub
+
+LOOPBACK = Address(host="127.0.0.1")
+PATIENT = aiohttp.ClientTimeout(120)
+
+
+class Served:
+    """``url``: where it is; ``session``: of aiohttp, with paths below it."""
+
+    def __init__(self, hub, server):
+        self.hub, self.server, self.broker = hub, server, hub.broker
+        self.port = server.addresses[0].port
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.session = aiohttp.ClientSession(self.url, timeout=PATIENT)
+
+
+@asynccontextmanager
+async def serving(broker=None, *, limit=8, **settings):
+    hub = ScriptedHub(broker or Broker(), limit=limit)
+    server = await HttpServer.start(hub, HttpConfig(**{"listen": [LOOPBACK], **settings}))
+    served = Served(hub, server)
+    try:
+        yield served
+    finally:
+        await served.session.close()
+        await server.stop(0.0)
+        hub.broker.close()
+
+
+def recording(path, seconds=2.5, *, rate=16_000, kind=None, **options):
+    """A file whose samples are each 0.5 or -0.5."""
+    samples = np.full(math.floor(seconds * rate), 0.5, np.float32)
+    samples[::2] *= -1
+    soundfile.write(path, samples, rate, format=kind, **options)
+    return path
+
+
+def multipart(data, name="talk.wav", **fields):
+    form = aiohttp.FormData()
+    form.add_field("file", data, filename=name)
+    for key, value in fields.items():
+        for entry in value if isinstance(value, list) else [value]:
+            form.add_field(key, entry)
+    return form
