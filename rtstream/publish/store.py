@@ -200,20 +200,24 @@ class Store:
         Those that are damaged are left out, which ``notices`` says.
         """
         oldest = self._clock.now() - self._max_age
+        finals: list[Published] = []
+        lost: list[range] = []
+        last = self.last.sequence
         try:
             with closing(connect(self.path)) as connection:
-                found = read_rows(
-                    connection, "epoch, final", after=sequence, last=self.last.sequence, limit=limit, oldest=oldest
-                )
+                while not finals:  # nothing of a page may be readable though more follows
+                    found = read_rows(connection, "epoch, final", after=sequence, last=last, limit=limit, oldest=oldest)
+                    lost += found.lost
+                    for number, epoch, final in found.rows:
+                        if (item := _published(number, epoch, final)) is not None:
+                            finals.append(item)
+                        else:
+                            lost.append(range(number, number + 1))
+                    if not found.rows:
+                        break
+                    sequence = found.rows[-1][0]
         except (sqlite3.Error, OSError) as error:
             raise told(error, self.path) from None
-        finals: list[Published] = []
-        lost = found.lost
-        for number, epoch, final in found.rows:
-            try:
-                finals.append(Published(final_from_json(final.decode()), epoch.decode(), number))
-            except (ValueError, AttributeError):  # AttributeError: it is no text at all
-                lost.append(range(number, number + 1))
         if news := [run for run in lost if run.start not in self._told_lost]:
             self._told_lost.update(run.start for run in news)
             message = f"the store {self.path} is damaged: number {numbers(news)} cannot be read"
@@ -367,6 +371,14 @@ class Store:
         connection.execute(
             "DELETE FROM epochs WHERE epoch NOT IN (SELECT epoch FROM epochs ORDER BY sequence DESC LIMIT 1000)"
         )
+
+
+def _published(number: int, epoch: bytes, final: bytes) -> Published | None:
+    """What a row holds, None if it is damaged."""
+    try:
+        return Published(final_from_json(final.decode()), epoch.decode(), number)
+    except (ValueError, AttributeError):  # AttributeError: it is no text at all
+        return None
 
 
 def _is_state(row: tuple[object, ...], highest: int) -> bool:

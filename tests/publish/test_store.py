@@ -452,6 +452,19 @@ def test_bad_row_is_read_around_and_named(tmp_path, spoil):
     store.close()
 
 
+def test_finals_behind_a_page_of_bad_rows_are_read(tmp_path):
+    store = open_store(tmp_path)
+    store.append(numbered(store, 1, 40))
+    store.close()
+    with sqlite3.connect(tmp_path / "finals.db") as connection:
+        connection.execute("UPDATE finals SET final = '?' WHERE sequence BETWEEN 5 AND 30")
+    store = open_store(tmp_path)
+    assert sequences(store, after=4, limit=5) == [31, 32, 33, 34]
+    (notice,) = store.notices
+    assert notice.message.endswith("number 5 to 30 cannot be read")
+    store.close()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
