@@ -202,7 +202,10 @@ def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost
     until(lambda: split(items)[1][-1:] == ["ended"], "end")
     source.close()
     thread.join()
-    assert split(items)[1] == ["starting", "capturing", "paused", "capturing", "ended", "ended"]
+    states = split(items)[1]
+    assert states[:4] == ["starting", "capturing", "paused", "capturing"]
+    assert states[-2:] == ["ended", "ended"]
+    assert set(states[4:-2]) <= {"paused"}  # again, if the writer took its time to close
     assert (joined(split(items)[0]) == 1).all()
 
 

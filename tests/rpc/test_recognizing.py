@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rtstream.client.connection import Ending
 from rtstream.rpc.failures import read_failure
+from rtstream.rpc.recognizing import _Messages
 from rtstream.rpc.server import ServerConfig
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
@@ -217,8 +218,12 @@ async def test_client_that_goes_half_way_frees_its_stream(served, stub):
 
 
 async def test_deadline_of_the_client_ends_the_stream(served, stub):
-    call = stub.Recognize(timeout=0.2)
-    await call.write(config())
+    async def talk():
+        yield config()
+        await asyncio.Event().wait()
+
+    call = stub.Recognize(talk(), timeout=3)
+    await until(lambda: served.hub.settings)
     code, _ = await failure(call)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     await until(lambda: not served.hub.open_streams)
@@ -320,12 +325,31 @@ async def test_stream_that_is_held_open_without_audio_gets_its_final_after_the_p
         assert await call.read() is grpc.aio.EOF
 
 
-async def test_idle_stream_gets_its_final_before_it_is_ended():
-    config_ = ServerConfig(idle_seconds=0.3, pause_seconds=30)
+class Patient(_Messages):
+    """Has as much patience as a test wants, from the next message on."""
+
+    seconds = 3_600.0
+
+    @property
+    def _idle(self):
+        return self.seconds
+
+    @_idle.setter
+    def _idle(self, _):
+        pass
+
+
+async def test_idle_stream_gets_its_final_before_it_is_ended(monkeypatch):
+    monkeypatch.setattr("rtstream.rpc.recognizing._Messages", Patient)
+    monkeypatch.setattr(Patient, "seconds", Patient.seconds)
+    config_ = ServerConfig(pause_seconds=3_600)
     async with running(config_) as served, grpc.aio.insecure_channel(served.target) as channel:
         call = SpeechServiceStub(channel).Recognize()
         await call.write(config(no_partials=True))
         await call.write(audio(0.5))
+        await until(lambda: served.hub.samples_heard)
+        monkeypatch.setattr(Patient, "seconds", 0.2)
+        await call.write(pb.RecognizeRequest(audio=b""))  # from here on
         assert (await call.read()).final.end == Duration(nanos=500_000_000)
         code, told = await failure(call)
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -333,13 +357,17 @@ async def test_idle_stream_gets_its_final_before_it_is_ended():
         assert not served.hub.open_streams
 
 
-async def test_stream_that_reads_nothing_is_ended():
+async def test_stream_that_reads_nothing_is_ended(monkeypatch):
+    monkeypatch.setattr("rtstream.rpc.recognizing._Messages", Patient)
     async with running(ServerConfig(idle_seconds=0.3)) as served, grpc.aio.insecure_channel(served.target) as channel:
         served.hub.padding = "x" * 100_000  # soon more than HTTP/2 lets wait
-        call = SpeechServiceStub(channel).Recognize()
-        await call.write(config())
-        for _ in range(3):
-            await call.write(audio(10))
+
+        async def talk():
+            yield config()
+            while True:
+                yield audio(10)
+
+        call = SpeechServiceStub(channel).Recognize(talk())
         await until(lambda: served.hub.settings)
         await until(lambda: not served.hub.open_streams)
         call.cancel()  # only now is what waits for it let go of

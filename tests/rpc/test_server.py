@@ -514,7 +514,7 @@ async def test_subscriber_that_does_not_read_is_ended_and_costs_nobody_else():
 @pytest.mark.parametrize("why", ["queue overflows", "event is not taken in time"])
 async def test_subscriber_that_never_reads_loses_its_place(why):
     overflowing = why == "queue overflows"
-    settings = ServerConfig(streams=1, farewell_seconds=0.3, idle_seconds=60.0 if overflowing else 0.3)
+    settings = ServerConfig(streams=1, farewell_seconds=0.3, idle_seconds=60.0 if overflowing else 2.0)
     broker = Broker(queue_size=10 if overflowing else 100_000)
     async with running(settings, broker=broker) as served, grpc.aio.insecure_channel(served.target) as channel:
         stuck = SpeechServiceStub(channel).Subscribe(pb.SubscribeRequest())
@@ -756,7 +756,7 @@ async def test_requests_that_never_come_whole_take_no_place_and_disturb_nobody()
 
 
 async def test_connections_that_say_hello_too_slowly_are_closed():
-    async with running(ServerConfig(handshake_seconds=0.3)) as served:
+    async with running(ServerConfig(handshake_seconds=3)) as served:
         slow = [await asyncio.open_connection("127.0.0.1", port_of(served)) for _ in range(50)]
         for _, writer in slow:
             writer.write(PREFACE[:7])
