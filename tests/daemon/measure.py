@@ -338,10 +338,8 @@ def siege(minutes, model):
         f"{report.stored} stored; gaps: {report.gaps}; {report.lost / SAMPLE_RATE:.1f} s of audio lost"
     )
     rss = np.array(report.rss) / 1e6
-    half = rss[len(rss) // 2 :]
-    click.echo(
-        f"memory {rss[0]:.0f} MB at first, at most {rss.max():.0f}; second half {half.min():.0f} to {half.max():.0f}"
-    )
+    tenths = " ".join(f"{part.min():.0f}-{part.max():.0f}" for part in np.array_split(rss, 10))
+    click.echo(f"memory {rss[0]:.0f} MB at first; in each tenth of the time {tenths}")
     click.echo(f"files at most {max(report.files)}, threads at most {max(report.threads)}")
     show("GetStatus", report.answers)
     click.echo(f"the subscriber returned after: {Counter(report.returns)}")

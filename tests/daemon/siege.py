@@ -76,6 +76,7 @@ class Siege:
         self.port, self.metrics = _free_port(), _free_port()
         self.report = Report()
         self._over = threading.Event()
+        self._stopping = False
         self._ours, self._theirs, self._passing = (
             (("authorization", f"Bearer {token}"),) for token in (OURS, THEIRS, PASSING)
         )
@@ -122,6 +123,7 @@ class Siege:
             await asyncio.wait({on_store})
             await self._repair()
             watching.cancel()
+            self._stopping = True
             began = time.monotonic()
             self.report.code = await asyncio.to_thread(self.daemon.stop)  # under fire
             self.report.stop_seconds = time.monotonic() - began
@@ -301,9 +303,12 @@ class Siege:
             os.mkfifo(self.fifo)
 
     async def _listen(self):
-        """Subscribe to everything, and again after the last final if that ends."""
+        """Subscribe to everything, and again after the last final if that ends.
+
+        Not once the service is told to stop: a second one may take its place, and knows nothing of its finals.
+        """
         request = pb.SubscribeRequest(from_start=True, kinds=[pb.EVENT_KIND_FINAL, pb.EVENT_KIND_AUDIO_LOST])
-        while not self._over.is_set():
+        while not self._stopping:
             try:
                 async for event in self.stub.Subscribe(request, metadata=self._ours, wait_for_ready=True):
                     match event.WhichOneof("event"):
