@@ -40,8 +40,8 @@ SMALL_BYTES = 1 << 18
 """Of any other request, and of a stream's first: 500 phrases take a tenth of it."""
 SMALL_CALLS = 32
 """Of a client, that are being received or answered at once; four times as many of all."""
-SMALL_SECONDS = 5.0
-"""In which such a request must have come."""
+SMALL_SECONDS = 30.0
+"""In which such a request must have come: a machine that computes with all it has may look for it late."""
 FEWEST_MESSAGES = 4
 
 

@@ -18,7 +18,7 @@ needs_sound = pytest.mark.skipif(
 )
 
 
-def until(condition, what, seconds=180.0):
+def until(condition, what, seconds=600.0):
     """Wait for a condition; the limit is there only so that a failing test ends."""
     end = time.monotonic() + seconds
     while not (found := condition()):

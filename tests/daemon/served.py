@@ -40,7 +40,7 @@ class Daemon:
         self._reader.start()
 
     def ready(self):
-        until(lambda: "READY=1" in self.told or self.process.poll() is not None, "ready", 180)
+        until(lambda: "READY=1" in self.told or self.process.poll() is not None, "ready", 600)
         assert self.process.poll() is None, self.log
         return self
 
@@ -62,7 +62,7 @@ class Daemon:
         return self.wait()
 
     def wait(self):
-        code = self.process.wait(180)
+        code = self.process.wait(600)
         self._reader.join()
         return code
 

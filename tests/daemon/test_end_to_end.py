@@ -158,7 +158,8 @@ def test_every_client_gets_each_final_of_what_a_microphone_hears_once_and_as_rep
         tmp_path,
         *("--source", desk.source, "--listen", "127.0.0.1:0"),
         environment=desk.environment,
-        settings=f'[audio]\nrate = {SAMPLE_RATE}\n[server]\n{tls}[publish]\nstore = "{tmp_path / "finals.db"}"\n',
+        settings=f"[audio]\nrate = {SAMPLE_RATE}\nbacklog_seconds = 600\n"
+        f'[server]\n{tls}[publish]\nstore = "{tmp_path / "finals.db"}"\n',
     )
     try:
         daemon.ready()

@@ -12,7 +12,7 @@ from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 async def until(condition):
     """Wait for a condition that nothing tells of."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not condition():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.005)
 
