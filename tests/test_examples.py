@@ -1,0 +1,189 @@
+"""The examples, each against a real server, where what it needs is there."""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.rpc.conftest import running
+from tests.rpc.server_process import start_server
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PATIENCE = 240
+"""Seconds after which a program that says nothing is ended."""
+SECOND = np.full(16_000, 1 << 14, "<i2").tobytes()
+
+
+@pytest.fixture
+def target(tmp_path):
+    """A service that publishes finals for ever."""
+    process = start_server(tmp_path, 0.02)
+    yield f"unix:{tmp_path}/socket"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def first_lines(command, count=3, **options):
+    """The first lines that an endless program writes."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as program:
+        watch = threading.Timer(PATIENCE, program.kill)
+        watch.start()
+        try:
+            return [program.stdout.readline() for _ in range(count)]
+        finally:
+            watch.cancel()
+            program.kill()
+
+
+def python(name, *arguments):
+    return [sys.executable, EXAMPLES / "python" / name, *arguments]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("name", ["subscribe.py", "subscribe_async.py"])
+def test_subscribers_print_finals(target, name):
+    lines = first_lines(python(name, target), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    assert all(line.endswith(" s  words that were said\n") for line in lines)
+
+
+async def run(command, standard_input=None):
+    program = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    out, err = await program.communicate(standard_input)
+    return program.returncode, out.decode(), err.decode()
+
+
+async def test_audio_of_another_program_is_recognised():
+    async with running() as served:
+        code, out, _ = await run(python("microphone.py", served.target, "-"), SECOND * 2)
+    assert (code, out) == (0, "    0.00 s  0.500\n    1.00 s  0.500\n")
+
+
+def test_every_recording_of_a_folder_gets_its_text_also_a_damaged_one(tmp_path):
+    model, folder = save_tiny_bundle(tmp_path / "model"), tmp_path / "talks"
+    folder.mkdir()
+    (folder / "whole.wav").write_bytes((DATA / "cv-telephone.wav").read_bytes())
+    (folder / "cut.wav").write_bytes((DATA / "cv-laundry.wav").read_bytes()[:-20_000])
+    (folder / "done.wav").touch()
+    (folder / "done.txt").touch()
+    (folder / "notes.md").touch()
+    command = python("transcribe_folder.py", folder, model)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout.split()) == (1, [f"{folder}/cut.txt", f"{folder}/whole.txt"])
+    assert "cut.wav: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert all((folder / f"{name}.txt").read_text().startswith("[0.") for name in ("whole", "cut"))
+
+
+def test_go(target, tmp_path):
+    tools = ("go", "protoc-gen-go", "protoc-gen-go-grpc")
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+        pytest.skip(f"needs {', '.join(missing)}: https://grpc.io/docs/languages/go/quickstart/")
+    folder = shutil.copytree(EXAMPLES / "go", tmp_path / "go")
+    options = [f"--{kind}_{rest}" for kind in ("go", "go-grpc") for rest in ("out=.", "opt=module=rtstream-listen")]
+    options += [f"--{kind}_opt=Mrtstream/v1/rtstream.proto=rtstream-listen/pb" for kind in ("go", "go-grpc")]
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I", ROOT / "protos", *options, "rtstream/v1/rtstream.proto"]
+    subprocess.run(protoc, cwd=folder, check=True)
+    go = shutil.which("go")
+    made = [subprocess.run([go, *step], cwd=folder, check=False) for step in (("mod", "tidy"), ("build", "-o", "it"))]
+    if any(step.returncode for step in made):
+        pytest.skip("Go cannot get its modules here")
+    lines = first_lines([folder / "it", target], stderr=subprocess.DEVNULL)
+    assert all(line.endswith(" s  words that were said\n") for line in lines)
+
+
+async def test_csharp(tmp_path):
+    if shutil.which("dotnet") is None:
+        pytest.skip("needs the .NET SDK")
+    folder = shutil.copytree(EXAMPLES / "csharp", tmp_path / "csharp")
+    build = ["dotnet", "build", "-o", folder / "out", f"-p:Protos={ROOT / 'protos'}", folder]
+    if (await asyncio.to_thread(subprocess.run, build, check=False)).returncode:
+        pytest.skip(".NET cannot get its packages here")
+    from tests.publish.finals import final
+
+    async with running() as served:
+        for number in range(3):
+            served.broker.publish(final(number))
+        command = [folder / "out" / "RtstreamListen", f"http://{served.target}"]
+        lines = await asyncio.to_thread(first_lines, command, stderr=subprocess.DEVNULL)
+    assert all(line.endswith(" s  words that were said\n") for line in lines)
+
+
+def loaded(folder, name):
+    """The module of an example."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_livekit_agents():
+    stt = pytest.importorskip("livekit.agents.stt", reason="needs livekit-agents")
+    from livekit import rtc
+
+    async with running() as served:
+        service = loaded("livekit", "rtstream_livekit").RtstreamSTT(served.target, phrases=("Grafana",))
+        assert isinstance(service, stt.STT)
+        async with service.stream() as stream:
+            for _ in range(2):
+                stream.push_frame(rtc.AudioFrame(SECOND, 16_000, 1, 16_000))
+            stream.end_input()
+            events = [event async for event in stream]
+        kinds = [event.type.name for event in events]
+        assert kinds.count("FINAL_TRANSCRIPT") == kinds.count("END_OF_SPEECH") == 2
+        assert kinds[0] == "START_OF_SPEECH"
+        assert kinds.index("INTERIM_TRANSCRIPT") < kinds.index("FINAL_TRANSCRIPT")
+        said = [event.alternatives[0] for event in events if event.type.name == "FINAL_TRANSCRIPT"]
+        assert [(data.text, data.language, data.start_time, data.end_time) for data in said] == [
+            ("0.500", "en", 0.0, 1.0),
+            ("0.500", "en", 1.0, 2.0),
+        ]
+        whole = await service.recognize(rtc.AudioFrame(SECOND * 2, 16_000, 1, 32_000))
+        assert whole.alternatives[0].text == "0.500 0.500"
+        assert {settings.phrases for settings in served.hub.settings} == {("Grafana",)}
+        await service.aclose()
+    assert not served.hub.open_streams
+
+
+async def test_livekit_agents_hear_why_a_service_cannot_be_reached(tmp_path):
+    agents = pytest.importorskip("livekit.agents", reason="needs livekit-agents")
+    from livekit import rtc
+
+    service = loaded("livekit", "rtstream_livekit").RtstreamSTT(f"unix:{tmp_path}/nothing")
+    options = agents.APIConnectOptions(max_retry=0)
+    with pytest.raises(agents.APIConnectionError, match="no service listens there"):
+        await service.recognize(rtc.AudioFrame(SECOND, 16_000, 1, 16_000), conn_options=options)
+    await service.aclose()
+
+
+async def test_pipecat():
+    frames = pytest.importorskip("pipecat.frames.frames", reason="needs pipecat-ai")
+    from pipecat.services.stt_service import STTService
+    from pipecat.tests.utils import run_test
+
+    async with running() as served:
+        service = loaded("pipecat", "rtstream_pipecat").RtstreamSTTService(served.target, sample_rate=16_000)
+        assert isinstance(service, STTService)
+        audio = [frames.InputAudioRawFrame(SECOND, 16_000, 1) for _ in range(2)]
+        down, _ = await run_test(service, frames_to_send=audio)
+    said = [frame for frame in down if isinstance(frame, frames.TranscriptionFrame)]
+    assert [(frame.text, str(frame.language), frame.finalized) for frame in said] == [("0.500", "en", True)] * 2
+    assert any(isinstance(frame, frames.InterimTranscriptionFrame) for frame in down)
+    assert not served.hub.open_streams
