@@ -40,13 +40,13 @@ def _plain(words: str, *, linked: bool = False) -> str:
 
 def say_numbers(text: str) -> str:
     """The text with its amounts, times, ordinals, years, decimals and counts in words; other digits stay."""
-    text = re.sub(rf"([$€£])({NUMBER})(?:\.(\d\d))?", _amount, text)
+    text = re.sub(r"(?<=\d)\s?%", " percent", text)
+    text = re.sub(rf"([$€£])({NUMBER})(?:\.(\d+))?", _amount, text)
     text = re.sub(r"\b(\d{1,2}):(\d\d)\b", _clock, text)
     text = re.sub(r"\b(\d{1,4})(?:st|nd|rd|th)\b", lambda m: ordinal(int(m[1])), text)
     text = re.sub(r"(?<=\d)(?=[A-Za-z])", " ", text)
     text = re.sub(rf"\b({NUMBER})\.(\d+)\b", _decimal, text)
     text = re.sub(r"\b(1[1-9]\d\d|20\d\d)\b(?!,\d)", lambda m: year(int(m[1])), text)
-    text = re.sub(rf"({NUMBER})\s?%", lambda m: f"{_count(m[1])} percent", text)
     return re.sub(rf"(?<![\w.,])({NUMBER})(?!\w)", lambda m: _count(m[1]), text)
 
 
@@ -58,8 +58,11 @@ def _count(text: str) -> str:
 
 
 def _amount(match: re.Match[str]) -> str:
-    cents = f" {cardinal(int(match[3]))} cents" if match[3] and int(match[3]) else ""
-    return f"{_count(match[2])} {CURRENCIES[match[1]]}{cents}"
+    units, decimals = CURRENCIES[match[1]], match[3] or ""
+    if len(decimals) not in {0, 2}:
+        return f"{_count(match[2])} point {digits(decimals)} {units}"
+    cents = f" {cardinal(int(decimals))} cents" if int(decimals or "0") else ""
+    return f"{_count(match[2])} {units.removesuffix('s') if match[2] == '1' else units}{cents}"
 
 
 def _decimal(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from rtstream.recognizer.numbers import CURRENCIES as SIGNS
 from rtstream.recognizer.numbers import cardinal, digits, ordinal, say_numbers
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ ZEROS = ("zero", "oh", "o")
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 MULTIPLES = {"double": 2, "triple": 3}
 ORDINALS = {ordinal(number): number for number in (*range(1, 20), *range(20, 100, 10))}
+HUNDREDTHS = {"hundredth": 100, **{f"{name}th": scale for name, scale in SCALES.items()}}
 NUMERALS = {*SMALL, *TENS, *SCALES, *ORDINALS, "zero", "hundred"}
 MONTHS = (
     "january", "february", "march", "april", "may", "june",
@@ -40,6 +42,8 @@ LIST = 4
 TOKEN = re.compile(r"(?P<before>[^\w$€£+-]*)(?P<core>.*?)(?P<after>[^\w%°$€£]*)", re.DOTALL)
 DICTATED = re.compile(r"\d(?:-\d){2,}|(?=(?:\D*\d){7})\d+(?:-\d+)+")
 """Digits with hyphens between that are one number: 4-1-1-1, 555-0199."""
+MARKS = ".,;:!?"
+DECIMAL = re.compile(r"\d[\d,]*\.\d+")
 COUNT = re.compile(r"\d{1,3}(?:,\d{3})+")
 
 
@@ -104,22 +108,35 @@ def _spell(words: Sequence[str]) -> Iterator[Span]:
     while place < len(words):
         said, last = _in_words(words[place]), place
         scale = words[place + 1] if place + 1 < len(words) else ""
-        amount = re.fullmatch(r"(.*) (dollars|euros|pounds)", said)
-        if amount is not None and scale.lower().rstrip(".,;:!?") in SCALES:  # $5 million
-            bare = scale.rstrip(".,;:!?")
-            said, last = f"{amount[1]} {bare} {amount[2]}{scale[len(bare) :]}", place + 1
-        if place == 0 and said != words[0] and said[:1].isalpha():
+        amount = re.fullmatch(r"(\W*)([$€£])(\d[\d.,]*)", words[place])
+        day = re.fullmatch(r"([1-9]|[12]\d|3[01])(\W*)", words[place])
+        if amount is not None and scale.lower().rstrip(MARKS) in SCALES:  # $1.5 million
+            bare = scale.rstrip(MARKS)
+            number = f"{amount[1]}{_in_words(amount[3])} {bare}"
+            said, last = f"{number} {SIGNS[amount[2]]}{scale[len(bare) :]}", place + 1
+        elif words[place].lower() == "per" and scale.lower().rstrip(MARKS) == "cent" and place:
+            said, last = f"per{scale}", place + 1
+        elif day is not None and place and _is_month(words[place - 1], first=place == 1):
+            said = f"{ordinal(int(day[1]))}{day[2]}"
+        if place == 0 and said != words[0] and not words[0][:1].isalpha():
             said = said[0].upper() + said[1:]
         yield Span(said, place, last)
         place = last + 1
 
 
+def _is_month(word: str, *, first: bool) -> bool:
+    """Whether a word, the ``first`` of a text, is the name of a month: "may" and "march" are verbs, too."""
+    return word.lower() in MONTHS and not (word.lower() in {"may", "march"} and (first or word.islower()))
+
+
 def _in_words(word: str) -> str:
     if not any(c.isdecimal() for c in word):
-        return word
+        return " ".join(_numerals(word)) or word
     decade = re.fullmatch(r"(.*?\d*[2-9]0)'?s(\W*)", word)
     if decade is not None:
         return f"{_in_words(decade[1])[:-1]}ies{decade[2]}"
+    if DICTATED.fullmatch(word.strip(MARKS)):
+        return re.sub(r"[\d-]*\d", _one_by_one, word)
     parts = re.split(r"(?<=\d)-(?=\d)", re.sub(r"^(\W*)-(?=\d)", r"\1minus ", word))
     long = r"(?<![\d.,:])(?:0\d+|\d{5,})(?![\d.,:]*\d)"
     return " ".join(say_numbers(re.sub(long, _one_by_one, part)) for part in parts)
@@ -266,11 +283,22 @@ class _Digits:
             return found and (f"-{found[0]}", found[1])
         row = self._parts(at)
         if not row:
-            return None
+            return self._decimal(at)
         if row[-1].counted and len(row) > 1:
             row = row[:-1]
         end = row[-1].end
         return self._time(at, row) or self._measure(row, end) or self._plain(at, row, end)
+
+    def _decimal(self, at: int) -> tuple[str, int] | None:
+        """A sum or a share whose number the model wrote itself: 1.2 million dollars."""
+        if not DECIMAL.fullmatch(self._core(at, joined=False)):
+            return None
+        row = [_Number(self._core(at, joined=False), at + 1)]
+        scale = self._core(at + 1) if self._core(at + 1) in SCALES else ""
+        found = self._measure(row, at + 1 + bool(scale))
+        if found is None or not scale:
+            return found
+        return f"{found[0]} {scale}", found[1]
 
     def _plain(self, at: int, row: list[_Number], end: int) -> tuple[str, int] | None:
         if len(row) == 1 and ((self._core(at, joined=False) == "one" and end == at + 1) or self._core(end) in PARTS):
@@ -321,7 +349,7 @@ class _Digits:
             sign, end = CURRENCIES[self._core(end)], end + 1
             more = end + 1 if self._core(end) == "and" else end
             cents = self._small(more) if self._core(more) else None
-            if cents is not None and self._core(cents.end) in {"cents", "cent"}:
+            if "." not in written and cents is not None and self._core(cents.end) in {"cents", "cent"}:
                 return f"{sign}{written}.{cents.value:02}", cents.end + 1
             return f"{sign}{written}", end
         return (written, end) if known else None
@@ -367,6 +395,9 @@ class _Digits:
             return _Number(written[1], at + 1)
         if word in ORDINALS:
             return _Number(str(ORDINALS[word]), at + 1)
+        count = self._hundreds(at)
+        if count is not None and self._core(count.end) in HUNDREDTHS and self._core(count.end + 1) != "of":
+            return _Number(str(count.value * HUNDREDTHS[self._core(count.end)]), count.end + 1)
         count = self._count(at)
         if count is None or count.value % 10 or self._core(count.end) not in ORDINALS:
             return None
@@ -408,13 +439,20 @@ class _Digits:
         return f"{name.written} {day.value}", day.end
 
 
+def _numerals(core: str) -> list[str]:
+    """The numbers that hyphens join in a word, or the words of half-past; none where it is another."""
+    parts = core.split("-")
+    known = all(part.lower().rstrip(MARKS) in NUMERALS for part in parts)
+    past = len(parts) > 1 and parts[0].lower() in {"half", "quarter"} and parts[1].lower() in {"past", "to"}
+    return parts if len(set(parts)) > 1 and (known or past) else []  # not fifty-fifty
+
+
 def _tokens(word: str, place: int) -> Iterator[_Token]:
     """A word, or the numbers that hyphens join in it."""
     found = TOKEN.fullmatch(word)
     assert found is not None  # every string has a middle
     core = found["core"]
-    parts = core.split("-")
-    if len(set(parts)) > 1 and all(part.lower() in NUMERALS for part in parts):  # not fifty-fifty
+    if parts := _numerals(core):
         for index, part in enumerate(parts):
             before, after = found["before"] if not index else "", found["after"] if part is parts[-1] else ""
             yield _Token(before, part.lower(), after, place, part)
