@@ -94,9 +94,31 @@ def test_a_gate_that_was_reset_is_as_new_and_gates_do_not_share_state():
     assert verdicts(other, speech) == expected
 
 
-def test_samples_beyond_full_scale_are_clipped():
-    tone = np.sin(np.arange(16_000) / 9).astype(np.float32)
-    assert verdicts(WebRtcGate(), tone * 50) == verdicts(WebRtcGate(), np.clip(tone * 50, -1, 1))
+def test_samples_may_be_beyond_full_scale():
+    speech = load(DATA / "cv-utica.flac")
+    assert verdicts(WebRtcGate(), speech * 500) == verdicts(WebRtcGate(), speech * 50)
+
+
+@pytest.mark.parametrize("name", SPEECH)
+@pytest.mark.parametrize("peak_db", [-30, -20, -10])
+def test_a_recording_is_cut_into_the_same_segments_at_any_level(name, peak_db):
+    source = np.concatenate((load(DATA / name), pause(1.5, -120)))
+    source /= np.abs(source).max()
+    softer = (np.round(source * 32767 * 10 ** (peak_db / 20)) / 32768).astype(np.float32)  # as 16 bits hold it
+    expected, found = segment(source), segment(softer)
+    assert len(found) == len(expected)
+    # Noise that 16 bits hardly resolve is another.
+    assert np.abs(np.array(found) - np.array(expected)).max() <= 9_000
+
+
+def test_the_level_itself_changes_nothing():
+    source = load(DATA / "libri-669-long.flac")
+    assert verdicts(WebRtcGate(), source) == verdicts(WebRtcGate(), source / 8) == verdicts(WebRtcGate(), source * 8)
+
+
+def test_steady_noise_opens_nothing_at_any_level():
+    hiss = pause(10, -20)
+    assert segment(hiss) == segment(hiss / 1000) == []
 
 
 @pytest.mark.parametrize("options", [{"aggressiveness": 4}, {"aggressiveness": -1}, {"frame_ms": 15}])
