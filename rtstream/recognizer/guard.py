@@ -45,6 +45,10 @@ class GuardConfig:
     the best path by at most ``max_excess_unheard`` nats a letter, the decoder's probability that nobody speaks is
     ``max_no_speech_unheard`` at most, and its mean log-probability of its tokens, less that probability, is
     ``min_certainty_unheard`` at least.
+
+    Where a head of the model finds that nobody speaks with a probability of ``max_no_speech_sure`` at most, and the
+    model's language with one of ``min_language_sure`` at least, and the decoder's mean log-probability of its tokens
+    is ``min_certainty_sure`` at least, CTC may miss as many letters as it likes.
     """
 
     min_letters: int = 2
@@ -63,6 +67,9 @@ class GuardConfig:
     max_excess_unheard: float = 3.6
     min_certainty_unheard: float = -1.1
     max_no_speech_unheard: float = 0.45
+    max_no_speech_sure: float = 0.02
+    min_language_sure: float = 0.95
+    min_certainty_sure: float = -0.4
 
 
 def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
@@ -107,15 +114,35 @@ def penalty(text: str, log_probs: LogProbs, letters: str) -> float:
     return excess(log_probs, spoken_forms(text, letters).readings)
 
 
-def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
-    """Whether the posteriors of a segment admit ``text``. An empty text always is."""
+def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig, *, sure: bool = False) -> bool:
+    """Whether the posteriors of a segment admit ``text``. An empty text always is; ``sure``: see :func:`is_sure`."""
     support = Support.of(text, log_probs, letters)
     if support is None:
         return True
     heard = len(greedy_symbols(log_probs))
-    if heard < config.min_letters or support.letters > config.max_length_ratio * heard + 6:
+    if not sure and (heard < config.min_letters or support.letters > config.max_length_ratio * heard + 6):
         return False
     return support.excess <= config.max_excess * support.letters
+
+
+def is_sure(voice: Opening | None, certainty: float, config: GuardConfig) -> bool:
+    """Whether it is certain that somebody speaks the model's language, and what, though CTC may hear little of it.
+
+    ``voice``: what a head of the model finds, None of one without: of a decoder that writes of nothing it would be
+    the decoder's own word. ``certainty``: mean log-probability of the decoder's tokens.
+    """
+    return (
+        voice is not None
+        and voice.no_speech <= config.max_no_speech_sure
+        and voice.language >= config.min_language_sure
+        and certainty >= config.min_certainty_sure
+    )
+
+
+def is_unheard(text: str, log_probs: LogProbs, letters: str) -> bool:
+    """Whether CTC hears less of a text than it hears nothing."""
+    support = Support.of(text, log_probs, letters)
+    return support is not None and support.gain < 0
 
 
 def hardly_heard(

@@ -21,6 +21,8 @@ from rtstream.recognizer.guard import (
     addressed,
     borne_out,
     hardly_heard,
+    is_sure,
+    is_unheard,
     may_be_unheard,
     penalty,
     spelt,
@@ -340,13 +342,15 @@ class RecognizerSession:
         with self.times.measure("guard"):
             known = (heard.log_probs, r.letters)
             written = self._written(decoded.tokens)
-            text = as_often_as_heard(written, lambda each: penalty(each, *known))
+            sure = is_sure(heard.opening, decoded.certainty, r.guard)
+            counted = not (sure and decoded.ended and is_unheard(written, *known))
+            text = as_often_as_heard(written, lambda each: penalty(each, *known)) if counted else written
             if not (decoded.ended or text != written):
                 return decoded, None, False
             opening = heard.opening or decoded.opening
             if hardly_heard(text, opening, *known, r.guard, certainty=decoded.certainty):
                 return decoded, text, True
-            if borne_out(text, *known, r.guard):
+            if borne_out(text, *known, r.guard, sure=sure):
                 return decoded, text, spelt(text, *known, r.guard)
         return decoded, None, False
 

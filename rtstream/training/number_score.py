@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from rtstream.bundle.bundle import load_bundle
+from rtstream.engine.open import load_bundle
 from rtstream.recognizer.number_forms import NUMBER_FORMS
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.written_numbers import write_numbers

@@ -13,3 +13,8 @@ def say(text, sure=0.9, stretch=4):
         table[index * stretch] = (1 - sure) / len(LETTERS)
         table[index * stretch, LETTERS.index(letter) + 1] = sure
     return np.log(table / table.sum(axis=1, keepdims=True))
+
+
+def faint(text):
+    """Posteriors that say nothing, but might have said a text."""
+    return np.log(0.9 * np.exp(say("")) + 0.1 * np.exp(say(text)))

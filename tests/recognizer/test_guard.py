@@ -6,9 +6,18 @@ from hypothesis import strategies as st
 from rtstream.model.config import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import Opening
-from rtstream.recognizer.guard import GuardConfig, borne_out, hardly_heard, spelt, spoken, written_alone
+from rtstream.recognizer.guard import (
+    GuardConfig,
+    borne_out,
+    hardly_heard,
+    is_sure,
+    is_unheard,
+    spelt,
+    spoken,
+    written_alone,
+)
 from rtstream.recognizer.lexicon import Lexicon
-from tests.recognizer.posteriors import say
+from tests.recognizer.posteriors import faint, say
 
 CONFIG = GuardConfig()
 
@@ -182,3 +191,30 @@ def test_a_short_word_of_which_ctc_misses_the_letters_counts_where_the_decoder_i
 
 def test_a_short_word_does_not_count_where_ctc_hears_another():
     assert not hardly_heard("up", Opening(0.0, 1.0), say("we went home"), LETTERS, CONFIG, certainty=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("voice", "certainty", "sure"),
+    [
+        (Opening(0.001, 0.99), -0.2, True),
+        (Opening(0.001, 0.99), -0.6, False),
+        (Opening(0.1, 0.99), -0.2, False),
+        (Opening(0.001, 0.8), -0.2, False),
+        (None, 0.0, False),
+    ],
+)
+def test_head_that_hears_english_and_decoder_that_is_certain_make_sure(voice, certainty, sure):
+    assert is_sure(voice, certainty, CONFIG) is sure
+
+
+def test_where_that_is_sure_ctc_may_miss_letters_but_not_contradict():
+    text = "eight zero zero five five five"
+    assert not borne_out(text, faint(text), LETTERS, CONFIG)
+    assert borne_out(text, faint(text), LETTERS, CONFIG, sure=True)
+    assert not borne_out("thank you", say("  " * 9, 0.99), LETTERS, CONFIG, sure=True)
+    assert not borne_out(text, say("we went home early"), LETTERS, CONFIG, sure=True)
+
+
+def test_what_ctc_hears_less_than_nothing_is_unheard():
+    assert is_unheard("five five five", faint("five five five"), LETTERS)
+    assert not is_unheard("five five five", say("five five"), LETTERS)

@@ -15,6 +15,7 @@ from rtstream.audio.wav import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
+from rtstream.model.config import KNOWN
 from rtstream.model.config import MEL_LOOK_AHEAD as LOOK_AHEAD
 from rtstream.recognizer import memory
 from rtstream.recognizer import pipeline as pipeline_module
@@ -27,7 +28,7 @@ from rtstream.recognizer.pipeline import Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
-from tests.recognizer.posteriors import say
+from tests.recognizer.posteriors import faint, say
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
 
@@ -325,6 +326,19 @@ def test_what_the_decoder_repeats_is_published_as_often_as_ctc_hears_it(bundle, 
     asked.engine = Hears(asked.engine, lambda states: np.pad(say(heard), ((0, len(states)), (0, 0)), mode="edge"))
     (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert (final.text, final.source) == (published, "decoder")
+
+
+@pytest.mark.parametrize(("certainty", "published"), [(-0.2, ["5 5 5"]), (-0.9, [])])
+def test_digits_of_which_ctc_hears_little_count_where_english_is_heard_and_the_decoder_is_certain(
+    bundle, speech, certainty, published
+):
+    asked = recognizer(bundle, partials="none", guard=GuardConfig())
+    asked.decoder = asked.second = Says(bundle.tokenizer, "5 5 5")
+    asked.decoder.decoded = replace(asked.decoder.decoded, certainty=certainty)
+    said = faint("five five five")
+    asked.engine = Hears(asked.engine, lambda states: np.pad(said, ((0, len(states)), (0, 0)), mode="edge"))
+    asked.engine.voice = lambda states: 9 * np.eye(4, dtype=np.float32)[np.full(len(states), 1 + KNOWN)]
+    assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == published
 
 
 @pytest.mark.parametrize(
