@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rtstream.audio import mpeg, riff
 from rtstream.audio.joined import recordings
 from rtstream.audio.pcm import PcmReader, RawReader
-from rtstream.audio.promised import promised_length
+from rtstream.audio.promised import Promise, promise
 from rtstream.audio.resample import MAX_RATE, MIN_RATE
 from rtstream.audio.sndfile import NotAudioError, SndfileReader
 from rtstream.audio.window import Lookahead, Window
@@ -129,9 +129,9 @@ def _from_file(descriptor: int, size: int, head: bytes, faults: list[str]) -> Pa
     if frames is None:
         whole = Window(descriptor, 0, size)
         begins = recordings(whole, size, head)
-        claimed = max(size, promised_length(whole, head) or 0)
+        told = promise(whole, size, head)
         try:
-            return Parts(_sndfile(descriptor, [*begins, size], claimed), faults, alone=len(begins) == 1)
+            return Parts(_sndfile(descriptor, [*begins, size], told), faults, alone=len(begins) == 1)
         except NotAudioError:
             # Zeros or half a frame may stand before the first whole frame.
             frames = None if _kind(head) else mpeg.first_frames(descriptor, size)
@@ -162,10 +162,11 @@ def _wav_header(stream: Lookahead) -> riff.WavHeader:
     return header
 
 
-def _sndfile(descriptor: int, places: list[int], claimed: int) -> Iterator[FrameReader]:
+def _sndfile(descriptor: int, places: list[int], told: Promise) -> Iterator[FrameReader]:
+    """``told``: of the last one; what has a patch stands alone."""
     for begin, end in pairwise(places):
-        length = claimed if end == places[-1] else end
-        yield opened(SndfileReader(Window(descriptor, begin, end, claimed=length - begin)))
+        claimed = told.length if end == places[-1] else end
+        yield opened(SndfileReader(Window(descriptor, begin, end, claimed=claimed - begin, patch=told.patch)))
 
 
 def _mpeg(descriptor: int, size: int, frames: FrameRun | None, faults: list[str]) -> Iterator[FrameReader]:

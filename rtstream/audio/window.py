@@ -60,15 +60,25 @@ class Window:
     """The bytes from ``begin`` to ``end`` of a regular file, as a file of its own; closing it leaves the descriptor.
 
     ``claimed`` is a length to tell instead of the true one, to decoders that take it for a promise; the bytes end where
-    they do. ``error`` is what reading has failed with, which then looks like the end.
+    they do. ``patch`` is a place and the bytes to give there instead of those of the file. ``error`` is what reading
+    has failed with, which then looks like the end.
     """
 
-    def __init__(self, descriptor: int, begin: int, end: int, *, claimed: int | None = None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        begin: int,
+        end: int,
+        *,
+        claimed: int | None = None,
+        patch: tuple[int, bytes] | None = None,
+    ) -> None:
         self.error: OSError | None = None
         self._descriptor = descriptor
         self._begin = begin
         self._length = end - begin
         self._claimed = claimed or self._length
+        self._patch_at, self._patch = patch or (0, b"")
         self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -87,7 +97,9 @@ class Window:
             # Who looks for tags at the claimed end shall find none, and not fail.
             data = bytes(max(0, min(size, self._claimed - self._position)))
         else:
-            data = self._read(min(size, self._length - self._position, self.reach(self._position + size)))
+            data = self._patched(
+                self._read(min(size, self._length - self._position, self.reach(self._position + size)))
+            )
         self._position += len(data)
         return data
 
@@ -110,6 +122,11 @@ class Window:
         except OSError as error:
             self.error = error
         return data
+
+    def _patched(self, data: bytes) -> bytes:
+        start = self._patch_at - self._position
+        low, high = max(start, 0), min(start + len(self._patch), len(data))
+        return data if low >= high else data[:low] + self._patch[low - start : high - start] + data[high:]
 
     def _place(self, data: bytes) -> int:
         return self._begin + self._position + len(data)

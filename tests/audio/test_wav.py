@@ -762,12 +762,16 @@ def test_other_truncated_files_give_what_is_left_and_then_the_error(tmp_path, fo
         assert np.abs(samples - noise[: len(samples)]).max() < 1e-4
 
 
-def test_a_nist_file_whose_length_is_left_open_is_read_to_its_end(tmp_path):
+@pytest.mark.parametrize(
+    ("form", "name", "length"),
+    [("CAF", b"data", b"\xff" * 8), ("CAF", b"data", b"\x7f" + b"\xff" * 7), ("NIST", b"sample_count -i ", b"0    ")],
+)
+def test_other_files_whose_length_is_left_open_are_read_to_their_end(tmp_path, form, name, length):
     path = tmp_path / "a"
-    sf.write(path, TONE, 16_000, format="NIST")
+    sf.write(path, TONE, 16_000, format=form)
     data = path.read_bytes()
-    assert b"sample_count -i 24000" in data
-    path.write_bytes(data.replace(b"sample_count -i 24000", b"sample_count -i 0    "))
+    place = data.index(name) + len(name)
+    path.write_bytes(data[:place] + length + data[place + len(length) :])
     samples, error = collect(open_audio(path))
     assert error is None
     assert len(samples) == len(TONE)
