@@ -1,5 +1,6 @@
 """The user's command for every final: real processes, one at a time, bounded in number and time."""
 
+import json
 import sys
 import threading
 import time
@@ -10,6 +11,8 @@ from rtstream.config import Service
 from rtstream.daemon import on_final
 from rtstream.daemon.on_final import OnFinal
 from rtstream.events import Fault, Final
+from tests.audio.sound_server import until
+from tests.recognizer.tiny_bundle import DATA
 
 LONG = 120.0
 
@@ -138,6 +141,20 @@ def test_finals_that_come_faster_than_the_command_are_passed_over_and_told(made,
         published[1].message.rpartition(" takes ")[2],
     ]
     assert published[1].recovered
+
+
+def test_service_runs_it_for_every_final_to_its_end(serve, tmp_path):
+    written = tmp_path / "written"
+    command = json.dumps(python("import sys; open(sys.argv[1], 'a').write(sys.stdin.read())", str(written)))
+    settings = f"[service]\non_final = {command}\non_final_seconds = 600.0\ndrain_seconds = 600.0\n"
+    daemon = serve("--source", f"wav:{DATA / 'libri-669-long.flac'}?speed=max", settings=settings).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: len(subscriber.of("final")) >= 4, "finals")
+    assert daemon.stop() == 0
+    texts = [event.text for event in subscriber.of("final") if event.text]
+    assert len(texts) >= 4
+    assert written.read_text().splitlines() == texts
+    assert not subscriber.of("fault")
 
 
 def test_end_of_the_service_ends_the_command(made):
