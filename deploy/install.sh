@@ -38,7 +38,6 @@ done
 if [ "${RTSTREAM_FILES_ONLY:-}" != 1 ]; then
     [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv" ||
         fail "no virtual environment could be made in $venv: install Python 3.11 or later and python3-venv"
-    "$root/deploy/install-torch.sh" "$venv/bin/python"
     # Not "editable": the service cannot see a checkout in somebody's home.
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root"
     if [ -n "$destination" ]; then

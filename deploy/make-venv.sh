@@ -24,7 +24,10 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then # not there, or
     "$interpreter" -m venv --clear "$folder" || fail "cannot make a virtual environment in $folder"
 fi
 
-"$root/deploy/install-torch.sh" "$folder/bin/python"
+case ",$extras," in
+    *,train,* | *,torch,*) torch=yes && "$root/deploy/install-torch.sh" "$folder/bin/python" ;;
+    *) torch=no ;;
+esac
 echo "setup: installing rtstream and the packages that it needs"
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check --editable "$root${extras:+[$extras]}"
 case ",$extras," in
@@ -34,5 +37,5 @@ case ",$extras," in
 esac
 
 # Nothing that came after may have put another build in its place; and it must run here.
-"$folder/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' ||
+[ "$torch" = no ] || "$folder/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' ||
     fail "torch in $folder does not start, or is not its CPU build: remove $folder and run this again"

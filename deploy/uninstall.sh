@@ -49,7 +49,7 @@ link=$destination/usr/local/bin/rtstream
 rm -f "$destination/etc/systemd/system/rtstream.service" \
     "$destination/etc/sysusers.d/rtstream.conf" \
     "$destination/etc/tmpfiles.d/rtstream.conf"
-rm -rf "$destination/opt/rtstream" "$destination/usr/share/rtstream" "$destination/usr/share/doc/rtstream"
+rm -rf "$destination/opt/rtstream" "$destination/var/cache/rtstream" "$destination/usr/share/rtstream" "$destination/usr/share/doc/rtstream"
 if [ -z "$destination" ]; then
     rm -rf /run/rtstream
     if [ ! -e "$state" ] && getent passwd rtstream >/dev/null; then userdel rtstream; fi

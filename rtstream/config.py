@@ -102,8 +102,9 @@ class Recognition(Section):
     model: Path | None = Field(
         None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
     )
-    engine: Literal["auto", "onnx", "x86", "fbgemm", "onednn", "qnnpack", "float"] = Field(
-        "auto", description="what computes: onnx, an int8 engine of torch (auto: the fastest here), or float"
+    engine: Literal["auto", "onnx", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float"] = Field(
+        "auto",
+        description="what computes: onnx; torch, by its fastest kernel, another, or float; auto: torch if installed",
     )
     threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")

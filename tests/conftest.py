@@ -29,3 +29,9 @@ def time_to_answer():
             if name in sys.modules:
                 patch.setattr(sys.modules[name], "ANSWER_SECONDS", 120.0)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packed_weights(tmp_path_factory):
+    """What ONNX Runtime packs of tiny models does not belong into the user's cache."""
+    os.environ["CACHE_DIRECTORY"] = str(tmp_path_factory.mktemp("cache"))

@@ -58,7 +58,7 @@ def test_the_folder_that_is_built_holds_all_that_its_dockerfile_copies(tmp_path)
     folder = tmp_path / "addon"
     copied = [line.split()[1] for line in (folder / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
     assert [name for name in copied if not name.startswith("--from") and not (folder / name).exists()] == []
-    for name in ("pyproject.toml", "rtstream/cli/main.py", "models/base", "deploy/install-torch.sh"):
+    for name in ("pyproject.toml", "rtstream/cli/main.py", "models/base"):
         assert (folder / "source" / name).exists()
     assert not list(folder.rglob("__pycache__"))
 

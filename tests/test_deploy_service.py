@@ -129,6 +129,8 @@ def test_uninstalling_keeps_what_is_the_users_and_purge_leaves_nothing(tmp_path)
 def test_uninstalling_leaves_nothing_where_nothing_is_the_users(tmp_path):
     script("install.sh", destination=tmp_path)
     (tmp_path / "var/lib/rtstream").mkdir(parents=True)
+    (tmp_path / "var/cache/rtstream").mkdir(parents=True)
+    (tmp_path / "var/cache/rtstream/packed").touch()
     done = script("uninstall.sh", destination=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not everything(tmp_path)

@@ -14,6 +14,18 @@ import rtstream
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "rtstream"
+WITH_TORCH = (
+    "nn",
+    "training",
+    "export",
+    "engine/torch_int8.py",
+    "cli/ablation.py",
+    "cli/eval_translation.py",
+    "cli/model_export.py",
+    "cli/model_report.py",
+    "cli/train.py",
+)
+"""What torch is an extra of: all else does without."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -38,8 +50,8 @@ def test_every_imported_package_is_a_declared_dependency(path):
     if PACKAGE / "training" in path.parents:
         extras = PROJECT["optional-dependencies"]
         declared |= _names(extras["train"]) | _names(extras["portuguese"])
-    if path == PACKAGE / "vad" / "silero.py":
-        declared |= _names(PROJECT["optional-dependencies"]["onnx"])
+    if any(path.is_relative_to(PACKAGE / each) for each in WITH_TORCH):
+        declared |= _names(PROJECT["optional-dependencies"]["torch"])
     if path.parent.parent == PACKAGE / "adapters":  # each has an extra of its name
         declared |= _names(PROJECT["optional-dependencies"][path.parent.name])
     distributions = packages_distributions()

@@ -8,12 +8,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 folder=${1:?usage: make-addon.sh FOLDER}
 
-mkdir -p "$folder/source/deploy"
+mkdir -p "$folder/source"
 cp -R "$here/rtstream/." "$folder/"
 for part in pyproject.toml README.md LICENSE NOTICE rtstream models; do
     rm -rf "${folder:?}/source/$part"
     cp -R "$root/$part" "$folder/source/"
 done
-cp "$root/deploy/install-torch.sh" "$folder/source/deploy/"
 find "$folder/source" -name __pycache__ -type d -prune -exec rm -rf {} +
 echo "The add-on is in $folder: in Home Assistant, Settings, Add-ons, Add-on store, menu, Check for updates; then install it."

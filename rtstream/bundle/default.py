@@ -13,9 +13,9 @@ VARIABLE = "RTSTREAM_MODEL"
 """Environment variable that names a bundle's directory."""
 NAME = "base"
 MANIFEST = "bundle.json"
-CHECKOUT = Path(rtstream.__file__).parent.parent / "models"
+CHECKOUT = (Path(rtstream.__file__).parent / "models").resolve()
 INSTALLED = Path("/usr/share/rtstream/models")
-"""Folders of the models that ship, each under its name."""
+"""Folders of the models that ship, each under its name: a checkout's or a wheel's, and the system's."""
 
 
 def shipped_model(name: str | Path) -> Path | None:

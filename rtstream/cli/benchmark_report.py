@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich import box
 from rich.table import Table
 
@@ -40,6 +40,12 @@ STAGES = {
 }
 
 
+def _library(engine: str) -> str:
+    """What computes, with its version."""
+    name = "onnxruntime" if engine == "onnx" else "torch"
+    return f"{name} {version(name)}"
+
+
 def report(
     bench: Bench, recognizer: Recognizer, options: RecognizerOptions, start: Start, loaded: int | None
 ) -> Report:
@@ -56,7 +62,7 @@ def report(
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "library": _library(recognizer.engine.name),
             "rtstream": __version__,
         },
         "model": {
@@ -95,7 +101,7 @@ def tables(data: Report) -> list[Table]:
     """The same for reading."""
     machine, model, factor = data["machine"], data["model"], data["real_time_factor"]
     summary = _table("", "")
-    summary.add_row("machine", f"{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}")
+    summary.add_row("machine", f"{machine['cpu']}, {machine['cores']} cores, {machine['library']}")
     summary.add_row(
         "model", f"{model['name']}, {_mib(model['bytes'])}, engine {model['engine']}, threads {model['threads']}"
     )

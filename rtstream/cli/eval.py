@@ -79,7 +79,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     multiple=True,
     default=("auto",),
     show_default=True,
-    help="onnx, float, or an int8 engine of torch; may be given more than once. auto: torch's fastest here.",
+    help="onnx, torch (auto), a kernel of torch's, or float; may be given more than once.",
 )
 @click.option(
     "--partials",

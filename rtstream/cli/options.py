@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.vad.gate import Gate
 
-ENGINES = ("auto", "onnx", "x86", "fbgemm", "onednn", "qnnpack", "float")
+ENGINES = ("auto", "onnx", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
 BEAMS, BEAM = (1, 5), 4
 GATES: tuple[GateName, ...] = get_args(GateName)
@@ -124,7 +124,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(ENGINES),
         default="auto",
         show_default=True,
-        help="What computes: onnx, an int8 engine of torch (auto: the fastest here), or float.",
+        help="What computes: onnx; torch, by its fastest int8 kernel, another, or float. auto: torch if installed.",
     )
     @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
     @click.option(

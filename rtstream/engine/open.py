@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from rtstream.bundle.bundle import TOKENIZER, read_manifest
 from rtstream.bundle.files import WEIGHTS, checksum, read_tensors
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from rtstream.model.config import ModelConfig
 
 
-ONNX = "onnx"
-"""The engine of ONNX Runtime."""
+AUTO, ONNX, TORCH = "auto", "onnx", "torch"
+"""Names of engines: torch's where it is installed, else the next; ONNX Runtime's; torch's, by its fastest kernel."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class TextBundle:
 def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> Bundle:
     """Read and check a bundle.
 
-    ``engine``: ``onnx``, or the kernel with which torch computes: ``auto`` (the fastest int8 one here), its name, or
-    ``float``. ``threads`` that compute, for the whole process; by default as many as before. Raises BundleError naming
-    what is missing, foreign, of another version, truncated or changed.
+    ``engine``: ``onnx``; ``torch``, by its fastest int8 kernel here, the name of another, or ``float``; ``auto`` is
+    torch where it is installed, else onnx. ``threads`` that compute; torch's for the whole process, by default as many
+    as before. Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
     """
     name, config, weights, guard = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
@@ -68,17 +69,23 @@ def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None)
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
         raise BundleError(msg)
-    if engine == ONNX:
+    if _chosen(engine) == ONNX:
         from rtstream.engine.ort.open import open_speech  # noqa: PLC0415 - what others do without
 
         load = partial(read_tensors, path / WEIGHTS, config, weights)
         return Bundle(
-            name, path, config, tokenizer, open_speech(config, load, checksum(path, WEIGHTS), threads or 1), guard
+            name,
+            path,
+            config,
+            tokenizer,
+            open_speech(config, load, f"{checksum(path, WEIGHTS)} {weights}", threads or 1),
+            guard,
         )
-    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - seconds that others do without
-
+    open_engine = _torch(engine)
     state = read_tensors(path / WEIGHTS, config, weights)
-    opened = open_engine(config, state, engine, int8=weights != "float16", threads=threads)
+    opened = open_engine(
+        config, state, "auto" if engine == TORCH else engine, int8=weights != "float16", threads=threads
+    )
     return Bundle(name, path, config, tokenizer, opened, guard)
 
 
@@ -89,12 +96,32 @@ def load_text_bundle(path: Path, engine: str = "auto", *, threads: int | None = 
     if len(tokenizer) != config.decoder.vocabulary:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
-    if engine == ONNX:
+    if _chosen(engine) == ONNX:
         from rtstream.engine.ort.open import open_text  # noqa: PLC0415 - as above
 
         load = partial(read_tensors, path / WEIGHTS, config, weights)
-        return TextBundle(name, tokenizer, open_text(config, load, checksum(path, WEIGHTS), threads or 1))
-    from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - as above
-
+        return TextBundle(
+            name, tokenizer, open_text(config, load, f"{checksum(path, WEIGHTS)} {weights}", threads or 1)
+        )
+    open_engine = _torch(engine)
     state = read_tensors(path / WEIGHTS, config, weights)
-    return TextBundle(name, tokenizer, open_engine(config, state, engine, int8=weights != "float16", threads=threads))
+    return TextBundle(
+        name,
+        tokenizer,
+        open_engine(config, state, "auto" if engine == TORCH else engine, int8=weights != "float16", threads=threads),
+    )
+
+
+def _chosen(engine: str) -> str:
+    if engine != AUTO:
+        return engine
+    return ONNX if find_spec("torch") is None else TORCH
+
+
+def _torch(engine: str) -> Any:  # noqa: ANN401 - the function that opens its engines
+    try:
+        from rtstream.engine.torch_int8 import open_engine  # noqa: PLC0415 - seconds that others do without
+    except ImportError as error:
+        msg = f"engine {engine!r} needs torch, which is not installed: pip install 'rtstream[torch]', or choose onnx"
+        raise BundleError(msg) from error
+    return open_engine

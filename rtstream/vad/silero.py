@@ -1,4 +1,4 @@
-"""The gate of Silero: a recurrent network over frames of 32 ms, some 0.2 ms a frame; needs the extra ``onnx``.
+"""The gate of Silero: a recurrent network over frames of 32 ms, some 0.2 ms a frame.
 
 The model is that of https://github.com/snakers4/silero-vad (version 5 or later, MIT licence), which does not ship with
 rtstream.
@@ -6,7 +6,6 @@ rtstream.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,17 +103,13 @@ def _installed() -> Path:
     )
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401 - typed only where the extra is installed
-    # Since 1.29 onnxruntime reports its use to Microsoft, and keeps a number of this machine for it, unless this stands
-    # there before it is imported.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+def _open(path: Path) -> Any:  # noqa: ANN401 - not typed
     try:
-        import onnxruntime  # noqa: PLC0415 - imported here, so that the error comes where a gate is wanted
+        from rtstream.onnx_runtime import onnxruntime  # noqa: PLC0415 - the error comes where a gate is wanted
     except ImportError as error:
         raise GateMissingError(
             f"the voice activity detector cannot be loaded ({error}); install it: pip install onnxruntime"
         ) from error
-    onnxruntime.disable_telemetry_events()  # where somebody else has imported it before
     if not path.is_file():
         raise GateMissingError(f"{path}: no such file; give silero-vad's silero_vad.onnx")
     options = onnxruntime.SessionOptions()

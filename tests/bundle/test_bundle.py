@@ -47,7 +47,7 @@ def edit_manifest(path, change):
     (path / MANIFEST).write_text(json.dumps(data))
 
 
-@pytest.mark.parametrize("engine", ["auto", "float"])
+@pytest.mark.parametrize("engine", ["auto", "torch", "float"])
 def test_a_saved_bundle_is_read_back_with_its_sizes_and_tokens(original, tokenizer, engine):
     bundle = load_bundle(original, engine)
     assert bundle.name == "small"
@@ -60,7 +60,7 @@ def test_a_saved_bundle_is_read_back_with_its_sizes_and_tokens(original, tokeniz
 def test_convolutions_are_kept_in_all_of_int8(tokenizer, tmp_path, bits):
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
     save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
-    for engine in ("float", "auto"):
+    for engine in ("float", "torch"):
         encoder = load_bundle(tmp_path, engine).engine.model.encoder
         for name in ("conv1", "conv2"):
             weight, kept = getattr(model.encoder.front, name).weight, getattr(encoder.front, name).weight
@@ -142,7 +142,7 @@ def test_float16_bundles_keep_the_weights_to_half_precision(tokenizer, tmp_path)
 
 def test_float16_bundles_also_run_in_int8(tokenizer, tmp_path):
     save_bundle(tmp_path, "half", make_model(len(tokenizer)), tokenizer, "", rounding=Rounding(None))
-    assert load_bundle(tmp_path, "auto").engine.name != "float"
+    assert load_bundle(tmp_path, "torch").engine.name != "float"
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def first_version(copy, tokenizer):
     return copy
 
 
-@pytest.mark.parametrize("engine", ["auto", "float"])
+@pytest.mark.parametrize("engine", ["auto", "torch", "float"])
 def test_bundles_of_the_first_version_are_read(first_version, tokenizer, engine):
     assert load_bundle(first_version, engine).config == make_model(len(tokenizer)).config
 

@@ -368,7 +368,7 @@ class TestOptions:
         try:
             assert RecognizerOptions(engine="float", threads=2).load().engine.name == "float"
             assert torch.get_num_threads() == 2
-            assert RecognizerOptions(threads=1).load().engine.name in INT8_ENGINES
+            assert RecognizerOptions(engine="torch", threads=1).load().engine.name in INT8_ENGINES
             assert torch.get_num_threads() == 1
         finally:
             torch.set_num_threads(before)
@@ -382,7 +382,7 @@ class TestOptions:
 
         assert BEAMS == KNOWN_BEAMS
         assert RecognizerConfig().beam == BEAM == Recognition().beam
-        assert set(ENGINES) == {"auto", "onnx", "float", *INT8_ENGINES}
+        assert set(ENGINES) == {"auto", "onnx", "torch", "float", *INT8_ENGINES}
         assert tuple(map(int, CHUNKS_MS)) == TRAINED_CHUNKS_MS
 
     def test_gates_are_those_of_the_settings(self):
@@ -401,6 +401,7 @@ class TestOptions:
 
     def test_gate_that_cannot_be_loaded_is_one_line(self, replay, monkeypatch, talk):
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        monkeypatch.delitem(sys.modules, "rtstream.onnx_runtime", raising=False)
         code, out, err = replay("--vad", "silero", talk)
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert "pip install onnxruntime" in err

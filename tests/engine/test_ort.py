@@ -266,6 +266,28 @@ def test_a_recording_is_transcribed_without_torch(tmp_path):
     assert done.stdout.strip()
 
 
+PRIVATE = """
+import os, sys
+from pathlib import Path
+from rtstream.engine.open import load_bundle
+load_bundle(Path(sys.argv[1]), "onnx")
+links = [os.readlink(entry) for entry in os.scandir("/proc/self/fd") if os.path.exists(entry)]
+print(os.environ["ORT_DISABLE_TELEMETRY"], "torch" in sys.modules, [link for link in links if "socket" in link])
+"""
+
+
+def test_nothing_is_reported_and_nothing_written_but_the_cache(tmp_path):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    home = tmp_path / "home"
+    home.mkdir()
+    names = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
+    environment = os.environ | dict.fromkeys(names, str(home)) | {"ORT_DISABLE_TELEMETRY": "0"}
+    command = [sys.executable, "-B", "-c", PRIVATE, str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.stdout, done.stderr) == ("1 False []\n", "")
+    assert [each.name for each in home.iterdir()] == ["rtstream"]
+
+
 def test_threads_are_those_that_were_asked_for(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(opening, "Parts", lambda threads, **k: seen.append(threads) or Parts(threads, **k))

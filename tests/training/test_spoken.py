@@ -107,7 +107,7 @@ def test_speech_that_cannot_be_translated_is_one_line(hears, learnt):
 
 
 def test_bundle_keeps_the_part_for_speech(hears):
-    exact, packed = load_text_bundle(hears, "float"), load_text_bundle(hears)
+    exact, packed = load_text_bundle(hears, "float"), load_text_bundle(hears, "torch")
     assert exact.engine.config.speech == packed.engine.config.speech == SpeechInputConfig(WIDTH, 3)
     states = torch.from_numpy(states_of(ENGLISH[0]).astype(np.float32))[None]
     language = torch.tensor([exact.tokenizer.languages["de"]])

@@ -145,6 +145,7 @@ def test_other_thresholds_are_refused(model, threshold):
 
 def test_a_missing_library_is_an_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "rtstream.onnx_runtime", raising=False)
     with pytest.raises(GateMissingError, match="pip install onnxruntime"):
         open_gates("silero")
 

@@ -13,6 +13,7 @@ import structlog
 from rtstream.engine.ort.engine import OnnxSpeechEngine, OnnxTextEngine
 from rtstream.engine.ort.sessions import Parts, cache_folder, discard, seal, whole
 from rtstream.engine.ort.tensors import quantized
+from rtstream.errors import BundleError
 from rtstream.model.shapes import tensor_specs
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def _opened(
         names = [name for name, spec in tensor_specs(config).items() if spec.quantized]
         return quantized(load(), names, saturates=saturates())
 
-    place = cache_folder(checksum)
+    place = None
     try:
+        place = cache_folder(f"{checksum} {config!r}")
         if not whole(place):
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=".making-") as folder:
@@ -66,8 +68,11 @@ def _opened(
                 make(Parts(threads, write=made), state)
                 seal(made, place)
         return make(Parts(threads, read=place), state)
+    except BundleError:
+        raise
     except Exception as error:  # noqa: BLE001 - of the disk, or of ONNX Runtime, which has a class for each
         # A disk that is full or read-only costs memory and time, and no service.
         log.info("what was packed is not kept", folder=str(place), error=" ".join(str(error).split())[:200])
-        discard(place)
+        if place is not None:
+            discard(place)
         return make(Parts(threads), state)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import structlog
+
+from rtstream.onnx_runtime import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,12 @@ log = structlog.get_logger()
 VERSION = 1
 """Of the graphs and of what is in a cache; another one is made anew."""
 MANIFEST = "cache.json"
+MOST = 8
+"""Caches that are kept: of a recogniser, a translation model, and of what is tried beside them."""
+SYNCED = 1 << 20
+"""Bytes of a file from which on it is written to the disk at once."""
 LARGE = 1024
 """Bytes from which on a constant lies in the file that is mapped."""
-
-onnxruntime.disable_telemetry_events()
 
 
 class Session:
@@ -90,32 +93,40 @@ class Parts:
 
 
 def cache_folder(model: str) -> Path:
-    """Where the cache of a model, by the checksum of its weights, is on this machine, for this processor."""
-    base = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path.home() / ".cache"
+    """Where the cache of a model, by its weights' checksum and its sizes, is on this machine, for this processor."""
+    own = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]  # systemd's, for the service
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "rtstream"
     parts = (str(VERSION), model, onnxruntime.__version__, platform.machine(), _processor())
-    return root / "rtstream" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return root / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def whole(folder: Path) -> bool:
     """Whether a cache has all that was written to it, unchanged."""
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         files = json.loads((folder / MANIFEST).read_text())
+        os.utime(folder / MANIFEST)
         return bool(files) and all(_checksum(folder / name) == sums for name, sums in files.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+    return False
 
 
 def seal(folder: Path, place: Path) -> None:
-    """Make a cache of what was written to a folder, in the place of one that was there. Raises OSError."""
+    """Make a cache of what was written to a folder, in the place of one that was there. Raises OSError.
+
+    Of many caches those go that were used longest ago.
+    """
     sums = {}
     for file in sorted(folder.iterdir()):
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())  # what is mapped is then clean pages, which the system may drop
+        if file.stat().st_size > SYNCED:
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())  # what is mapped is then clean pages, which the system may drop
         sums[file.name] = _checksum(file)
     (folder / MANIFEST).write_text(json.dumps(sums))
     shutil.rmtree(place, ignore_errors=True)
     folder.rename(place)
+    others = [each for each in place.parent.iterdir() if each != place and (each / MANIFEST).exists()]
+    for old in sorted(others, key=lambda each: -(each / MANIFEST).stat().st_mtime)[MOST - 1 :]:
+        discard(old)
 
 
 def discard(folder: Path) -> None:
