@@ -116,8 +116,8 @@ class Siege:
             attacks = [asyncio.ensure_future(self._repeat(attack)) for attack in self._attacks()]
             on_store = asyncio.ensure_future(self._repeat(self.store_faults))
             await asyncio.to_thread(writer.join)
-            async with asyncio.timeout(300):
-                while (await self._status()).counters["audio_samples"] < self.written:  # noqa: ASYNC110
+            async with asyncio.timeout(1_200):  # a slow machine is behind, and what waits is not to be given up
+                while (await self._status()).counters["recognised_samples"] < self.written:  # noqa: ASYNC110
                     await asyncio.sleep(0.5)
             on_store.cancel()  # what was said last is to be stored
             await asyncio.wait({on_store})
