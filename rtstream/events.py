@@ -36,7 +36,8 @@ class SegmentAudio:
 
     ``segment`` counts from 0. ``position`` is the index in the source of the first of ``samples`` (float32, shape
     (n,), n may be 0 when ``last``). ``last`` closes the segment: nothing more comes for it. ``silence`` counts the
-    samples at the end of ``samples``, and before them in the segment, that came after its last speech.
+    samples at the end of ``samples``, and before them in the segment, that came after its last speech. ``cut``: the
+    segment was as long as it may be, and the next one goes on within what is being said.
     """
 
     segment: int
@@ -44,6 +45,7 @@ class SegmentAudio:
     samples: NDArray[np.float32]
     last: bool
     silence: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

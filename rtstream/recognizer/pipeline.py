@@ -140,4 +140,5 @@ class _Pieces:
         self._length -= count
         # A copy: a view would keep all of what a large block brought.
         self._waiting = [waiting[count:].copy()] if self._length else []
-        return SegmentAudio(audio.segment, position, waiting[:count], last, audio.silence if last else 0)
+        silence, cut = (audio.silence, audio.cut) if last else (0, False)
+        return SegmentAudio(audio.segment, position, waiting[:count], last, silence, cut)

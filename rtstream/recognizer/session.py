@@ -33,6 +33,7 @@ from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
+from rtstream.recognizer.sentence_cut import continued, unfinished
 from rtstream.recognizer.words import mean_confidence, time_words
 from rtstream.recognizer.written_numbers import number_final
 
@@ -121,6 +122,7 @@ class RecognizerSession:
         self._tell_states = tell_states
         self._next = recognizer
         self._open: _OpenSegment | None = None
+        self._cut_at: int | None = None  # where the segment before was cut within a sentence
 
     def prepare(self, rest: F32, silence: int) -> None:
         """Find the open segment's final already, should the silence that it is in close it.
@@ -176,6 +178,7 @@ class RecognizerSession:
         if audio.last:
             self._open = None
             final = self._final(audio, segment)
+            self._cut_at = segment.end if audio.cut else None
             return [final] if final is not None else []
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
         return [partial] if partial is not None else []
@@ -321,6 +324,10 @@ class RecognizerSession:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked)
+        if segment.start == self._cut_at:
+            text = continued(text)
+        if audio.cut:
+            text = unfinished(text)
         words = self._words(text, segment)
         confidence = mean_confidence(words)
         if found.states is not None and self._tell_states is not None:

@@ -25,6 +25,10 @@ verdicts alone leave 10 of 34.
 """
 
 
+WITHIN_MS = 200
+"""A pause that is shorter is within a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmenterConfig:
     """When a segment opens and closes; all lengths in milliseconds, rounded up to frames of the gate.
@@ -85,6 +89,7 @@ class Segmenter:
         self._hangover = self._frames(config.hangover_ms)
         self._min_segment = self._frames(config.min_segment_ms)
         self._soft = self._frames(config.soft_ms)
+        self._within = self._frames(WITHIN_MS)
         self._max_segment = config.max_segment_ms * SAMPLE_RATE // (1000 * self._frame)
         onset_window = self._frames(config.onset_window_ms)
         kept = max(self._pre_roll, self._hangover) + onset_window
@@ -168,7 +173,8 @@ class Segmenter:
             self._length += 1
             self._silence = 0 if speech else self._silence + 1
             if self._must_close(energy):
-                self._close(given)
+                within = self._silence < self._hangover and max(self._silence, self._pause) < self._within
+                self._close(given, cut=within)
             return
         self._history.append(frame.copy())  # a view would keep the whole block
         self._energies.append(energy)
@@ -204,17 +210,18 @@ class Segmenter:
         self._energies.clear()
         self._verdicts.clear()
 
-    def _close(self, given: list[SegmentAudio]) -> None:
-        self._give(given, last=True)
+    def _close(self, given: list[SegmentAudio], *, cut: bool = False) -> None:
+        self._give(given, last=True, cut=cut)
         self._resuming = self._silence < self._hangover
         self._segment += 1
         self._length = 0
 
-    def _give(self, given: list[SegmentAudio], *, last: bool) -> None:
+    def _give(self, given: list[SegmentAudio], *, last: bool, cut: bool = False) -> None:
         samples = np.concatenate(self._ready)
         self._ready = []
         silence = self._silence * self._frame
-        given.append(SegmentAudio(self._segment, (self._position or 0) - len(samples), samples, last, silence))
+        position = (self._position or 0) - len(samples)
+        given.append(SegmentAudio(self._segment, position, samples, last, silence, cut))
 
     def _frames(self, milliseconds: int) -> int:
         return -(-milliseconds * SAMPLE_RATE // (1000 * self._frame))

@@ -246,6 +246,21 @@ def test_speech_without_a_pause_is_cut_at_the_maximum_and_goes_on_exactly_there(
     assert spans(run(audio((SPEECH, 1_500)))) == [(0, 600), (600, 1_200), (1_200, 1_500)]
 
 
+@pytest.mark.parametrize(
+    ("parts", "cut"),
+    [
+        ([(SPEECH, 3_000)], True),
+        ([(SPEECH, 1_500), (QUIET, 250), (SPEECH, 1_000)], False),  # a pause that ends a sentence
+        ([(SPEECH, 1_000), (QUIET, 1_000)], False),
+        ([(SPEECH, 1_900)], False),  # the source ends
+    ],
+)
+def test_a_cut_within_what_is_being_said_says_so(parts, cut):
+    config = SegmenterConfig(50, 40, 20, 700, min_segment_ms=0, soft_ms=1_000, max_segment_ms=2_000)
+    first = next(piece for piece in run(audio(*parts), config) if piece.last)
+    assert first.cut is cut
+
+
 def test_the_pause_that_cuts_shrinks_towards_the_maximum():
     def first_end(pause: int, at: int) -> int:
         return spans(run(audio((SPEECH, at), (QUIET, pause), (SPEECH, 900 - at))))[0][1]
