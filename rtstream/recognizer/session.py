@@ -289,8 +289,10 @@ class RecognizerSession:
         opening = opening or decoded.opening
         unanswered = not text and letters >= UNANSWERED
         if (text is None or unanswered) and addressed(opening, r.guard):
-            _, text, vouched = self._transcribed(r.second, heard)
-            text = text or None  # nothing is no answer to what was heard
+            second, text, vouched = self._transcribed(r.second, heard)
+            doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
+            if not text or (doubted and not vouched and is_unheard(text, heard.log_probs, r.letters)):
+                text = None  # nothing is no answer to what was heard, nor is what was not
         return _Found(until, heard, opening, text, vouched, states)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:

@@ -341,6 +341,18 @@ def test_digits_of_which_ctc_hears_little_count_where_english_is_heard_and_the_d
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == published
 
 
+@pytest.mark.parametrize(("certainty", "published"), [(-0.2, ["no no no"]), (-0.9, [])])
+def test_of_noise_in_which_ctc_hears_other_letters_no_text_is_made_up(bundle, speech, certainty, published):
+    asked = recognizer(bundle, partials="none", guard=GuardConfig())
+    asked.decoder, asked.second = (Says(bundle.tokenizer, text) for text in ("", "no no no"))
+    asked.second.decoded = replace(asked.second.decoded, certainty=certainty)
+    barks = np.log(0.55 * np.exp(say("bcdf")) + 0.45 * np.exp(say("", stretch=16)))
+    said = np.concatenate([barks, faint("no no no")])
+    asked.engine = Hears(asked.engine, lambda states: np.pad(said, ((0, len(states)), (0, 0)), mode="edge"))
+    asked.engine.voice = lambda states: 9 * np.eye(4, dtype=np.float32)[np.full(len(states), 1 + KNOWN)]
+    assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == published
+
+
 @pytest.mark.parametrize(
     ("written", "said", "published"),
     [
