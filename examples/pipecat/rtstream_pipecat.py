@@ -1,7 +1,8 @@
 """Speech to text of Pipecat by an rtstream service: ``Pipeline([transport.input(), RtstreamSTTService(), ...])``.
 
 Audio goes to the service as it comes and words come back while they are spoken; nothing leaves your machines. Needs
-``pipecat-ai``. Silence that ends a segment is ``silence_ms``; the pipeline's own turn detection goes on as before.
+``pipecat-ai``, which asks for a protobuf below 7, though it runs with 7 (1.14.0 did): install rtstream after it. What
+silence ends a segment is ``silence_ms``; the pipeline's own turn detection goes on as before.
 """
 
 from __future__ import annotations
@@ -84,8 +85,13 @@ class RtstreamSTTService(STTService):
             async for event in self._client.recognize(
                 self._chunks(), rate=self.sample_rate, phrases=self._phrases, silence_ms=self._silence_ms
             ):
-                if isinstance(event, Partial | Final) and event.text:
-                    kind = TranscriptionFrame if isinstance(event, Final) else InterimTranscriptionFrame
-                    await self.push_frame(kind(event.text, self._user_id, time_now_iso8601(), Language.EN, event))
+                if isinstance(event, Partial) and event.text:
+                    await self.push_frame(InterimTranscriptionFrame(*self._said(event)))
+                elif isinstance(event, Final) and event.text:
+                    await self.push_frame(TranscriptionFrame(*self._said(event), finalized=True))
         except ServerError as error:
             await self.push_error(str(error), error)
+
+    def _said(self, event: Partial | Final) -> tuple[str, str, str, Language, Partial | Final]:
+        """The fields that both kinds of frames begin with."""
+        return event.text, self._user_id, time_now_iso8601(), Language.EN, event
