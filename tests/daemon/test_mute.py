@@ -96,7 +96,8 @@ def test_the_service_is_muted_and_unmuted_from_the_command_line(tmp_path, serve)
         until(lambda: daemon.status().counters["audio_samples"] > before["audio_samples"] + 32_000, "audio is read")
         return daemon.status().counters["recognised_samples"] - before["recognised_samples"]
 
-    until(lambda: not recognised_in_two_seconds(), "what was said before is recognised")
+    # On a slow machine a chunk takes longer than that.
+    until(lambda: not any(recognised_in_two_seconds() for _ in range(4)), "what was said before is recognised")
     said = late.of("final")
     assert recognised_in_two_seconds() == 0
     assert late.of("final") == said

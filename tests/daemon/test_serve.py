@@ -366,9 +366,13 @@ def test_metrics_are_served_and_their_port_is_not_taken_twice(serve, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     daemon = serve("--source", "fifo:none", "--metrics", f"127.0.0.1:{port}").ready()
-    text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+
+    def scraped():
+        return urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+
+    until(lambda: 'rtstream_device_state{state="lost"} 1.0' in scraped(), "the source was looked for")
+    text = scraped()
     assert 'rtstream_info{engine="' in text
-    assert 'rtstream_device_state{state="lost"} 1.0' in text
     assert "rtstream_decode_seconds_count 0.0" in text
     other = subprocess.run(
         [
