@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 DEFAULT_PATH = Path("/etc/rtstream/rtstream.toml")
 PREFIX, DELIMITER = "RTSTREAM_", "__"
 ADDRESS = r"^(unix:.+|.+:\d{1,5})$"
+TOPIC = r"^[^#+\s]+$"
 URI = r"^(|unix:.+|tcp://.+:\d{1,5})$"
 PATTERNS = {
     ("server", "listen"): "it must be HOST:PORT or unix:PATH",
     ("server", "unix_mode"): "it must be a mode in octal, such as 0660",
     ("http", "listen"): "it must be HOST:PORT or unix:PATH",
     ("metrics", "listen"): "it must be HOST:PORT or empty",
+    ("mqtt", "topic"): "it must be a topic such as rtstream, or site/rtstream, without +, # and spaces",
+    ("mqtt", "discovery"): "it must be a topic such as homeassistant, without +, # and spaces, or empty",
     ("wyoming", "listen"): "it must be tcp://HOST:PORT, unix:PATH or empty",
     ("wyoming", "microphone"): "it must be tcp://HOST:PORT, unix:PATH or empty",
 }
@@ -243,6 +246,29 @@ class Wyoming(Section):
     max_connections_per_client: int = Field(16, ge=1, le=10_000, description="of one client")
 
 
+class Mqtt(Section):
+    """What is heard, published to an MQTT broker: for Home Assistant, and for many devices (docs/mqtt.md)."""
+
+    broker: str = Field("", description="mqtts://HOST or mqtt://HOST, with :PORT or not; empty: off")
+    username: str | None = Field(None, description="at the broker")
+    password_file: Path | None = Field(None, description="file with the password of that user, and nothing else")
+    ca: Path | None = Field(None, description="PEM file: who signs the broker's certificate; unset: the system's")
+    certificate: Path | None = Field(None, description="PEM file: the certificate of this device")
+    key: Path | None = Field(None, description="PEM file: the key of certificate")
+    insecure: bool = Field(default=False, description="allow a broker on another machine without TLS")
+    device: str = Field("", description="name of this device in topics; unset: the machine's")
+    name: str = Field("", max_length=100, description="of this device, for people; unset: rtstream and the machine's")
+    topic: str = Field("rtstream", pattern=TOPIC, description="all topics begin with it, then comes the device")
+    discovery: str = Field(
+        "homeassistant", pattern=r"^(|[^#+\s]+)$", description="prefix of Home Assistant; empty: none"
+    )
+    partials: bool = Field(default=False, description="also publish what is being spoken, several times a second")
+    mute: bool = Field(default=True, description="whoever may write to the topic mute/set may mute the service")
+    state: Path | None = Field(
+        None, description="file that remembers the last final sent; unset: after a restart only new ones are"
+    )
+
+
 class Log(Section):
     """The log, on standard error."""
 
@@ -275,6 +301,7 @@ class Config(BaseSettings):
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
     wyoming: Wyoming = Wyoming()
+    mqtt: Mqtt = Mqtt()
     log: Log = Log()
     service: Service = Service()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from rtstream.daemon.settings import http_config, wyoming_config
+from rtstream.daemon.settings import http_config, mqtt_config, wyoming_config
 from rtstream.recognizer.phrases import MAX_PHRASES
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ async def start_adapters(service: Service) -> list[Adapter]:
             from rtstream.adapters.http.server import HttpServer  # noqa: PLC0415 - aiohttp, where it is wanted
 
             started.append(await HttpServer.start(service, http))
+        if (mqtt := mqtt_config(service.config)) is not None:
+            from rtstream.adapters.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - as above
+
+            started.append(MqttPublisher(service, mqtt, service.publish))
     except BaseException:
         for adapter in started:
             await adapter.stop(0.0)

@@ -84,7 +84,8 @@ class Service:
         self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
         self._streams = 0
-        self._muted = config.audio.muted
+        self.muted = config.audio.muted
+        """Whether the audio of the source is dropped."""
         self._on_final = OnFinal(lambda: self.config.service, self.publish)
         self._stored = True
         self._memory = _Memory()
@@ -151,7 +152,7 @@ class Service:
             chunk_samples=model.chunk_samples(recognizer),
         )
         self.listener = Listener(
-            self._source, self._channel, self.publish, self._clock, self.audio.put, muted=self._muted
+            self._source, self._channel, self.publish, self._clock, self.audio.put, muted=self.muted
         )
         self.progress = Progress(self._source, self.engine, lambda: self._broker.alive)
         self._model = model
@@ -160,7 +161,7 @@ class Service:
 
     def mute(self, muted: bool) -> None:  # noqa: FBT001 - it is what it says
         """Drop the audio of the source from now on, or recognise it again."""
-        self._muted = muted
+        self.muted = muted
         if self.listener is not None:
             self.listener.mute(muted)
 
@@ -257,6 +258,7 @@ class Service:
             counters=counters,
             faults=faults,
             languages=self.languages,
+            backlog_seconds=channel.waiting_seconds if channel is not None else 0.0,
             recognized_languages=model.languages if model is not None else (),
         )
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypedDict
 
 from rtstream.adapters.http.config import HttpConfig
+from rtstream.adapters.mqtt.config import MqttConfig, MqttTls, device_id, read_broker
 from rtstream.adapters.networks import read_networks
 from rtstream.adapters.wyoming.config import Limits, WyomingConfig
 from rtstream.audio.messages import CaptureRequest
@@ -42,6 +43,7 @@ def check_settings(config: Config) -> None:
         partial(metrics_address, config),
         partial(wyoming_config, config),
         partial(http_config, config),
+        partial(mqtt_config, config),
         partial(check_direct, config.translation),
         partial(phrases, config.recognition),
     ):
@@ -124,6 +126,39 @@ def wyoming_config(config: Config) -> WyomingConfig | None:
             server.idle_seconds,
             server.pause_seconds,
         ),
+    )
+
+
+def mqtt_config(config: Config) -> MqttConfig | None:
+    """What the MQTT publisher takes, None where it is off. Raises ConfigError."""
+    settings = config.mqtt
+    if not settings.broker:
+        return None
+    _need("aiomqtt", "mqtt.broker", extra="mqtt")
+    host, port, encrypted = read_broker(settings.broker, insecure=settings.insecure)
+    if (settings.certificate is None) != (settings.key is None):
+        raise ConfigError("mqtt.certificate and mqtt.key belong together: set both or none")
+    if settings.password_file is not None and settings.username is None:
+        raise ConfigError("mqtt.password_file: set mqtt.username too")
+    tls = MqttTls(settings.ca, settings.certificate, settings.key)
+    if encrypted:
+        tls.context()
+    elif tls != MqttTls():
+        raise ConfigError("mqtt.ca, mqtt.certificate and mqtt.key need TLS: write mqtts:// in mqtt.broker")
+    device = device_id(settings.device)
+    return MqttConfig(
+        host,
+        port,
+        device,
+        settings.name or f"rtstream {device}",
+        tls=tls if encrypted else None,
+        username=settings.username,
+        password=settings.password_file,
+        topic=settings.topic,
+        discovery=settings.discovery,
+        partials=settings.partials,
+        mute=settings.mute,
+        state=settings.state,
     )
 
 

@@ -64,7 +64,7 @@ class Status:
 
     ``audio_age_seconds``: how long ago the last block came from the source, None before the first.
     ``real_time_factor``: CPU time per time of audio, lately; None before any. ``languages``: into which it translates;
-    ``recognized_languages``: of the model, none before it is loaded.
+    ``recognized_languages``: of the model, none before it is loaded. ``backlog_seconds``: of audio that waits.
     """
 
     version: str
@@ -82,6 +82,7 @@ class Status:
     faults: tuple[Fault, ...] = ()
     languages: tuple[str, ...] = ()
     recognized_languages: tuple[str, ...] = ()
+    backlog_seconds: float = 0.0
     sample_rate: int = SAMPLE_RATE
 
 
@@ -124,6 +125,11 @@ class Hub(Protocol):
     @property
     def languages(self) -> tuple[str, ...]:
         """Into which the events of its own source are translated: BCP 47 tags."""
+        ...
+
+    @property
+    def muted(self) -> bool:
+        """Whether the audio of its own source is dropped."""
         ...
 
     def status(self) -> Status:

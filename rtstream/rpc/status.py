@@ -49,6 +49,7 @@ def status_message(status: Status) -> pb.GetStatusResponse:
         languages=status.languages,
         recognized_languages=status.recognized_languages,
         sample_rate=status.sample_rate,
+        backlog=from_seconds(status.backlog_seconds),
     )
 
 
@@ -71,6 +72,7 @@ def read_status(message: pb.GetStatusResponse) -> Status:
         languages=tuple(message.languages),
         recognized_languages=tuple(message.recognized_languages),
         sample_rate=message.sample_rate or SAMPLE_RATE,
+        backlog_seconds=to_seconds(message.backlog),
     )
 
 

@@ -380,7 +380,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position", "languages", "recognized_languages", "sample_rate")
+    __slots__ = ("version", "phase", "model", "engine", "device", "uptime", "audio_age", "real_time_factor", "rss_bytes", "subscribers", "streams", "counters", "faults", "position", "languages", "recognized_languages", "sample_rate", "backlog")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -405,6 +405,7 @@ class GetStatusResponse(_message.Message):
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     RECOGNIZED_LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    BACKLOG_FIELD_NUMBER: _ClassVar[int]
     version: str
     phase: Phase
     model: str
@@ -422,7 +423,8 @@ class GetStatusResponse(_message.Message):
     languages: _containers.RepeatedScalarFieldContainer[str]
     recognized_languages: _containers.RepeatedScalarFieldContainer[str]
     sample_rate: int
-    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., recognized_languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ...) -> None: ...
+    backlog: _duration_pb2.Duration
+    def __init__(self, version: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., model: _Optional[str] = ..., engine: _Optional[str] = ..., device: _Optional[_Union[DeviceState, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audio_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., real_time_factor: _Optional[float] = ..., rss_bytes: _Optional[int] = ..., subscribers: _Optional[int] = ..., streams: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., faults: _Optional[_Iterable[_Union[Fault, _Mapping]]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., languages: _Optional[_Iterable[str]] = ..., recognized_languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., backlog: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class MuteRequest(_message.Message):
     __slots__ = ("muted",)
