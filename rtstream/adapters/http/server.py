@@ -12,6 +12,8 @@ from rtstream.adapters.connections import Connections
 from rtstream.adapters.http.events import Events
 from rtstream.adapters.http.gate import HttpGate
 from rtstream.adapters.http.models import ModelList, health
+from rtstream.adapters.http.page import page_routes
+from rtstream.adapters.http.realtime import Realtime
 from rtstream.adapters.http.transcriptions import Transcriptions
 from rtstream.adapters.listener import Listener, client_name
 from rtstream.rpc.security import Tokens
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 HEALTH = "/health"
 EVENTS = "/events"
+REALTIME = "/v1/realtime"
+SHORTEST_GRACE = 0.01
+"""For aiohttp none at all is one without end."""
 SMALL_BYTES = 1 << 20
 """That a request may have besides its file."""
 
@@ -47,14 +52,18 @@ class HttpServer:
     async def start(cls, hub: Hub, config: HttpConfig) -> HttpServer:
         """Listen and serve, on the running event loop. Raises ConfigError."""
         tokens = None if config.tokens is None else Tokens(config.tokens)
-        gate = HttpGate(tokens, config.hosts, frozenset({HEALTH}))
+        page = page_routes()
+        gate = HttpGate(tokens, config.hosts, frozenset({HEALTH, *page}))
         app = web.Application(middlewares=[_busy, gate.middleware], client_max_size=config.upload_bytes + SMALL_BYTES)
         models = ModelList(hub)
         transcriptions = Transcriptions(hub, config)
+        for path, answer in page.items():
+            app.router.add_get(path, answer)
         app.router.add_get(HEALTH, health(hub))
         app.router.add_get("/v1/models", models.all)
         app.router.add_get("/v1/models/{model:.+}", models.one)
         app.router.add_get(EVENTS, Events(hub, config).serve)
+        app.router.add_get(REALTIME, Realtime(hub, config).serve)
         app.router.add_post("/v1/audio/transcriptions", transcriptions.serve)
         runner = web.AppRunner(
             app,
@@ -99,9 +108,10 @@ class HttpServer:
         """Take no more requests, and end those that are still served when the grace is over."""
         await self._listener.close()
         server = self._runner.server
-        assert server is not None
+        if server is None:  # it has stopped before
+            return
         server.pre_shutdown()
-        await server.shutdown(grace_seconds)
+        await server.shutdown(max(grace_seconds, SHORTEST_GRACE))
         self._watching.cancel()
         await asyncio.wait({self._watching})
         await self.connections.close()

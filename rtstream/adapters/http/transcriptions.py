@@ -12,13 +12,13 @@ from aiohttp import web
 
 from rtstream.adapters.http.failures import failure_body
 from rtstream.adapters.http.gate import begin
+from rtstream.adapters.http.language import read_language
 from rtstream.adapters.http.prompt import phrases_of
 from rtstream.adapters.http.transcript import Transcript
 from rtstream.adapters.http.upload import form, receive
 from rtstream.audio.wav import open_descriptor
-from rtstream.errors import AudioError, RtstreamError, printable
+from rtstream.errors import AudioError, printable
 from rtstream.events import SAMPLE_RATE, Final
-from rtstream.languages import canonical, within
 from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.recognizing import feed_and_read, opened
@@ -72,7 +72,7 @@ class Wanted:
             words="word" in granularities,
             segments="segment" in granularities or not granularities,
             stream=stream,
-            language=_language(fields.one("language"), languages),
+            language=read_language(fields.one("language"), languages),
             phrases=phrases_of(fields.one("prompt")),
         )
 
@@ -199,25 +199,6 @@ def _answer(wanted: Wanted, transcript: Transcript) -> web.Response:
         case "srt" | "vtt" as captions:
             kind = "text/vtt" if captions == "vtt" else "text/plain"
             return web.Response(text=transcript.captions(captions), content_type=kind, headers=headers)
-
-
-def _language(wanted: str, known: tuple[str, ...]) -> str:
-    """The language that is wanted, which the model must know. Raises RequestFailedError."""
-    first = known[0] if known else "en"
-    if not wanted or wanted.lower() in NAMES.get(first, ()):
-        return first
-    try:
-        tag = canonical(wanted)
-    except (ValueError, RtstreamError):
-        raise invalid("language", f"'{wanted}' is no language; give its code, such as {first}") from None
-    for language in known:
-        if within(tag, language) or within(language, tag):
-            return language
-    raise invalid("language", f"the model does not recognise '{wanted}', only {', '.join(known)}")
-
-
-NAMES = {"en": ("english",)}
-"""OpenAI's clients may write a language's name."""
 
 
 def _name(fields: Form) -> str:
