@@ -232,7 +232,7 @@ def hold(hub):
 
 
 async def test_no_more_files_are_in_memory_than_may_be():
-    async with serving(uploads=1, idle_seconds=0.2) as served:
+    async with serving(uploads=1, idle_seconds=3.0) as served:  # long enough for the first one to come
         hold(served.hub)
         asking = asyncio.ensure_future(post(served, multipart(recording_bytes(1))))
         await until(lambda: served.hub.open_streams)
