@@ -1,6 +1,7 @@
 """mDNS over the loopback interface, seen by zeroconf's own browser."""
 
 import asyncio
+import socket
 
 import pytest
 from zeroconf import ServiceStateChange
@@ -14,15 +15,34 @@ from rtstream.rpc.security import Address
 from tests.adapters.wyoming_served import until, wyoming
 
 
+def multicasts():
+    """Whether what is sent to mDNS's group on the loopback interface comes back."""
+    loopback = socket.inet_aton("127.0.0.1")
+    with socket.socket(type=socket.SOCK_DGRAM) as listener, socket.socket(type=socket.SOCK_DGRAM) as sender:
+        try:
+            listener.bind(("", 0))
+            group = socket.inet_aton("224.0.0.251") + loopback
+            listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+            listener.settimeout(10)
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, loopback)
+            sender.sendto(b"there?", ("224.0.0.251", listener.getsockname()[1]))
+            return listener.recv(100) == b"there?"
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def multicast():
+    if not multicasts():
+        pytest.skip("needs multicast on the loopback interface")
+
+
 class Browser:
     """Who is announced on the loopback interface."""
 
     async def __aenter__(self):
         self.names = set()
-        try:
-            self.zeroconf = AsyncZeroconf(interfaces=["127.0.0.1"])
-        except OSError as error:
-            pytest.skip(f"needs multicast on the loopback interface: {error}")
+        self.zeroconf = AsyncZeroconf(interfaces=["127.0.0.1"])
         self._browser = AsyncServiceBrowser(self.zeroconf.zeroconf, KIND, handlers=[self._changed])
         return self
 
@@ -37,6 +57,7 @@ class Browser:
             self.names.add(name)
 
 
+@pytest.mark.usefixtures("multicast")
 async def test_the_server_is_found_while_it_serves():
     async with Browser() as browser:
         async with wyoming(announced_as="kitchen under test") as served:
@@ -49,6 +70,7 @@ async def test_the_server_is_found_while_it_serves():
         await until(lambda: name not in browser.names)
 
 
+@pytest.mark.usefixtures("multicast")
 async def test_a_name_that_is_taken_gets_a_number():
     async with Browser() as browser:
         first = Announcer("hall under test", Address(host="127.0.0.1", port=10301))
@@ -59,6 +81,7 @@ async def test_a_name_that_is_taken_gets_a_number():
         await first.stop()
 
 
+@pytest.mark.usefixtures("multicast")
 async def test_it_is_announced_when_the_network_comes(monkeypatch):
     there = []
     monkeypatch.setattr("rtstream.adapters.wyoming.announcing.reachable_at", lambda _: list(there))
