@@ -27,6 +27,9 @@ FAINT_DB = 50.0
 """How far below what is loud nothing is speech, whatever was there before it."""
 FLOOR_SECONDS = 3.0
 """Time in which people make a pause, however short."""
+UNKNOWN_SECONDS, UNKNOWN_DB = 0.3, 10.0
+"""Time after which the noise is known; before that it is taken to be so far below the quietest frame: a stream may
+begin in the middle of a word."""
 STEP = 1e-5
 """Less than what 16 bits resolve."""
 
@@ -38,6 +41,7 @@ class Loudness:
         seconds = size / SAMPLE_RATE
         self._release = 10 ** (-RELEASE_DB * seconds / 20)
         self._recent: deque[float] = deque(maxlen=max(1, round(FLOOR_SECONDS / seconds)))
+        self._unknown = round(UNKNOWN_SECONDS / seconds)
         self._loudest = 0.0
 
     def push(self, frame: NDArray[np.float32]) -> tuple[np.float32, bool]:
@@ -45,6 +49,8 @@ class Loudness:
         level = float(np.sqrt(np.dot(frame, frame) / len(frame)))
         self._recent.append(level)
         floor = max(min(self._recent), STEP)
+        if len(self._recent) < self._unknown:
+            floor *= 10 ** (-UNKNOWN_DB / 20)
         expected = floor * 10 ** (ABOVE_NOISE_DB / 20)
         self._loudest = max(level, self._loudest * self._release, expected, LOUD / MOST)
         least = max(floor * 10 ** (RISE_DB / 20), self._loudest * 10 ** (-FAINT_DB / 20))
