@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import fft  # here: as np.fft it is imported where it is first used, for which there may be no file left
 from numpy.typing import NDArray
 
 from rtstream.events import SAMPLE_RATE
@@ -72,7 +73,7 @@ class LogMel:
         if len(padded) < N_FFT:
             return np.zeros((0, self.n_mels), np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP] * self._window
-        spectrum = np.fft.rfft(windows)
+        spectrum = fft.rfft(windows)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         energies = np.log10(np.maximum(power @ self._filters, np.float32(1e-10)))
         # Floored and scaled to about [-1, 1.5], as Whisper does after its own clamp.
