@@ -57,8 +57,8 @@ def cut_prefixes(
         space = 1  # the first of the letters
         last_letters = [i for i, s in enumerate(symbols) if i + 1 == count or symbols[i + 1] == space]
         said = sum(int(aligned.last[i]) <= cut - SETTLE_FRAMES for i in last_letters)
-        learnt = (targets[row, 1:] != IGNORED).nonzero() + 1  # of the text: before it the language is said
-        first, end = int(learnt[0]), targets[row, int(learnt[-1])].clone()
+        last = int((targets[row] != IGNORED).nonzero()[-1])
+        first, end = last - int(batch.word_tokens[row].max()), targets[row, last].clone()
         kept = first + (int(batch.word_tokens[row, said - 1]) if said else 0)
         visible[row] = cut
         targets[row, kept] = end

@@ -9,13 +9,13 @@ from rtstream.training.text import letter_ids
 PROMPT, END = 3, 99
 
 
-def make_batch(*texts):
+def make_batch(*texts, prompt=PROMPT):
     """One token a word, numbered; the decoder learns from the last token of the prompt on."""
     words = [text.split() for text in texts]
-    width = PROMPT + 1 + max(map(len, words))
+    width = prompt + 1 + max(map(len, words))
     targets = torch.full((len(texts), width), IGNORED)
     for row, said in enumerate(words):
-        targets[row, PROMPT : PROMPT + len(said) + 1] = torch.tensor([*range(10, 10 + len(said)), END])
+        targets[row, prompt : prompt + len(said) + 1] = torch.tensor([*range(10, 10 + len(said)), END])
     counts = torch.tensor([len(text) for text in texts])
     letters = torch.tensor([symbol for text in texts for symbol in letter_ids(text)])
     ends = torch.nn.utils.rnn.pad_sequence([torch.arange(1, len(said) + 1) for said in words], batch_first=True)
@@ -45,17 +45,18 @@ def spoken(texts, frames, every=4):
     return torch.from_numpy(np.log(table / table.sum(axis=2, keepdims=True)))
 
 
-def cut(texts, seed=0, share=1.0, chunk=8, frames=64):
-    batch = make_batch(*texts)
+def cut(texts, seed=0, share=1.0, chunk=8, frames=64, *, prompt=PROMPT):
+    batch = make_batch(*texts, prompt=prompt)
     lengths = torch.full((len(texts),), frames)
     generator = torch.Generator().manual_seed(seed)
     return batch, cut_prefixes(batch, spoken(texts, frames), lengths, chunk=chunk, share=share, generator=generator)
 
 
+@pytest.mark.parametrize("prompt", [0, PROMPT])  # without a language the first target is text
 @pytest.mark.parametrize("seed", range(12))
-def test_a_cut_row_learns_the_words_said_to_their_end_and_then_to_stop(seed):
+def test_a_cut_row_learns_the_words_said_to_their_end_and_then_to_stop(seed, prompt):
     text = "ab cd ef gh"
-    _, (visible, targets) = cut([text], seed)
+    _, (visible, targets) = cut([text], seed, prompt=prompt)
     seen = int(visible[0])
     assert seen % 8 == 0
     ends = [4 * (text.index(word) + len(word) - 1) for word in text.split()]
