@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.ma
+import numpy.ma  # by np.quantile only when it is first called, for which there may be no file left
 
 from rtstream.events import SAMPLE_RATE
 
