@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from rtstream.recognizer.memory import bound_kernel_cache
+from rtstream.engine.torch_int8 import bound_kernel_cache
 
 bound_kernel_cache()
 import torch
