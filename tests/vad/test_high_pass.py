@@ -55,8 +55,10 @@ def test_sentences_over_the_hum_of_the_mains_are_cut_as_without(hertz, level_db,
     hum = tone(hertz, level_db, len(SENTENCES))
     for number in () if harmonics_db is None else (2, 3):
         hum += tone(number * hertz, level_db + harmonics_db, len(SENTENCES))
-    wanted = segment(SENTENCES, WebRtcGate())
-    spans = [span for span in segment(SENTENCES + hum, WebRtcGate()) if span[1] > 24_000]  # but for the first moment
+    wanted, spans = (
+        [span for span in segment(audio, WebRtcGate()) if span[1] > 24_000]  # but for the first moment
+        for audio in (SENTENCES, SENTENCES + hum)
+    )
     assert len(spans) == len(wanted) == 2
     for (begin, end), (wanted_begin, wanted_end) in zip(spans, wanted, strict=True):
         assert abs(begin - wanted_begin) <= 8_000
