@@ -85,12 +85,12 @@ def metrics_address(config: Config) -> Address | None:
     """Where metrics are served, None for nowhere. Raises ConfigError, as for an address of the server."""
     if not config.metrics.listen:
         return None
-    try:
-        address = Address.parse(config.metrics.listen)
-        encrypted = config.server.tls_certificate is not None
-        check_public(address, encrypted=encrypted, insecure_public=config.server.insecure_public)
-    except ConfigError as error:
-        raise ConfigError(f"metrics.listen: {error}") from None
+    address = _address(
+        "metrics.listen",
+        config.metrics.listen,
+        insecure_public=config.server.insecure_public,
+        encrypted=config.server.tls_certificate is not None,
+    )
     if address.path:
         raise ConfigError(f"metrics.listen: {address}: give HOST:PORT")
     return address
@@ -163,7 +163,7 @@ def mqtt_config(config: Config) -> MqttConfig | None:
 
 
 def _address(name: str, text: str, *, insecure_public: bool, encrypted: bool = False) -> Address:
-    """Where an adapter listens, by its setting's ``name``. Raises ConfigError."""
+    """Where an adapter or the metrics listen, by the setting's ``name``. Raises ConfigError."""
     try:
         address = Address.parse(text)
         check_public(address, encrypted=encrypted, insecure_public=insecure_public)
