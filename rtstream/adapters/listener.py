@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +10,10 @@ import structlog
 
 from rtstream.errors import ConfigError
 from rtstream.rpc.connections import client_of, more_room
-from rtstream.rpc.security import Address, check_public, identity, make_way
+from rtstream.rpc.security import Address, check_public, created_with, identity, make_way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from rtstream.rpc.security import ServerTls
 
@@ -62,7 +60,7 @@ class Listener:
                 check_public(address, encrypted=tls is not None, insecure_public=insecure_public)
                 if address.path:
                     make_way(address)
-                    with _mode(unix_mode):
+                    with created_with(unix_mode):
                         server = await loop.create_unix_server(protocol, address.path, backlog=BACKLOG)
                     made._sockets[Path(address.path)] = identity(Path(address.path))
                 else:
@@ -106,13 +104,3 @@ def client_name(transport: asyncio.BaseTransport) -> str:
 
 def _bound(address: Address, server: asyncio.Server) -> Address:
     return Address(host=address.host, port=server.sockets[0].getsockname()[1])
-
-
-@contextmanager
-def _mode(mode: int) -> Iterator[None]:
-    """Make sockets of this mode: they must never be open to more, not even for a moment."""
-    before = os.umask(0o777 & ~mode)
-    try:
-        yield
-    finally:
-        os.umask(before)

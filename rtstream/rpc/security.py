@@ -12,7 +12,7 @@ import socket
 import ssl
 import stat
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from rtstream.errors import ConfigError
 from rtstream.rpc.failures import RequestFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 log = structlog.get_logger()
 
@@ -123,6 +123,16 @@ def make_way(address: Address) -> None:
                 "another path"
             ) from None
     raise ConfigError(f"{address}: another service listens there; end that one, or choose another path")
+
+
+@contextmanager
+def created_with(mode: int) -> Iterator[None]:
+    """Make Unix sockets of this mode: they must never be open to more than is meant, not even for a moment."""
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @dataclass(frozen=True, slots=True)

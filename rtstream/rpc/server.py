@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from rtstream.errors import ConfigError
 from rtstream.rpc.connections import Doorman, room_for
 from rtstream.rpc.gate import Gate, Limits
 from rtstream.rpc.reflection import add_reflection
-from rtstream.rpc.security import Address, ServerTls, Tokens, check_public, identity, make_way
+from rtstream.rpc.security import Address, ServerTls, Tokens, check_public, created_with, identity, make_way
 from rtstream.rpc.service import SpeechService
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from rtstream.rpc.v1.rtstream_pb2_grpc import add_SpeechServiceServicer_to_server
@@ -211,17 +210,14 @@ def _options(config: ServerConfig, connections: int) -> list[tuple[str, int]]:
 def _bind(server: grpc.aio.Server, address: Address, credentials: grpc.ServerCredentials | None, mode: int) -> Address:
     if address.path:
         make_way(address)
-    # The socket must never be open to more than it is meant for, not even for a moment.
-    before = os.umask(0o777 & ~mode)
     try:
-        if credentials is None or address.path:
-            port = server.add_insecure_port(str(address))
-        else:
-            port = server.add_secure_port(str(address), credentials)
+        with created_with(mode):
+            if credentials is None or address.path:
+                port = server.add_insecure_port(str(address))
+            else:
+                port = server.add_secure_port(str(address), credentials)
     except RuntimeError:
         port = 0
-    finally:
-        os.umask(before)
     if not port:
         raise ConfigError(
             f"{address}: cannot listen there; check that no other program does (ss -ltnp), and that the address "
