@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtstream.cli.connection import ConnectionOptions
-    from rtstream.client.calls import ConnectionState
+    from rtstream.client.resuming import ConnectionState
     from rtstream.formats.writer import Format
 
 

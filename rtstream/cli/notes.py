@@ -13,7 +13,7 @@ from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_o
 
 if TYPE_CHECKING:
     from rtstream.cli.note_files import NoteFiles
-    from rtstream.client.calls import ConnectionState
+    from rtstream.client.resuming import ConnectionState
 
 
 @click.command(

@@ -12,9 +12,9 @@ seconds. It loads gRPC, but neither numpy nor a model; to read recordings takes 
 """
 
 from rtstream.client.asynchronous import AsyncClient
-from rtstream.client.calls import ConnectionState
 from rtstream.client.connection import ClientTls
 from rtstream.client.requests import Container, Flush
+from rtstream.client.resuming import ConnectionState
 from rtstream.client.server_error import ServerError
 from rtstream.client.synchronous import Client
 from rtstream.errors import AudioError, ConfigError, RtstreamError

@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,11 +14,11 @@ import grpc.aio
 from rtstream import events
 from rtstream.client.connection import Ending, open_channel
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
-from rtstream.client.resuming import Backoff, Progress
-from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
+from rtstream.client.resuming import Following
+from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE
-from rtstream.rpc.convert import read_event, read_final, read_item, read_position
+from rtstream.rpc.convert import read_event, read_final
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.status import read_devices, read_status
 from rtstream.rpc.target import DEFAULT_TARGET, parse_target
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rtstream.client.connection import ClientTls
+    from rtstream.client.resuming import ConnectionState
     from rtstream.events import StreamEvent
     from rtstream.publish.items import Item, Position
     from rtstream.rpc.hub import Device, Status
@@ -40,8 +41,6 @@ MISSED_HEARTBEATS = 3
 """After so many a connection is taken for dead, whatever TCP says."""
 ANSWER_SECONDS = 10.0
 """Deadline of what is answered at once."""
-
-ConnectionState = Literal["connected", "lost"]
 
 ItemT = TypeVar("ItemT")
 EventT = TypeVar("EventT")
@@ -108,28 +107,19 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
             languages=languages,
             heartbeat_seconds=heartbeat_seconds,
         )
-        seen = Progress(resume_after)
-        pause = Backoff()
-        met = wait
+        following = Following(
+            self.target, request, resume_after, reconnect=reconnect, wait=wait, on_connection=on_connection
+        )
         while True:
             try:
-                async for message in self._messages(seen.resumed(request), heartbeat_seconds):
-                    if message.WhichOneof("event") == "heartbeat":
-                        seen.begin(read_position(message.heartbeat.position))
-                    if not pause.fresh or not met:
-                        met = True
-                        pause = Backoff()
-                        if on_connection is not None:
-                            on_connection("connected", f"connected to {self.target}")
-                    item = read_item(message, seen.epoch)
-                    if item is not None and seen.take(item):
+                async for message in self._messages(following.request(), heartbeat_seconds):
+                    item = following.take(message)
+                    if item is not None:
                         yield self._item(item)
             except ServerError as error:
-                if not reconnect or not met or error.code not in PASSING:
+                if not following.goes_on(error):
                     raise
-                if on_connection is not None and pause.fresh:
-                    on_connection("lost", str(error))
-            await asyncio.sleep(pause.next())
+            await asyncio.sleep(following.pause())
 
     async def recognize(
         self,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from rtstream.client.server_error import PASSING
 from rtstream.publish.items import Gap
-from rtstream.rpc.convert import position_message
+from rtstream.rpc.convert import position_message, read_item, read_position
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtstream.client.server_error import ServerError
     from rtstream.publish.items import Item, Position
+
+ConnectionState = Literal["connected", "lost"]
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 15.0
@@ -76,3 +82,56 @@ class Backoff:
         seconds = self._next * random.uniform(0.5, 1.0)
         self._next = min(2 * self._next, LONGEST_PAUSE_SECONDS)
         return seconds
+
+
+class Following:
+    """One subscription over all its connections: what to ask for, what of it is new, and when to try again.
+
+    ``start``, ``reconnect``, ``wait`` and ``on_connection`` as a client's ``subscribe`` takes them.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        request: pb.SubscribeRequest,
+        start: Position | None,
+        *,
+        reconnect: bool,
+        wait: bool,
+        on_connection: Callable[[ConnectionState, str], None] | None,
+    ) -> None:
+        self._target = target
+        self._request = request
+        self._reconnect = reconnect
+        self._tell = on_connection
+        self._progress = Progress(start)
+        self._backoff = Backoff()
+        self._met = wait
+
+    def request(self) -> pb.SubscribeRequest:
+        """What the next connection asks for."""
+        return self._progress.resumed(self._request)
+
+    def take(self, message: pb.SubscribeResponse) -> Item | None:
+        """What a message brings that the subscriber has not had."""
+        if message.WhichOneof("event") == "heartbeat":
+            self._progress.begin(read_position(message.heartbeat.position))
+        if not self._backoff.fresh or not self._met:
+            self._met = True
+            self._backoff = Backoff()
+            if self._tell is not None:
+                self._tell("connected", f"connected to {self._target}")
+        item = read_item(message, self._progress.epoch)
+        return item if item is not None and self._progress.take(item) else None
+
+    def goes_on(self, error: ServerError) -> bool:
+        """Whether the connection is to be made again after this."""
+        if not self._reconnect or not self._met or error.code not in PASSING:
+            return False
+        if self._tell is not None and self._backoff.fresh:
+            self._tell("lost", str(error))
+        return True
+
+    def pause(self) -> float:
+        """Seconds to wait before the next connection."""
+        return self._backoff.next()

@@ -15,13 +15,11 @@ import grpc
 from rtstream.client.calls import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from rtstream.client.connection import open_blocking_channel
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
-from rtstream.client.resuming import Backoff, Progress
-from rtstream.client.server_error import PASSING, ServerError, ended, server_error, silent
+from rtstream.client.resuming import Following
+from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.errors import AudioError
 from rtstream.publish.seconds import Final, read_event, read_item
 from rtstream.rpc.convert import read_event as read_message
-from rtstream.rpc.convert import read_item as read_published
-from rtstream.rpc.convert import read_position
 from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.status import read_devices, read_status
 from rtstream.rpc.target import DEFAULT_TARGET, parse_target
@@ -34,8 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from rtstream.client.calls import ConnectionState
     from rtstream.client.connection import ClientTls
+    from rtstream.client.resuming import ConnectionState
     from rtstream.publish.items import Position
     from rtstream.publish.seconds import Event, RecognizedEvent
     from rtstream.rpc.hub import Device, Status
@@ -97,28 +95,19 @@ class Client:
             languages=languages,
             heartbeat_seconds=HEARTBEAT_SECONDS,
         )
-        progress = Progress(resume_after)
-        backoff = Backoff()
-        met = wait
+        following = Following(
+            self.target, request, resume_after, reconnect=reconnect, wait=wait, on_connection=on_connection
+        )
         while not self._closed.is_set():
             try:
-                for message in self._messages(progress.resumed(request)):
-                    if message.WhichOneof("event") == "heartbeat":
-                        progress.begin(read_position(message.heartbeat.position))
-                    if not backoff.fresh or not met:
-                        met = True
-                        backoff = Backoff()
-                        if on_connection is not None:
-                            on_connection("connected", f"connected to {self.target}")
-                    item = read_published(message, progress.epoch)
-                    if item is not None and progress.take(item):
+                for message in self._messages(following.request()):
+                    item = following.take(message)
+                    if item is not None:
                         yield read_item(item)
             except ServerError as error:
-                if not reconnect or not met or error.code not in PASSING:
+                if not following.goes_on(error):
                     raise
-                if on_connection is not None and backoff.fresh:
-                    on_connection("lost", str(error))
-            self._closed.wait(backoff.next())
+            self._closed.wait(following.pause())
 
     def recognize(
         self,
