@@ -72,7 +72,8 @@ async def test_half_requests_take_no_thread_and_hold_up_nobody(server):
     for _, writer in half:
         writer.write(b"GET /metrics HTTP/1.1\r\n")
     assert b"spoken_words 7.0" in await ask(server, GET)
-    assert threading.active_count() == threads
+    # Fewer is no fault: a worker of an earlier test may just have ended.
+    assert threading.active_count() <= threads
     assert len(server._open) <= CONNECTIONS
     for _, writer in half:
         writer.close()
