@@ -201,6 +201,7 @@ class Http(Section):
     hosts: tuple[str, ...] = Field(
         (), description="names by which browsers call this machine, besides its addresses, localhost and its own name"
     )
+    mute: bool = Field(default=True, description="whoever may see the captions may mute the service")
     max_connections: int = Field(64, ge=4, le=100_000, description="connections of all clients")
     max_connections_per_client: int = Field(
         32, ge=2, le=100_000, description="of one client: a remote address, or all of this machine"

@@ -197,6 +197,7 @@ def http_config(config: Config) -> HttpConfig | None:
         insecure_public=rules.insecure_public,
         unix_mode=rules.unix_mode,
         hosts=settings.hosts,
+        mute=settings.mute,
         connections=settings.max_connections,
         connections_per_client=settings.max_connections_per_client,
         upload_bytes=settings.max_upload_megabytes << 20,

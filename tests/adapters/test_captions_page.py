@@ -99,6 +99,47 @@ async def test_state_of_the_microphone_is_told(browser, served):
         await shown(page, "#status", "Live")
 
 
+async def test_whoever_sees_the_captions_can_mute_and_sees_when_others_do(browser, served):
+    def muted_by_others(muted):
+        served.hub.mute(muted)
+        served.broker.publish(DeviceState("USB mic", "muted" if muted else "capturing"))
+
+    async with opened(browser, served.url) as page:
+        button = page.get_by_role("button", name="Mute")
+        await button.click()
+        await shown(page, "#status", "Muted: ")
+        assert served.hub.muted
+        assert await button.get_attribute("aria-pressed") == "true"
+        assert violations(await Axe().run(page)) == []
+        await page.reload()  # the service says it, whatever the device told
+        await shown(page, "#status", "Muted: ")
+        await page.keyboard.press("m")
+        await page.wait_for_selector("#mute[aria-pressed=false]")
+        assert not served.hub.muted
+        muted_by_others(muted=True)
+        await page.wait_for_selector("#mute[aria-pressed=true]")
+        muted_by_others(muted=False)
+        await shown(page, "#status", "Live")
+        served.broker.publish(DeviceState("USB mic", "lost", "unplugged"))
+        muted_by_others(muted=True)
+        served.broker.publish(DeviceState("USB mic", "lost", "unplugged"))
+        await shown(page, "#status", "USB mic: lost, unplugged")
+        assert await button.get_attribute("aria-pressed") == "true"
+        assert page.errors == []
+
+
+async def test_page_that_may_not_mute_offers_it_not(browser):
+    async with serving(mute=False) as served, opened(browser, served.url) as page:
+        served.hub.muted = True
+        served.broker.publish(DeviceState("USB mic", "muted"))
+        await shown(page, "#status", "Muted: ")
+        await page.keyboard.press("m")
+        assert not await page.is_visible("#mute")
+        async with served.session.put("/mute") as answer:
+            assert answer.status == 403
+        assert served.hub.muted
+
+
 async def test_translations_stand_side_by_side_and_can_be_chosen(browser, served):
     async with opened(browser, served.url) as page:
         served.speaker.final("Good morning.", **{"es": "Buenos días.", "pt-BR": "Bom dia."})
@@ -208,10 +249,10 @@ async def test_source_for_obs_is_captions_on_nothing(browser, served):
 async def test_keyboard_reaches_everything(browser, served):
     async with opened(browser, served.url) as page:
         reached = set()
-        for _ in range(8):
+        for _ in range(9):
             await page.keyboard.press("Tab")
             reached.add(await page.evaluate("() => document.activeElement.id"))
-        assert {"search", "copy", "format", "download", "open-settings", "history"} <= reached
+        assert {"mute", "search", "copy", "format", "download", "open-settings", "history"} <= reached
         await page.evaluate("() => document.activeElement.blur()")
         await page.keyboard.press("/")
         assert await page.evaluate("() => document.activeElement.id") == "search"

@@ -124,6 +124,31 @@ async def test_no_other_web_page_may_have_a_browser_listen(headers, status):
         await get(served, "/v1/models", status, headers=headers)
 
 
+async def test_mute_is_for_all_and_no_other_web_page_may_do_it(tmp_path):
+    async with serving() as served:
+        assert await get(served, "/mute") == {"muted": False}
+        async with served.session.put("/mute") as answer:
+            assert await answer.json() == {"muted": True}
+        assert served.hub.muted
+        async with served.session.delete("/mute", headers={"Origin": "http://evil.example"}) as answer:
+            assert answer.status == 403
+        assert await get(served, "/mute") == {"muted": True}
+        async with served.session.delete("/mute") as answer:
+            assert await answer.json() == {"muted": False}
+        async with served.session.post("/mute") as answer:
+            assert answer.status == 405
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{TOKEN}\n")
+    async with serving(tokens=tokens) as served:
+        async with served.session.put("/mute") as answer:
+            assert answer.status == 401
+        assert not served.hub.muted
+    async with serving(mute=False) as served:
+        async with served.session.put("/mute") as answer:
+            assert "rtstream mute" in (await answer.json())["error"]["message"]
+        assert not served.hub.muted
+
+
 async def test_name_that_leads_here_is_enough_with_a_token(tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{TOKEN}\n")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class HttpConfig:
     """Addresses, TLS and tokens as for the gRPC server.
 
-    ``hosts``: names by which browsers may call, besides addresses, localhost and the machine's own name.
+    ``hosts``: names by which browsers may call, besides addresses, localhost and the machine's own name. ``mute``:
+    whether whoever may ask may mute the service.
     ``head_seconds``: in which a connection has sent a request, and may say nothing between two. ``idle_seconds``: that
     a client may send nothing of a request, or read nothing of an answer. ``pause_seconds``: without audio, after which
     what was said until then gets its final. ``upload_bytes``: of a file; ``uploads``: that are received or recognised
@@ -31,6 +32,7 @@ class HttpConfig:
     insecure_public: bool = False
     unix_mode: int = 0o660
     hosts: Sequence[str] = ()
+    mute: bool = True
     connections: int = 64
     connections_per_client: int = 32
     head_seconds: float = 15.0

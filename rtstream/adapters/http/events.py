@@ -38,6 +38,7 @@ class Events:
     def __init__(self, hub: Hub, config: HttpConfig) -> None:
         self._hub = hub
         self._idle_seconds = config.idle_seconds
+        self._may_mute = config.mute
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one, until the client leaves or the service ends. Raises RequestFailedError."""
@@ -52,6 +53,8 @@ class Events:
             "model": status.model,
             "languages": list(self._hub.languages),
             "recognized_languages": list(status.recognized_languages),
+            "muted": self._hub.muted,
+            "may_mute": self._may_mute,
         }
         await response.write(f"retry: {RETRY_MS}\n{_event('service', hello)}".encode())
 

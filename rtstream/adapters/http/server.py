@@ -12,6 +12,7 @@ from rtstream.adapters.connections import Connections
 from rtstream.adapters.http.events import Events
 from rtstream.adapters.http.gate import HttpGate
 from rtstream.adapters.http.models import ModelList, health
+from rtstream.adapters.http.mute import Mute
 from rtstream.adapters.http.page import page_routes
 from rtstream.adapters.http.realtime import Realtime
 from rtstream.adapters.http.transcriptions import Transcriptions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 HEALTH = "/health"
 EVENTS = "/events"
+MUTE = "/mute"
 REALTIME = "/v1/realtime"
 SHORTEST_GRACE = 0.01
 """For aiohttp none at all is one without end."""
@@ -57,12 +59,15 @@ class HttpServer:
         app = web.Application(middlewares=[_busy, gate.middleware], client_max_size=config.upload_bytes + SMALL_BYTES)
         models = ModelList(hub)
         transcriptions = Transcriptions(hub, config)
+        mute = Mute(hub, allowed=config.mute)
         for path, answer in page.items():
             app.router.add_get(path, answer)
         app.router.add_get(HEALTH, health(hub))
         app.router.add_get("/v1/models", models.all)
         app.router.add_get("/v1/models/{model:.+}", models.one)
         app.router.add_get(EVENTS, Events(hub, config).serve)
+        for method in ("GET", "PUT", "DELETE"):
+            app.router.add_route(method, MUTE, mute.serve)
         app.router.add_get(REALTIME, Realtime(hub, config).serve)
         app.router.add_post("/v1/audio/transcriptions", transcriptions.serve)
         runner = web.AppRunner(

@@ -20,6 +20,7 @@ let made = []; // languages into which the service translates
 let token = "";
 let following = true;
 let told = ""; // the state of the device, or a fault
+let muted = false; // for all who listen, not for this page alone
 
 try { token = sessionStorage.getItem("rtstream-token") ?? ""; } catch { /* asked for again */ }
 // In the fragment, which is never sent: for OBS, which nobody can ask.
@@ -106,7 +107,19 @@ function speak(entry) {
 function status(state, text) {
   const line = $("status");
   line.dataset.state = state;
+  line.classList.toggle("muted", muted);
+  $("mute").disabled = state !== "live";
   if (line.textContent !== text) line.textContent = text;
+}
+
+function live() {
+  status("live", told || (muted ? "Muted: what is said is dropped" : "Live"));
+}
+
+// The button keeps its name: aria-pressed tells its state.
+function showMuted(now) {
+  muted = now;
+  $("mute").setAttribute("aria-pressed", String(muted));
 }
 
 // What comes.
@@ -114,6 +127,9 @@ function status(state, text) {
 let fresh = true; // nothing has come since the page was opened, or since what is shown began anew
 const handlers = {
   service(event) {
+    $("mute").hidden = !event.may_mute;
+    showMuted(event.muted);
+    live();
     if (made.join() !== event.languages.join()) {
       made = event.languages;
       languageChoices();
@@ -146,9 +162,11 @@ const handlers = {
     show(transcript.note(`${(event.end - event.start).toFixed(1)} s of audio were lost`, event.time));
   },
   device_state(event) {
-    told = ["capturing", "starting"].includes(event.state) ? "" : `${event.device}: ${event.state}${event.detail ? `, ${event.detail}` : ""}`;
+    const detail = event.detail ? `, ${event.detail}` : "";
+    told = ["capturing", "starting", "muted"].includes(event.state) ? "" : `${event.device}: ${event.state}${detail}`;
+    if (["capturing", "muted"].includes(event.state)) showMuted(event.state === "muted");
     if (event.state === "stalled" || event.state === "lost") transcript.clearPartial();
-    status("live", told || "Live");
+    live();
   },
   fault(event) {
     if (!event.recovered) show(transcript.note(event.message, event.time));
@@ -161,7 +179,7 @@ const stream = new EventStream({
   onEvent: (kind, event) => handlers[kind]?.(event),
   onState(state, detail, code) {
     if (state === "live") {
-      status("live", told || "Live");
+      live();
       setTimeout(() => { fresh = false; }, 2_000);
     } else if (state === "connecting") status(state, "Connecting");
     else if (state === "lost") {
@@ -252,6 +270,22 @@ async function copy() {
 }
 $("copy").addEventListener("click", copy);
 
+// What the button shows is what the service says, also when somebody else mutes it.
+async function mute() {
+  if ($("mute").hidden || $("mute").disabled) return;
+  try {
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const response = await fetch("mute", { method: muted ? "DELETE" : "PUT", headers });
+    const body = await response.json();
+    if (!response.ok) throw new Error(body.error.message);
+    showMuted(body.muted);
+    live();
+  } catch (error) {
+    $("found").textContent = `Not ${muted ? "unmuted" : "muted"}: ${error.message}`;
+  }
+}
+$("mute").addEventListener("click", mute);
+
 function download() {
   const format = $("format").value;
   const types = { txt: "text/plain", srt: "application/x-subrip", md: "text/markdown" };
@@ -328,7 +362,7 @@ function size(by) {
 }
 
 const keys = {
-  "/": () => $("search").focus(), c: copy, d: download, s: openSettings, End: newest, "+": () => size(4), "-": () => size(-4),
+  "/": () => $("search").focus(), c: copy, d: download, m: mute, s: openSettings, End: newest, "+": () => size(4), "-": () => size(-4),
 };
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select, textarea, dialog");
