@@ -25,7 +25,7 @@ for wheel in "$parts"/*.whl; do
 	"$python" -m zipfile -e "$wheel" "$parts"
 done
 if [ -d "$parts/moonshine_cpp-0.1.4.data" ]; then
-	"$python" -m rtstream.training.moonshine "$parts/moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en" "$directory"
+	"$python" -m rtstream.training.speech.moonshine "$parts/moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en" "$directory"
 	echo "$directory: $(wc -c <"$directory/model.safetensors") bytes"
 	exit 0
 fi

@@ -15,4 +15,4 @@ trap 'rm -rf "$parts"' EXIT
 chmod 755 "$parts" # apt downloads as a user of its own
 (cd "$parts" && apt-get download -qq saytime)
 dpkg -x "$parts"/saytime_*.deb "$parts/saytime"
-"$python" -m rtstream.training.spoken_numbers --data "$data" --saytime "$parts/saytime/usr/share/saytime" --out "$directory"
+"$python" -m rtstream.training.corpus.spoken_numbers --data "$data" --saytime "$parts/saytime/usr/share/saytime" --out "$directory"

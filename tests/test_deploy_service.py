@@ -18,7 +18,7 @@ from rtstream.daemon.settings import check_settings
 from rtstream.export.bundles import save_text_bundle
 from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel
-from rtstream.training.pieces import train_pieces
+from rtstream.training.text.train_pieces import train_pieces
 from rtstream.translation import models as translation_models
 from tests.recognizer.tiny_bundle import save_tiny_bundle
 

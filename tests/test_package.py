@@ -17,7 +17,9 @@ PACKAGE = ROOT / "rtstream"
 WITH_TORCH = (
     "nn",
     "training",
+    "evaluation",
     "export",
+    "research",
     "engine/torch_int8.py",
     "cli/ablation.py",
     "cli/eval_translation.py",
@@ -47,7 +49,7 @@ def test_changelog_knows_the_version():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_imported_package_is_a_declared_dependency(path):
     declared = _names(PROJECT["dependencies"])
-    if PACKAGE / "training" in path.parents:
+    if any(PACKAGE / each in path.parents for each in ("training", "evaluation", "export", "research")):
         extras = PROJECT["optional-dependencies"]
         declared |= _names(extras["train"]) | _names(extras["portuguese"])
     if any(path.is_relative_to(PACKAGE / each) for each in WITH_TORCH):

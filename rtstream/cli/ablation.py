@@ -13,7 +13,7 @@ from rtstream.cli.train import CACHE, run_options, show_run
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rtstream.training.trainer import Trainer
+    from rtstream.training.speech.trainer import Trainer
 
 
 class _Screen:
@@ -88,8 +88,8 @@ def command(
     """
     import torch  # noqa: PLC0415  # slow to import, not needed for --help
 
-    from rtstream.training.ablation import TABLE, Places, conduct, redraw  # noqa: PLC0415
-    from rtstream.training.plan import load_plan  # noqa: PLC0415
+    from rtstream.research.ablation.plan import load_plan  # noqa: PLC0415
+    from rtstream.research.ablation.run import TABLE, Places, conduct, redraw  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe  # noqa: PLC0415
 
     loaded = load_plan(find_recipe(plan, plan=True))

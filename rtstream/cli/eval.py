@@ -16,10 +16,10 @@ from rtstream.cli.options import BEAM, BEAMS, number_option, vad_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.evaluation.evaluate import Score
     from rtstream.recognizer.number_forms import NumberForm
     from rtstream.recognizer.phrases import Phrase
     from rtstream.recognizer.recognizer import RecognizerConfig
-    from rtstream.training.evaluate import Score
     from rtstream.vad.gate import GateName
 
 CHUNKS = ("320", "640", "1280", "full")
@@ -170,10 +170,10 @@ def command(  # noqa: PLR0917  # click passes by name
         teacher_row,
     )
     from rtstream.engine.open import load_bundle  # noqa: PLC0415
+    from rtstream.evaluation.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
+    from rtstream.evaluation.reference import open_reference  # noqa: PLC0415
     from rtstream.recognizer.recognizer import Recognizer  # noqa: PLC0415
-    from rtstream.training.data import load_set  # noqa: PLC0415
-    from rtstream.training.evaluate import evaluate, score_transcripts, spread  # noqa: PLC0415
-    from rtstream.training.reference import open_reference  # noqa: PLC0415
+    from rtstream.training.corpus.data import load_set  # noqa: PLC0415
     from rtstream.vad.open_gates import open_gates  # noqa: PLC0415
 
     phrases = _read_phrases(listed)
@@ -214,7 +214,7 @@ def command(  # noqa: PLR0917  # click passes by name
             Console().print(*speech_tables(rows))
             click.echo("".join(f"{line}\n" for line in published_lines(rows)), nl=False)
     if plot is not None:
-        from rtstream.training.lag_plot import draw_lags  # noqa: PLC0415
+        from rtstream.evaluation.lag_plot import draw_lags  # noqa: PLC0415
 
         draw_lags(lag_points(rows), plot)
 

@@ -15,7 +15,7 @@ from rtstream.cli.translating import translate_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rtstream.training.pairs import References
+    from rtstream.training.corpus.pairs import References
     from rtstream.translation.translator import Translator
 
 INPUTS = ("clean", "spoken", "misheard")
@@ -122,8 +122,8 @@ def command(  # noqa: PLR0917  # click passes by name
         _speech(translators, speech.expanduser(), recognizer, limit, examples, threads=threads, as_json=as_json)
         return
 
-    from rtstream.training.pairs import read_references  # noqa: PLC0415 - torch and more, which --help does without
-    from rtstream.training.streaming import join_sentences  # noqa: PLC0415
+    from rtstream.evaluation.retranslation import join_sentences  # noqa: PLC0415
+    from rtstream.training.corpus.pairs import read_references  # noqa: PLC0415 - torch and more, which --help does without
 
     sentences = {
         language: join_sentences(read_references(data.expanduser() / f"pairs-en-{language}.dev.tsv.gz")[:limit], join)
@@ -137,7 +137,7 @@ def command(  # noqa: PLR0917  # click passes by name
     from rich.console import Console  # noqa: PLC0415
 
     from rtstream.cli.streaming_report import streaming_row, streaming_scores, streaming_table  # noqa: PLC0415
-    from rtstream.training.misheard import spoken  # noqa: PLC0415
+    from rtstream.training.text.asr_noise import spoken  # noqa: PLC0415
     from rtstream.translation.stabilizer import StabilizerConfig  # noqa: PLC0415
 
     said = {
@@ -154,7 +154,7 @@ def command(  # noqa: PLR0917  # click passes by name
     if not as_json:
         Console().print(streaming_table(rows))
     if plot is not None:
-        from rtstream.training.streaming_plot import draw_streaming  # noqa: PLC0415
+        from rtstream.evaluation.retranslation_plot import draw_streaming  # noqa: PLC0415
 
         draw_streaming(scores, plot)
 
@@ -163,7 +163,7 @@ def _open(path: Path, languages: Sequence[str], *, beam: int, engine: str, threa
     import torch  # noqa: PLC0415
 
     from rtstream.bundle.text_bundle import holds_text_model  # noqa: PLC0415
-    from rtstream.training.translation import open_run_or_bundle  # noqa: PLC0415
+    from rtstream.training.text.translation import open_run_or_bundle  # noqa: PLC0415
     from rtstream.translation.models import model_kind, open_translator  # noqa: PLC0415
 
     torch.set_num_threads(threads)
@@ -207,8 +207,8 @@ def _speech(
 
     from rtstream.cli.options import RecognizerOptions  # noqa: PLC0415
     from rtstream.cli.text_scores import speech_scores, speech_table  # noqa: PLC0415
-    from rtstream.training.data import load_shard  # noqa: PLC0415
-    from rtstream.training.evaluate_spoken import hear  # noqa: PLC0415
+    from rtstream.evaluation.evaluate_spoken import hear  # noqa: PLC0415
+    from rtstream.training.corpus.data import load_shard  # noqa: PLC0415
 
     clips = [clip for clip in load_shard(shard) if clip.translations.keys() & translators.keys()][:limit]
     loaded = RecognizerOptions(recognizer, threads=threads).load(partials=False)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rtstream.cli.model_report import Report
-    from rtstream.training.data import Clip
+    from rtstream.training.corpus.data import Clip
 
 CALIBRATING = 25
 """Clips of a set."""
@@ -66,8 +66,8 @@ def _read_thresholds(_context: click.Context, _option: click.Parameter, given: S
 def _calibrating(sets: Sequence[str], data: Path) -> list[Clip]:
     if not sets:
         return []
-    from rtstream.training.data import load_set  # noqa: PLC0415 - not for --help
-    from rtstream.training.evaluate import spread  # noqa: PLC0415
+    from rtstream.evaluation.evaluate import spread  # noqa: PLC0415
+    from rtstream.training.corpus.data import load_set  # noqa: PLC0415 - not for --help
 
     return [clip for name in sets for clip in spread(load_set(data, name), CALIBRATING)]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rtstream.nn.model import SpeechModel
     from rtstream.nn.quantized import State
     from rtstream.nn.text_model import TextModel
-    from rtstream.training.data import Clip
+    from rtstream.training.corpus.data import Clip
 
 
 def export(
@@ -65,7 +65,7 @@ def export(
         thresholds = {**own, **(guard or {})}
         guard_of(thresholds, target)
         if clips:
-            from rtstream.training.calibrate import input_grams  # noqa: PLC0415 - as below
+            from rtstream.export.calibrate import input_grams  # noqa: PLC0415 - as below
 
             whole = Bundle(name, source, model.config, tokenizer, TorchSpeechEngine(model.eval()), thresholds)
             rounding = replace(rounding, grams=input_grams(whole, clips))
@@ -108,7 +108,7 @@ def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
         bundle = load_text_bundle(source, "float")
         return text_model(bundle.engine), bundle.tokenizer
     # Only here: a machine that runs models has no need of what training needs.
-    from rtstream.training.translation import load_translation_checkpoint  # noqa: PLC0415
+    from rtstream.training.text.translation import load_translation_checkpoint  # noqa: PLC0415
 
     return load_translation_checkpoint(source)
 
@@ -117,6 +117,6 @@ def _speech(source: Path) -> tuple[SpeechModel, Tokenizer, Mapping[str, float]]:
     if (source / MANIFEST).is_file():
         bundle = load_bundle(source, "float")
         return speech_model(bundle.engine), bundle.tokenizer, bundle.guard
-    from rtstream.training.run import load_start  # noqa: PLC0415 - as above
+    from rtstream.training.speech.run import load_start  # noqa: PLC0415 - as above
 
     return (*load_start(source), {})

@@ -176,12 +176,12 @@ def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any
         return name, config, _stored(path / WEIGHTS), known
 
     # Only here: a machine that runs models has no need of what training needs.
-    from rtstream.training.loop import read_checkpoint  # noqa: PLC0415
+    from rtstream.training.core.loop import read_checkpoint  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
-    from rtstream.training.run import target_encoder  # noqa: PLC0415
-    from rtstream.training.spoken_recipe import SpokenRecipe  # noqa: PLC0415
-    from rtstream.training.translation import make_config  # noqa: PLC0415
-    from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
+    from rtstream.training.speech.run import target_encoder  # noqa: PLC0415
+    from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
+    from rtstream.training.text.spoken_recipe import SpokenRecipe  # noqa: PLC0415
+    from rtstream.training.text.translation import make_config  # noqa: PLC0415
 
     if path.is_dir() or path.suffix == ".pt":
         state = read_checkpoint(path / CHECKPOINT if path.is_dir() else path, torch.device("cpu"))

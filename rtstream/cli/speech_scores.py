@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
-from rtstream.training.evaluate import normalizer
-from rtstream.training.lag import LagPoint
-from rtstream.training.phrase_score import score_phrases
-from rtstream.training.written_score import score_written
+from rtstream.evaluation.evaluate import normalizer
+from rtstream.evaluation.lag import LagPoint
+from rtstream.evaluation.phrase_score import score_phrases
+from rtstream.evaluation.written_score import score_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.table import Table
 
+    from rtstream.evaluation.evaluate import Score
     from rtstream.recognizer.phrases import Phrase
-    from rtstream.training.evaluate import Score
 
 Row = dict[str, Any]
 

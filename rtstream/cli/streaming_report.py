@@ -6,15 +6,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
-from rtstream.training.streaming import Remembering, score_streaming
+from rtstream.evaluation.retranslation import Remembering, score_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.table import Table
 
-    from rtstream.training.pairs import References
-    from rtstream.training.streaming import StreamingScore
+    from rtstream.evaluation.retranslation import StreamingScore
+    from rtstream.training.corpus.pairs import References
     from rtstream.translation.stabilizer import StabilizerConfig
     from rtstream.translation.translator import Translator
 

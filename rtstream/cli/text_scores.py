@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
 from rtstream.errors import TranslationError
-from rtstream.training.evaluate_spoken import in_language, ways
-from rtstream.training.evaluate_translation import inputs, score, tokens_per_second
+from rtstream.evaluation.evaluate_spoken import in_language, ways
+from rtstream.evaluation.evaluate_translation import inputs, score, tokens_per_second
 from rtstream.translation.built_in import BuiltInTranslator
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from rtstream.training.evaluate_spoken import Spoken
-    from rtstream.training.evaluate_translation import TranslationScore
-    from rtstream.training.pairs import References
+    from rtstream.evaluation.evaluate_spoken import Spoken
+    from rtstream.evaluation.evaluate_translation import TranslationScore
+    from rtstream.training.corpus.pairs import References
     from rtstream.translation.translator import Translator
 
 COLUMNS = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from rtstream.training.loop import Loop
+    from rtstream.training.core.loop import Loop
 
 CACHE = Path("~/.cache/rtstream")
 SHARED = Path("../shared/data")
@@ -105,14 +105,14 @@ def command(
     import torch  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from rtstream.training.loop import join_processes  # noqa: PLC0415
-    from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
+    from rtstream.training.core.loop import join_processes  # noqa: PLC0415
+    from rtstream.training.core.plots import CURVES, draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
-    from rtstream.training.run import load_start, make_shallow_trainer, make_trainer  # noqa: PLC0415
-    from rtstream.training.spoken import make_spoken_trainer  # noqa: PLC0415
-    from rtstream.training.spoken_recipe import SpokenRecipe  # noqa: PLC0415
-    from rtstream.training.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
-    from rtstream.training.translation_recipe import TranslationRecipe  # noqa: PLC0415
+    from rtstream.training.speech.run import load_start, make_shallow_trainer, make_trainer  # noqa: PLC0415
+    from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
+    from rtstream.training.text.spoken import make_spoken_trainer  # noqa: PLC0415
+    from rtstream.training.text.spoken_recipe import SpokenRecipe  # noqa: PLC0415
+    from rtstream.training.text.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
 
     loaded = load_recipe(find_recipe(recipe))
     directory = (CACHE / "runs" / loaded.name if out is None else out).expanduser()
@@ -179,8 +179,8 @@ def show_run(trainer: Loop, console: Console) -> bool:
     """
     from rtstream.cli.training_progress import TrainingProgress  # noqa: PLC0415  # as above
     from rtstream.cli.writing import writing  # noqa: PLC0415
-    from rtstream.training.loop import write_metrics  # noqa: PLC0415
-    from rtstream.training.plots import CURVES, draw_curves  # noqa: PLC0415
+    from rtstream.training.core.loop import write_metrics  # noqa: PLC0415
+    from rtstream.training.core.plots import CURVES, draw_curves  # noqa: PLC0415
 
     if trainer.step:
         console.print(f"{trainer.directory}: goes on after step {trainer.step}", highlight=False)

@@ -7,7 +7,7 @@ from importlib import resources
 
 
 class Lexicon:
-    """The list that ``rtstream.training.lexicon`` makes: lower case, apostrophes inside words; half a megabyte."""
+    """What ``rtstream.training.corpus.lexicon`` makes: lower case, apostrophes inside words; half a megabyte."""
 
     def __init__(self) -> None:
         packed = resources.files("rtstream.recognizer").joinpath("lexicon.txt.xz").read_bytes()

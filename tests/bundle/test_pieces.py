@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtstream.bundle.pieces import COPY, END_ID, UNKNOWN_ID, PieceTokenizer
 from rtstream.errors import BundleError
-from rtstream.training.pieces import train_pieces
+from rtstream.training.text.train_pieces import train_pieces
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated
 
 TEXTS = [*ENGLISH, *(translated(text, language) for language in WORDS for text in ENGLISH)]

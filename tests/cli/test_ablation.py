@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rtstream.cli.main import main
-from tests.training.tiny_plan import PLAN, write_places
+from tests.research.ablation.tiny_plan import PLAN, write_places
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rtstream.export.rounding import Rounding
 from rtstream.model.config import EncoderConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.recipe import SHIPPED as RECIPES
-from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
+from rtstream.training.text.translation import load_translation_checkpoint, make_translation_trainer
 from tests.training.tiny_pairs import make_recipe as make_pairs_recipe
 from tests.training.tiny_pairs import write_pairs
 from tests.training.tiny_training import make_model, make_recipe, make_trainer, write_data

@@ -157,7 +157,7 @@ def test_start_that_is_none_is_one_line(capsys, start, message):
 
 
 def test_missing_package_of_the_train_extra_is_one_line(place, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "rtstream.training.plots", raising=False)
+    monkeypatch.delitem(sys.modules, "rtstream.training.core.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "matplotlib.backends.backend_agg", raising=False)
     monkeypatch.delitem(sys.modules, "matplotlib.backends", raising=False)

@@ -3,7 +3,7 @@
 import gzip
 import json
 
-from rtstream.training.translation_recipe import TranslationRecipe
+from rtstream.training.text.recipe import TranslationRecipe
 
 ENGLISH = [f"{who} {what} {where}." for who in ("Tom", "My sister") for what in ("reads", "sings") for where in (
     "at home", "in Boston", "every day", "with me", "at 5"

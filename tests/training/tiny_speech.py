@@ -3,9 +3,9 @@
 import numpy as np
 
 from rtstream.recognizer.context import SEEN_FRAMES
-from rtstream.training.data import Clip
-from rtstream.training.spoken_data import Said
-from rtstream.training.taught import Taught
+from rtstream.training.corpus.data import Clip
+from rtstream.training.speech.teacher_outputs import Taught
+from rtstream.training.text.spoken_data import Said
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated
 
 WIDTH = 24

@@ -13,13 +13,13 @@ import torch
 from rtstream.events import SAMPLE_RATE
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.nn.model import SpeechModel
-from rtstream.training.augment import Augment
-from rtstream.training.data import Batches, clean_clip, load_shard
-from rtstream.training.distill import Teacher
-from rtstream.training.recipe import Recipe
-from rtstream.training.start import restructure
-from rtstream.training.taught import WholeTeacher, teach
-from rtstream.training.trainer import Trainer
+from rtstream.training.corpus.augment import Augment
+from rtstream.training.corpus.data import Batches, clean_clip, load_shard
+from rtstream.training.speech.distill import Teacher
+from rtstream.training.speech.initialization import restructure
+from rtstream.training.speech.recipe import Recipe
+from rtstream.training.speech.teacher_outputs import WholeTeacher, teach
+from rtstream.training.speech.trainer import Trainer
 from tests.training.tiny_whisper import full_tokenizer
 
 TEXTS = ("the end", "and our thing", "in the other", "", "an hour", "singing")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from rtstream.training.vocabulary import SPECIAL
+from rtstream.training.speech.vocabulary import SPECIAL
 from tests.bundle.tiny_tokenizer import make_tokenizer
 
 D, LAYERS, MAX_TOKENS = 64, 2, 60

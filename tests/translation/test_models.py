@@ -6,7 +6,7 @@ from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.errors import TranslationError
 from rtstream.events import Partial
 from rtstream.export.bundles import save_text_bundle
-from rtstream.training.translation import PIECES, make_translation_trainer
+from rtstream.training.text.translation import PIECES, make_translation_trainer
 from rtstream.translation import models
 from rtstream.translation.models import VARIABLE, default_model, model_paths, open_translator, open_translators
 from rtstream.translation.stabilizer import Stabilizer, StabilizerConfig

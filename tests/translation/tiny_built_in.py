@@ -1,7 +1,7 @@
 """A translation model that has learnt twenty sentences by heart, and its bundle."""
 
 from rtstream.export.bundles import save_text_bundle
-from rtstream.training.translation import load_translation_checkpoint, make_translation_trainer
+from rtstream.training.text.translation import load_translation_checkpoint, make_translation_trainer
 from tests.training.tiny_pairs import make_recipe, write_pairs
 
 

@@ -5,7 +5,7 @@ import torch
 from rtstream.export.bundles import save_text_bundle
 from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel
-from rtstream.training.pieces import train_pieces
+from rtstream.training.text.train_pieces import train_pieces
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated
 
 RECOGNISER_WIDTH = 32  # of tests.recognizer.tiny_bundle

@@ -1,0 +1,161 @@
+"""Training of the recognition network: a loop whose losses are those of ``distill``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rtstream.events import SAMPLE_RATE
+from rtstream.nn.quantized import convolutions, rounded_names
+from rtstream.nn.residual_linear import ResidualLinear
+from rtstream.recognizer.context import context_samples
+from rtstream.training.core.precision import autocast
+from rtstream.training.corpus.augment import spec_augment
+from rtstream.training.speech.distill import imitated, losses, rehearsal
+from rtstream.training.speech.initialization import set_fade
+from rtstream.training.speech.loop import SpeechLoop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from rtstream.nn.decoder import Decoder
+    from rtstream.nn.model import SpeechModel
+    from rtstream.training.corpus.data import Batch, Batches
+    from rtstream.training.speech.recipe import Optimizer, Recipe
+
+
+FULL_CONTEXT = 1.25
+"""Audio of a full-context step with its padding, to that of a batch."""
+
+
+def _groups(model: SpeechModel, o: Optimizer) -> list[tuple[list[nn.Parameter], float]]:
+    """What learns, and at which full rate."""
+    shared = {id(p) for group in model.encoder.groups for p in group.parameters()} if o.shared_lr else set()
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
+    heads = [*model.ctc.parameters(), *(() if model.voice is None else model.voice.parameters())]
+    groups = [
+        ([p for p in encoder if id(p) not in shared], o.encoder_lr),
+        (heads, o.ctc_lr),
+        ([p for p in model.decoder.parameters() if p.requires_grad], o.decoder_lr),
+    ]
+    return [*groups, ([p for p in encoder if id(p) in shared], o.shared_lr)] if shared else groups
+
+
+def _fix(model: SpeechModel, recipe: Recipe) -> None:
+    """Let alone what the recipe does not train."""
+    o = recipe.optimizer
+    if recipe.rounded:
+        kept = rounded_names(model) | convolutions(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = name not in kept
+    elif model.encoder.whole is not None:
+        fixed: list[nn.Module] = [model.encoder.front]
+        if not model.config.encoder.whole_rank:  # full context is kept as it is: chunks learn beside it
+            fixed.append(model.encoder.whole)
+        if not o.shared_lr:
+            fixed += model.encoder.groups
+        for part in fixed:
+            part.requires_grad_(requires_grad=False)
+    if not o.encoder_lr:
+        model.encoder.requires_grad_(requires_grad=False)
+    if not o.decoder_lr:
+        model.decoder.requires_grad_(requires_grad=False)
+
+
+class Trainer(SpeechLoop):
+    """One run of a speech recipe."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: SpeechModel,
+        guide: Decoder | None,
+        batches: Batches,
+        directory: Path,
+        *,
+        save_seconds: float = 600.0,
+    ) -> None:
+        _fix(model, recipe)
+        groups = _groups(model, recipe.optimizer)
+        super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
+        self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
+        for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
+            if private.fading is not None:
+                private.fading = private.fading.to(self.device)
+
+    def _privates(self) -> dict[str, ResidualLinear]:
+        return {name: module for name, module in self.model.named_modules() if isinstance(module, ResidualLinear)}
+
+    def own_state(self) -> dict[str, Any]:
+        """Sizes, seconds of audio, and what fades out."""
+        fading = {name: private.fading for name, private in self._privates().items() if private.fading is not None}
+        return super().own_state() | {"fading": fading}
+
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Take ``own_state`` back. Raises KeyError where something is missing."""
+        for name, private in self._privates().items():
+            private.fading = state["fading"].get(name)
+        super().set_own_state(state)
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The weighted sum of the recipe's losses, and each of them."""
+        r = self.recipe
+        if self.step < r.heads_first:
+            return self._heads_losses(batch)
+        generator, frames = self.draw()
+        chunk = frames or None
+
+        def features(audio: Tensor) -> Tensor:
+            mel: Tensor = self.features(audio)
+            return spec_augment(mel, generator) if r.spec_augment else mel
+
+        if chunk is None:  # short clips are mostly padding then: a step would take several times as long
+            batch = batch.first(self._rows_in_full_context(batch))
+        set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
+        with autocast(self.device, r.precision):
+            theirs = None if self.guide is None else imitated(self.guide, batch)
+            parts = losses(
+                self.model,
+                features,
+                batch,
+                chunk=chunk,
+                theirs=theirs,
+                label_smoothing=r.loss.label_smoothing,
+                generator=generator,
+                prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
+            )
+            w = r.loss
+            total = w.distance * parts.distance + w.ctc * parts.ctc
+            total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
+            total = total + w.voice * parts.voice
+            whole = (parts.ctc, parts.decoder, parts.imitation, parts.voice)
+            # Where the encoder stays, what full context gives is heard in the batches that have it.
+            if self.model.encoder.whole is not None and not r.rounded and r.optimizer.encoder_lr:
+                whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
+                total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
+                total = total + w.voice * whole[3]
+        return total, {
+            "distance": float(parts.distance.detach()),
+            "ctc": float(parts.ctc.detach()),
+            "decoder": float(parts.decoder.detach()),
+            "imitation": float(parts.imitation.detach()),
+            "voice": float(parts.voice.detach()),
+            "whole_voice": float(whole[3].detach()),
+            "whole_ctc": float(whole[0].detach()),
+            "whole_decoder": float(whole[1].detach()),
+            "whole_imitation": float(whole[2].detach()),
+            "tokens_right": float(parts.tokens_right),
+            "chunk": chunk or 0,
+        }
+
+    def _heads_losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Those of the heads alone, over the teacher's kept states: CTC from scratch is slow, and this costs little."""
+        w = self.recipe.loss
+        with autocast(self.device, self.recipe.precision):
+            ctc, _, _, voice = rehearsal(self.model, batch, theirs=None, label_smoothing=0.0)
+        return w.ctc * ctc + w.voice * voice, {"whole_ctc": float(ctc.detach()), "whole_voice": float(voice.detach())}
+
+    def _rows_in_full_context(self, batch: Batch) -> int:
+        samples = context_samples(batch.audio.shape[1], self.model.config.encoder)
+        return max(1, int(FULL_CONTEXT * self.recipe.optimizer.seconds * SAMPLE_RATE / samples))
