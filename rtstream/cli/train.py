@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +107,7 @@ def command(
     from rtstream.training.core.loop import join_processes  # noqa: PLC0415
     from rtstream.training.core.plots import CURVES, draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
-    from rtstream.training.speech.run import load_start, make_shallow_trainer, make_trainer  # noqa: PLC0415
+    from rtstream.training.speech.run import load_start, make_trainer  # noqa: PLC0415
     from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
     from rtstream.training.text.spoken import make_spoken_trainer  # noqa: PLC0415
     from rtstream.training.text.spoken_recipe import SpokenRecipe  # noqa: PLC0415
@@ -157,11 +156,11 @@ def command(
     else:
         console.print(f"{loaded.name}: reading teacher and data", highlight=False)
         with console.status("") as status:
-            whole = partial(make_trainer, texts=folders[0])
-            trainer = (make_shallow_trainer if loaded.decoder.layers else whole)(
+            trainer = make_trainer(
                 loaded,
                 directory=directory,
                 audio=shards,
+                texts=folders[0],
                 teacher_directory=teacher.expanduser(),
                 taught=(CACHE / "taught").expanduser(),
                 start=None if start is None else load_start(start.expanduser()),

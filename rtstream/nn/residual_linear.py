@@ -111,8 +111,9 @@ class ResidualLinear(nn.Module):
         """
         both = [self] if under is None else [self, under]
         if self.training:
-            # Of a shared matrix that does not learn no gradient is needed, so the matrix is not built either.
-            if shared is not None and not shared.weight.requires_grad and self.fading is None:
+            # A shared matrix that does not learn needs no gradient: beside parts that do the whole is not built either.
+            learns = self.bias.requires_grad
+            if shared is not None and learns and not shared.weight.requires_grad and self.fading is None:
                 y: Tensor = shared(x, self.bias)
                 for part in both:
                     y = y + part._beside(x)  # noqa: SLF001 - of this class

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rtstream.nn.decoder import Decoder
     from rtstream.nn.encoder import Encoder
     from rtstream.nn.model import SpeechModel
+
+LEAST_ATTENTION = 1e-5
+"""Attention below counts as this much: of how little a frame gets there is nothing to learn."""
 
 
 class Teacher(nn.Module):
@@ -49,17 +52,52 @@ class Teacher(nn.Module):
 class Losses:
     """Unweighted losses.
 
-    ``distance`` relative to the energy of the teacher's states; ``ctc`` a letter or end; ``decoder`` cross-entropy a
-    token; ``imitation`` the divergence of the decoder's distribution from the teacher's, a token; ``voice``
-    cross-entropy of who speaks, a clip.
+    ``distance`` relative to the energy of the teacher's states; ``ctc`` a letter or end; ``voice`` cross-entropy of who
+    speaks, a clip; ``read`` the decoder's.
     """
 
     distance: Tensor
     ctc: Tensor
+    voice: Tensor
+    read: ReadLosses
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLosses:
+    """Unweighted losses of the decoder, a token.
+
+    ``decoder``: cross-entropy. Against the guide, where there is one: ``imitation`` divergence from its distribution,
+    ``hidden`` squared distance from its normed last output to that one's energy, ``attention`` divergence from where
+    its alignment heads look. ``right``: share of tokens that are likeliest and true.
+    """
+
     decoder: Tensor
     imitation: Tensor
-    tokens_right: Tensor
-    voice: Tensor
+    hidden: Tensor
+    attention: Tensor
+    right: Tensor
+
+    @classmethod
+    def none(cls, zero: Tensor) -> ReadLosses:
+        """Those of no token."""
+        return cls(zero, zero, zero, zero, zero.detach())
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """What the decoder that is imitated makes of each row's tokens, over the teacher's own states.
+
+    ``log_probs`` (rows, n, vocabulary), ``hidden`` its last output, normed, (rows, n, d_model), ``attention`` of its
+    alignment heads (rows, n, frames).
+    """
+
+    log_probs: Tensor
+    hidden: Tensor
+    attention: Tensor
+
+    def of(self, rows: Tensor) -> Guidance:
+        """That of some rows, a mask (rows,)."""
+        return Guidance(self.log_probs[rows], self.hidden[rows], self.attention[rows])
 
 
 def losses(
@@ -68,7 +106,7 @@ def losses(
     batch: Batch,
     *,
     chunk: int | None,
-    theirs: Tensor | None,
+    theirs: Guidance | None,
     label_smoothing: float,
     generator: torch.Generator,
     prefixes: float = 0.0,
@@ -90,7 +128,8 @@ def losses(
     else:
         states = model.encoder(features(batch.audio), lengths, chunk)
         frames = heard
-    zero = states.sum() * 0.0
+    # The heads always learn: a batch of which nothing is learnt has a gradient too.
+    zero = states.sum() * 0.0 + model.ctc.output.bias.sum() * 0.0
     voice = zero
     if model.voice is not None:  # asked when so much of each clip has been heard as a stream may have
         share = 1.0 if chunk is None else 0.2 + 0.8 * torch.rand(len(heard), generator=generator).to(heard.device)
@@ -105,10 +144,10 @@ def losses(
 
     rows = batch.letter_counts >= 0
     if not bool(rows.any()):
-        return Losses(distance, zero, zero, zero, zero.detach(), voice)
+        return Losses(distance, zero, voice, ReadLosses.none(zero))
     log_probs = model.ctc(states[:, : int(heard.max())])
     if not (states.requires_grad or model.decoder.norm.weight.requires_grad):  # the heads alone learn
-        return Losses(distance, ctc_loss(log_probs, heard, batch, rows), zero, zero, zero.detach(), voice)
+        return Losses(distance, ctc_loss(log_probs, heard, batch, rows), voice, ReadLosses.none(zero))
     visible, targets = frames, batch.targets
     if chunk is not None and prefixes > 0:
         visible, targets = cut_prefixes(batch, log_probs, frames, chunk=chunk, share=prefixes, generator=generator)
@@ -122,7 +161,7 @@ def losses(
         theirs=theirs,
         label_smoothing=label_smoothing,
     )
-    return Losses(distance, ctc_loss(log_probs, heard, batch, rows), *read, voice)
+    return Losses(distance, ctc_loss(log_probs, heard, batch, rows), voice, read)
 
 
 def voice_loss(model: SpeechModel, states: Tensor, counts: Tensor, voices: Tensor) -> Tensor:
@@ -133,10 +172,8 @@ def voice_loss(model: SpeechModel, states: Tensor, counts: Tensor, voices: Tenso
     return F.cross_entropy(scores, voices)
 
 
-def rehearsal(
-    model: SpeechModel, batch: Batch, *, theirs: Tensor | None, label_smoothing: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """CTC, cross-entropy, imitation and who speaks, over the teacher's own states.
+def rehearsal(model: SpeechModel, batch: Batch, *, theirs: Guidance | None, label_smoothing: float) -> Losses:
+    """CTC, who speaks and the decoder's losses over the teacher's own states, from which there is no distance.
 
     These are what full context gives where it is kept fixed. ``theirs`` as for ``losses``. All zero where no clip with
     a reference has such states. A decoder that does not learn is not asked.
@@ -150,10 +187,10 @@ def rehearsal(
     heard = torch.minimum(heard, batch.goal_counts)
     voice = voice_loss(model, states[known], heard[known], batch.voices[known]) if bool(known.any()) else zero
     if not bool(rows.any()):
-        return zero, zero, zero, voice
+        return Losses(zero, zero, voice, ReadLosses.none(zero))
     ctc = ctc_loss(model.ctc(states[:, : int(heard.max())]), heard, batch, rows)
     if not model.decoder.norm.weight.requires_grad:
-        return ctc, ctc * 0.0, ctc * 0.0, voice
+        return Losses(zero, ctc, voice, ReadLosses.none(zero))
     read = read_losses(
         model.decoder,
         states,
@@ -161,10 +198,10 @@ def rehearsal(
         visible=batch.goal_counts,
         targets=batch.targets,
         rows=rows,
-        theirs=None if theirs is None else theirs[rows[labelled]],
+        theirs=None if theirs is None else theirs.of(rows[labelled]),
         label_smoothing=label_smoothing,
     )
-    return ctc, *read[:2], voice
+    return Losses(zero, ctc, voice, read)
 
 
 def ctc_loss(log_probs: Tensor, heard: Tensor, batch: Batch, rows: Tensor) -> Tensor:
@@ -192,29 +229,44 @@ def read_losses(
     visible: Tensor,
     targets: Tensor,
     rows: Tensor,
-    theirs: Tensor | None,
+    theirs: Guidance | None,
     label_smoothing: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy and divergence from ``theirs`` a token, and share of tokens right, of the clips ``rows`` (batch,).
+) -> ReadLosses:
+    """The decoder's losses of the clips ``rows`` (batch,); ``theirs`` is what the guide makes of these.
 
     ``visible`` (batch,) of the ``states`` are seen; ``targets`` (batch, n) may be cut short of the batch's.
     """
-    logits = decoder(batch.tokens[rows], states[rows], inside(visible, states.shape[1])[rows]).float()
+    hidden, looked = decoder.follow(batch.tokens[rows], states[rows], inside(visible, states.shape[1])[rows])
+    logits = decoder.logits(hidden).float()
     wanted = targets[rows]
     entropy = F.cross_entropy(
         logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
     )
     counted = wanted != IGNORED
     right = (logits.argmax(dim=-1) == wanted)[counted].float().mean().detach()
+    nothing = replace(ReadLosses.none(entropy * 0.0), decoder=entropy, right=right)
     if theirs is None:
-        return entropy, entropy * 0.0, right
+        return nothing
     # Where a beginning ends, the teacher, who hears it all, would go on; and of noise it writes what noise it is.
     speech = (batch.goal_counts > 0) & (batch.letter_counts > 0)
     shared = counted & (wanted == batch.targets[rows]) & speech[rows][:, None]
     if not bool(shared.any()):
-        return entropy, entropy * 0.0, right
-    ours = F.log_softmax(logits[shared], dim=-1)
-    return entropy, F.kl_div(ours, theirs[shared], log_target=True, reduction="batchmean"), right
+        return nothing
+    goal = theirs.hidden[shared].float()
+    frames = min(looked.shape[-1], theirs.attention.shape[-1])
+    look, their_look = (_log(x[shared][:, :frames]) for x in (looked, theirs.attention))
+    return replace(
+        nothing,
+        imitation=F.kl_div(
+            F.log_softmax(logits[shared], dim=-1), theirs.log_probs[shared], log_target=True, reduction="batchmean"
+        ),
+        hidden=(decoder.norm(hidden[shared]).float() - goal).square().sum() / goal.square().sum(),
+        attention=F.kl_div(look, their_look, log_target=True, reduction="batchmean"),
+    )
+
+
+def _log(attention: Tensor) -> Tensor:
+    return attention.float().clamp(min=LEAST_ATTENTION).log()
 
 
 def feature_rows(samples: Tensor, config: EncoderConfig) -> Tensor:
@@ -228,11 +280,8 @@ def inside(counts: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def imitated(guide: Decoder, batch: Batch) -> Tensor | None:
-    """The teacher's log-probabilities (rows, n, vocabulary) after each token of the clips with a reference, if any.
-
-    ``guide`` is its decoder over the student's tokens; it reads the teacher's own states.
-    """
+def imitated(guide: Decoder, batch: Batch) -> Guidance | None:
+    """What the decoder ``guide`` makes of the clips with a reference, if any; it knows the student's tokens."""
     rows = batch.letter_counts >= 0
     if not bool(rows.any()):
         return None
@@ -240,4 +289,5 @@ def imitated(guide: Decoder, batch: Batch) -> Tensor | None:
     states = batch.goals[rows].to(guide.norm.weight.dtype)
     if not states.numel():
         states = guide.norm.weight.new_zeros(len(states), 1, guide.config.d_model)
-    return F.log_softmax(guide(batch.tokens[rows], states, mask).float(), dim=-1)
+    hidden, attention = guide.follow(batch.tokens[rows], states, mask)
+    return Guidance(F.log_softmax(guide.logits(hidden).float(), dim=-1), guide.norm(hidden), attention)

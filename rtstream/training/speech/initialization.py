@@ -16,7 +16,7 @@ from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.training.speech.moonshine import MoonshineCheckpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.encoder import EncoderLayer
@@ -276,6 +276,35 @@ def chunks_alone(model: SpeechModel) -> SpeechModel:
     student = SpeechModel(replace(model.config, encoder=encoder.config, one_pass=True))
     student.encoder, student.ctc, student.decoder, student.voice = encoder, model.ctc, model.decoder, model.voice
     return student
+
+
+def with_layers(model: SpeechModel, layers: Sequence[int]) -> SpeechModel:
+    """The model with a decoder of these of its layers alone, copied; everything else is the model's own.
+
+    They are to learn what the deeper decoder does (Distil-Whisper, arXiv 2311.00430).
+    Raises TrainingError where a layer is not there, or none of them has an alignment head.
+    """
+    sizes = model.config.decoder
+    if list(layers) != sorted(set(layers)) or not layers or layers[-1] >= sizes.layers:
+        msg = f"decoder.layers: must be layers of the start's {sizes.layers} in their order (got {list(layers)})"
+        raise TrainingError(msg)
+    heads = tuple((layers.index(layer), head) for layer, head in sizes.alignment_heads if layer in layers)
+    if sizes.alignment_heads and not heads:
+        following = sorted({layer for layer, _ in sizes.alignment_heads})
+        msg = f"decoder.layers: none of {list(layers)} follows the speech; keep one of {following}"
+        raise TrainingError(msg)
+    shallow = SpeechModel(replace(model.config, decoder=replace(sizes, layers=len(layers), alignment_heads=heads)))
+    shallow.encoder, shallow.ctc, shallow.voice = model.encoder, model.ctc, model.voice
+    kept = {}
+    for name, tensor in model.decoder.state_dict().items():
+        part, _, rest = name.partition(".")
+        index, _, parameter = rest.partition(".")
+        if part != "layers":
+            kept[name] = tensor
+        elif int(index) in layers:
+            kept[f"layers.{layers.index(int(index))}.{parameter}"] = tensor
+    shallow.decoder.load_state_dict(kept)
+    return shallow
 
 
 def _growth(source: EncoderConfig, target: EncoderConfig) -> int:

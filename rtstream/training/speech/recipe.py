@@ -35,25 +35,21 @@ class Decoder(Strict):
 
     layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (),
-        description="of the start's decoder that are kept: they learn what it does, encoder and CTC stay; none: all "
-        "are kept, and everything is trained",
+        description="of the start's decoder that are kept: they learn what the start's does; none: all are kept, and "
+        "the teacher's decoder is what is imitated",
     )
 
 
 class Loss(Strict):
-    """Weights of the losses; those of distance and imitation count for clips that the teacher was given.
-
-    ``hidden``, ``attention`` and ``language`` count where the decoder loses layers: it then imitates the start's.
-    """
+    """Weights of the losses; those of distance and of what is imitated count for clips that the teacher was given."""
 
     distance: float = Field(1.0, ge=0, description="to the teacher's states")
     ctc: float = Field(0.3, ge=0)
     decoder: float = Field(1.0, ge=0, description="cross-entropy of the text")
-    imitation: float = Field(0.0, ge=0, description="divergence from the teacher's decoder")
+    imitation: float = Field(0.0, ge=0, description="divergence from the decoder that is imitated")
     voice: float = Field(0.0, ge=0, description="cross-entropy of who speaks, where a head of the model's own says it")
     hidden: float = Field(0.0, ge=0, description="distance from its last layer's output")
     attention: float = Field(0.0, ge=0, description="divergence from where it looks")
-    language: float = Field(0.0, ge=0, description="cross-entropy of which language is spoken, or that nobody speaks")
     label_smoothing: Share = 0.05
     prefixes: Share = Field(0.0, description="share of clips of which the decoder sees and learns a beginning only")
     prefixes_from: int = Field(0, ge=0, description="first step of that: CTC must find the words before")
@@ -103,6 +99,9 @@ class Recipe(Strict):
     )
     heads_first: int = Field(
         0, ge=0, description="first steps in which CTC and who speaks alone are learnt, over the teacher's kept states"
+    )
+    encoder_from: int = Field(
+        0, ge=0, description="first step in which the encoder learns: a decoder that lost layers first"
     )
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
     rounded: bool = Field(

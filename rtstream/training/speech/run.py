@@ -38,8 +38,8 @@ from rtstream.training.speech.initialization import (
     two_passes,
     unshared,
     with_languages,
+    with_layers,
 )
-from rtstream.training.speech.shallow import ShallowTrainer, with_layers
 from rtstream.training.speech.surgery import shared_start
 from rtstream.training.speech.teacher import load_teacher
 from rtstream.training.speech.teacher_outputs import WholeTeacher, teach
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rtstream.model.config import EncoderConfig
+    from rtstream.nn.decoder import Decoder
     from rtstream.training.corpus.augment import Augment
     from rtstream.training.corpus.data import Clip
     from rtstream.training.speech.recipe import Encoder, Recipe
@@ -142,15 +143,16 @@ def make_trainer(
 ) -> Trainer:
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
-    ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only. ``audio``:
+    ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only, but for the
+    decoder that is imitated where the recipe keeps some of its layers. ``audio``:
     folders of the shards, the first that has one counts; ``texts`` holds the vocabulary's files; ``taught`` keeps what
     the teacher makes of the clips, where the recipe asks for it, and ``report`` is told how far that has come. ``rank``
     and ``world`` are what ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does
     not fit.
     """
     resumed = (directory / CHECKPOINT).exists()
-    if recipe.rounded and not resumed:
-        _check_rounded(recipe, start)
+    _check_start(recipe, start, resumed=resumed)
+    deep = start[0].decoder if start is not None and recipe.decoder.layers else None
     directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
     teacher = load_teacher(teacher_directory) if needs_teacher else None
@@ -158,7 +160,7 @@ def make_trainer(
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
         check_structure(directory / CHECKPOINT, model.config.encoder, recipe.encoder)
     else:
-        if start is not None and _goes_on(recipe, start[0]):
+        if start is not None and (recipe.encoder.whole_rank or _goes_on(recipe, start[0])):
             if teacher is not None and not recipe.rounded:
                 start = _given(*start, teacher)
             if rank == 0:
@@ -171,46 +173,23 @@ def make_trainer(
         model = _restructured(_begin(recipe, tokenizer, teacher, start, audio), recipe)
     if recipe.spec_augment and model.config.encoder.front_end == "wave":
         raise TrainingError("spec_augment: must be false: it changes log-mel features, and this model reads the wave")
-    guide = None
-    if recipe.taught and recipe.loss.imitation > 0:
-        assert teacher is not None
-        guide = _over(tokenizer, teacher, recipe.seed).decoder
+    if recipe.decoder.layers and not resumed:
+        model = with_layers(model, recipe.decoder.layers)
+    guide = _guide(recipe, tokenizer, teacher, deep)
     batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
     trainer = Trainer(recipe, model, guide, batches, directory)
     trainer.resume()
     return trainer
 
 
-def make_shallow_trainer(
-    recipe: Recipe,
-    *,
-    directory: Path,
-    audio: Sequence[Path],
-    teacher_directory: Path,
-    taught: Path,
-    start: tuple[SpeechModel, Tokenizer] | None,
-    rank: int = 0,
-    world: int = 1,
-    report: TeachingReport = lambda *_: None,
-) -> ShallowTrainer:
-    """As ``make_trainer``, for a recipe that keeps some of the decoder's layers; ``start`` is needed to resume too."""
-    if start is None:
-        raise TrainingError("--from: a recipe with decoder.layers needs the run or bundle whose decoder they are")
-    if 0 in recipe.chunks:
-        raise TrainingError("chunks: 0 means nothing where decoder.layers are given: full context is always learnt")
-    directory.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = start
-    if recipe.encoder.one_pass and not model.config.one_pass:
-        model = chunks_alone(model)
-    check_structure(Path("--from"), model.config.encoder, recipe.encoder)
-    if rank == 0:
-        tokenizer.save(directory / TOKENIZER)
-    teacher = load_teacher(teacher_directory) if recipe.taught else None
-    batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
-    shallow = with_layers(model, recipe.decoder.layers)
-    trainer = ShallowTrainer(recipe, shallow, model.decoder, batches, directory, language=bool(tokenizer.languages))
-    trainer.resume()
-    return trainer
+def _guide(recipe: Recipe, tokenizer: Tokenizer, teacher: Checkpoint | None, deep: Decoder | None) -> Decoder | None:
+    """The decoder that is imitated: the one that lost layers, else the teacher's; none where nothing is."""
+    if deep is not None:
+        return deep
+    if not recipe.taught or recipe.loss.imitation <= 0:
+        return None
+    assert teacher is not None
+    return _over(tokenizer, teacher, recipe.seed).decoder
 
 
 def _batches(
@@ -257,6 +236,8 @@ def _begin(
 ) -> SpeechModel:
     """Where the run begins, before the recipe's structure: the start, the teacher, between them or both."""
     if start is not None and _goes_on(recipe, start[0]):
+        if recipe.encoder.one_pass and not start[0].config.one_pass:
+            return chunks_alone(start[0])
         return start[0]
     assert teacher is not None
     whole = _over(tokenizer, teacher, recipe.seed)
@@ -280,8 +261,12 @@ def _recordings(recipe: Recipe, audio: Sequence[Path]) -> list[Tensor]:
     return [torch.from_numpy(clip.read()) for clip in chosen]
 
 
-def _check_rounded(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) -> None:
-    """Raise TrainingError where a recipe that is rounded has no start, or one of another structure."""
+def _check_start(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None, *, resumed: bool) -> None:
+    """Raise TrainingError where a recipe has not the start that it needs, or one of another structure."""
+    if recipe.decoder.layers and start is None:
+        raise TrainingError("--from: a recipe with decoder.layers needs the run or bundle whose decoder they are")
+    if not recipe.rounded or resumed:
+        return
     if start is None:
         raise TrainingError("--from: a recipe that is rounded needs the bundle whose rounding it makes up for")
     check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)

@@ -95,14 +95,15 @@ def shared_start(
     """The unshared ``model``, whose encoder is aligned in place, brought to share as ``target`` says.
 
     ``recordings``: features of one recording each, on which it is to lose least. ``chunks``: the model of two passes,
-    nothing shared, whose chunks' private parts and heads the new one begins with; none: they begin as nothing.
+    nothing shared, whose chunks' private parts, heads and decoder the new one begins with; none: chunks begin as
+    nothing.
     """
     apart = None if chunks is None else unshared(chunks).encoder
     moments = input_moments(model.encoder, recordings)
     align_layers(model.encoder, target.share, moments, also=[] if apart is None else [apart])
     student = share_layers(model, target, input_moments(model.encoder, recordings))
     if chunks is not None and apart is not None:
-        student.ctc, student.voice = chunks.ctc, chunks.voice
+        student.ctc, student.voice, student.decoder = chunks.ctc, chunks.voice, chunks.decoder
         _begin_chunks(student.encoder, model.encoder, apart)
     return student
 

@@ -10,7 +10,7 @@ from rtstream.nn.residual_linear import ResidualLinear
 from rtstream.recognizer.context import context_samples
 from rtstream.training.core.precision import autocast
 from rtstream.training.corpus.augment import spec_augment
-from rtstream.training.speech.distill import imitated, losses, rehearsal
+from rtstream.training.speech.distill import Losses, imitated, losses, rehearsal
 from rtstream.training.speech.initialization import set_fade
 from rtstream.training.speech.loop import SpeechLoop
 
@@ -61,6 +61,14 @@ def _fix(model: SpeechModel, recipe: Recipe) -> None:
         model.encoder.requires_grad_(requires_grad=False)
     if not o.decoder_lr:
         model.decoder.requires_grad_(requires_grad=False)
+    if recipe.decoder.layers:  # tokens that are rarely said would drift: Adam's steps are as large for them
+        model.decoder.embedding.requires_grad_(requires_grad=False)
+
+
+def _figures(parts: Losses) -> dict[str, float]:
+    figures = {"distance": parts.distance, "ctc": parts.ctc, "voice": parts.voice}
+    figures |= {name: getattr(parts.read, name) for name in ("decoder", "imitation", "hidden", "attention")}
+    return {name: float(figure.detach()) for name, figure in figures.items()}
 
 
 class Trainer(SpeechLoop):
@@ -79,6 +87,7 @@ class Trainer(SpeechLoop):
         _fix(model, recipe)
         groups = _groups(model, recipe.optimizer)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
+        self._encoder_learns = [p for p in model.encoder.parameters() if p.requires_grad]
         self.guide = guide.eval().requires_grad_(requires_grad=False).to(self.device) if guide is not None else None
         for private in self._privates().values():  # what fades out is a plain attribute, not a parameter
             if private.fading is not None:
@@ -110,6 +119,8 @@ class Trainer(SpeechLoop):
             mel: Tensor = self.features(audio)
             return spec_augment(mel, generator) if r.spec_augment else mel
 
+        for parameter in self._encoder_learns:
+            parameter.requires_grad = self.step >= r.encoder_from
         if chunk is None:  # short clips are mostly padding then: a step would take several times as long
             batch = batch.first(self._rows_in_full_context(batch))
         set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
@@ -125,36 +136,36 @@ class Trainer(SpeechLoop):
                 generator=generator,
                 prefixes=r.loss.prefixes if self.step >= r.loss.prefixes_from else 0.0,
             )
-            w = r.loss
-            total = w.distance * parts.distance + w.ctc * parts.ctc
-            total = total + w.decoder * parts.decoder + w.imitation * parts.imitation
-            total = total + w.voice * parts.voice
-            whole = (parts.ctc, parts.decoder, parts.imitation, parts.voice)
+            total, whole = self._weighted(parts), parts
             # Where the encoder stays, what full context gives is heard in the batches that have it.
             if self.model.encoder.whole is not None and not r.rounded and r.optimizer.encoder_lr:
-                whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=w.label_smoothing)
-                total = total + w.ctc * whole[0] + w.decoder * whole[1] + w.imitation * whole[2]
-                total = total + w.voice * whole[3]
+                whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=r.loss.label_smoothing)
+                total = total + self._weighted(whole)
         return total, {
-            "distance": float(parts.distance.detach()),
-            "ctc": float(parts.ctc.detach()),
-            "decoder": float(parts.decoder.detach()),
-            "imitation": float(parts.imitation.detach()),
-            "voice": float(parts.voice.detach()),
-            "whole_voice": float(whole[3].detach()),
-            "whole_ctc": float(whole[0].detach()),
-            "whole_decoder": float(whole[1].detach()),
-            "whole_imitation": float(whole[2].detach()),
-            "tokens_right": float(parts.tokens_right),
+            **_figures(parts),
+            **{f"whole_{name}": figure for name, figure in _figures(whole).items() if name != "distance"},
+            "tokens_right": float(parts.read.right),
             "chunk": chunk or 0,
         }
+
+    def _weighted(self, parts: Losses) -> Tensor:
+        w, read = self.recipe.loss, parts.read
+        heads = w.distance * parts.distance + w.ctc * parts.ctc + w.voice * parts.voice
+        return (
+            heads
+            + w.decoder * read.decoder
+            + w.imitation * read.imitation
+            + w.hidden * read.hidden
+            + w.attention * read.attention
+        )
 
     def _heads_losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Those of the heads alone, over the teacher's kept states: CTC from scratch is slow, and this costs little."""
         w = self.recipe.loss
         with autocast(self.device, self.recipe.precision):
-            ctc, _, _, voice = rehearsal(self.model, batch, theirs=None, label_smoothing=0.0)
-        return w.ctc * ctc + w.voice * voice, {"whole_ctc": float(ctc.detach()), "whole_voice": float(voice.detach())}
+            heads = rehearsal(self.model, batch, theirs=None, label_smoothing=0.0)
+        figures = {"whole_ctc": float(heads.ctc.detach()), "whole_voice": float(heads.voice.detach())}
+        return w.ctc * heads.ctc + w.voice * heads.voice, figures
 
     def _rows_in_full_context(self, batch: Batch) -> int:
         samples = context_samples(batch.audio.shape[1], self.model.config.encoder)
