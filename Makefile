@@ -15,8 +15,8 @@ help: ## show this list
 
 setup: $(READY) ## make .venv with everything in it, torch as its CPU build
 
-$(READY): pyproject.toml deploy/make-venv.sh deploy/install-torch.sh
-	@deploy/make-venv.sh "$(PYTHON)" .venv train,ctranslate2,onnx,dev
+$(READY): pyproject.toml scripts/make-venv.sh deploy/install-torch.sh
+	@scripts/make-venv.sh "$(PYTHON)" .venv train,ctranslate2,onnx,dev
 	@touch $@
 
 demo: setup ## transcribe the recorded speech in tests/data
@@ -30,22 +30,22 @@ check: setup ## lint, formatting, types, import order
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	deploy/make-protos.sh $(BIN)/python --check
-	deploy/check-protos.sh
+	scripts/make-protos.sh $(BIN)/python --check
+	scripts/check-protos.sh
 
 teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
-	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"
-	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-base"
-	deploy/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-tiny.en"
+	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"
+	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-base"
+	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/whisper-tiny.en"
 
 music: setup ## get music without words, in which a model should find none, into ~/.cache/rtstream/music
-	deploy/get-music.sh $(BIN)/python "$(HOME)/.cache/rtstream/music"
+	scripts/get-music.sh $(BIN)/python "$(HOME)/.cache/rtstream/music"
 
 numbers: setup ## have machines say numbers to train with, and join digits to test with, into ~/.cache/rtstream/audio
-	deploy/make-numbers.sh $(BIN)/python "$(HOME)/.cache/rtstream/audio" "$(DATA)"
+	scripts/make-numbers.sh $(BIN)/python "$(HOME)/.cache/rtstream/audio" "$(DATA)"
 
 protos: setup ## generate rtstream/rpc/v1 from protos/
-	deploy/make-protos.sh $(BIN)/python
+	scripts/make-protos.sh $(BIN)/python
 
 clean: ## remove caches and build products; .venv, models and training runs stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

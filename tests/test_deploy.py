@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+SCRIPTS = DEPLOY.parent / "scripts"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 # "python -m pip install" obeys, and what it then holds is what $INSTALLS says; "python -" is the look at what is there.
@@ -82,7 +83,7 @@ def test_unreachable_index_is_an_error_that_says_what_to_do(install_torch):
 
 def test_missing_interpreter_is_an_error_that_says_what_to_do(tmp_path):
     done = subprocess.run(
-        [DEPLOY / "make-venv.sh", "no-such-python", tmp_path / "venv"], capture_output=True, text=True, check=False
+        [SCRIPTS / "make-venv.sh", "no-such-python", tmp_path / "venv"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -94,7 +95,7 @@ def test_interpreter_without_venv_is_an_error_that_names_the_debian_package(tmp_
     python.write_text('#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\n')
     python.chmod(0o755)
     done = subprocess.run(
-        [DEPLOY / "make-venv.sh", python, tmp_path / "venv"], capture_output=True, text=True, check=False
+        [SCRIPTS / "make-venv.sh", python, tmp_path / "venv"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

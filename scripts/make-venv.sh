@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make, or bring up to date, a virtual environment with rtstream from this checkout in it.
 #
-#     deploy/make-venv.sh PYTHON FOLDER [EXTRAS]        for example: deploy/make-venv.sh python3 .venv train,dev
+#     scripts/make-venv.sh PYTHON FOLDER [EXTRAS]        for example: scripts/make-venv.sh python3 .venv train,dev
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)

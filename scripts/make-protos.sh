@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Generate rtstream/rpc/v1 from protos/, with the grpcio-tools of a virtual environment.
 #
-#     deploy/make-protos.sh .venv/bin/python            write it
-#     deploy/make-protos.sh .venv/bin/python --check    only say whether it is up to date
+#     scripts/make-protos.sh .venv/bin/python            write it
+#     scripts/make-protos.sh .venv/bin/python --check    only say whether it is up to date
 #
 # The same input and the same version of grpcio-tools, which pyproject.toml pins, give the same bytes.
 set -euo pipefail
