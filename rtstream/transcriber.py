@@ -10,8 +10,8 @@ import numpy as np
 
 from rtstream import events
 from rtstream.audio.full_scale import FullScale
+from rtstream.audio.open import open_audio
 from rtstream.audio.resample import Resampler
-from rtstream.audio.wav import open_audio
 from rtstream.bundle.default import model_path
 from rtstream.engine.open import load_bundle
 from rtstream.errors import AudioError

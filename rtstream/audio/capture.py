@@ -4,8 +4,8 @@ In a process of its own a driver that hangs hangs nothing else and can be killed
 (it shares no interpreter lock with it), and each start sees the devices and ALSA's configuration as they are now: both
 PortAudio and ALSA read them once a process.
 
-Its standard output carries :mod:`rtstream.audio.messages`. It ends when its standard input does, so it never outlives
-who started it; signals are left to that one.
+Its standard output carries :mod:`rtstream.audio.capture_protocol`. It ends when its standard input does, so it never
+outlives who started it; signals are left to that one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rtstream.audio.messages import CaptureRequest, Kind, pack
+from rtstream.audio.capture_protocol import CaptureRequest, Kind, pack
 from rtstream.audio.ring import Ring
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
+from rtstream.audio.capture_protocol import Parser
 from rtstream.audio.devices import CAPTURE_PROGRAM
-from rtstream.audio.messages import Parser
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rtstream.audio.messages import CaptureRequest, Message
+    from rtstream.audio.capture_protocol import CaptureRequest, Message
 
 _PIECE = 1 << 16
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from rtstream.audio.messages import Parser
+from rtstream.audio.capture_protocol import Parser
 from rtstream.errors import AudioError
 
 CAPTURE_PROGRAM = (sys.executable, "-m", "rtstream.audio.capture")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.audio.frames import hms
+from rtstream.audio.reader import hms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,15 +8,15 @@ import threading
 from typing import TYPE_CHECKING, Literal
 
 from rtstream.audio import riff
+from rtstream.audio.open import AudioFile
 from rtstream.audio.parts import PartError, Parts, open_parts, opened
 from rtstream.audio.sndfile import NotAudioError, SndfileReader
-from rtstream.audio.wav import AudioFile
 from rtstream.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rtstream.audio.frames import FrameReader
+    from rtstream.audio.reader import FrameReader
 
 Container = Literal["wav", "ogg", "flac"]
 
@@ -86,7 +86,7 @@ class ByteQueue:
 def open_live(name: str, kind: Container, queue: ByteQueue, *, block_seconds: float) -> AudioFile:
     """Read recordings while they come, in the thread of whoever iterates; several may follow one another.
 
-    ``name`` is for messages. Raises AudioError as :func:`~rtstream.audio.wav.open_audio` does. A stream that is not
+    ``name`` is for messages. Raises AudioError as :func:`~rtstream.audio.open.open_audio` does. A stream that is not
     closed as its format wants it, as a live one is, is no error.
     """
     stream = _Stream(queue)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rtstream.audio.capture_process import CaptureProcess
-from rtstream.audio.messages import Kind
+from rtstream.audio.capture_protocol import Kind
 from rtstream.audio.resample import Resampler
 from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rtstream.audio.messages import CaptureRequest, Message
+    from rtstream.audio.capture_protocol import CaptureRequest, Message
     from rtstream.audio.source import SourceItem
     from rtstream.events import CaptureState
 

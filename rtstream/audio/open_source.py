@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtstream.audio.capture_protocol import CaptureRequest
 from rtstream.audio.fifo import FifoSource
-from rtstream.audio.messages import CaptureRequest
+from rtstream.audio.file_source import FileSource
 from rtstream.audio.microphone import Microphone, MicrophoneConfig
-from rtstream.audio.playing import FileSource
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 
 if TYPE_CHECKING:
     from rtstream.audio.source import Source, SourceSpec

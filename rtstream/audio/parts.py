@@ -19,8 +19,8 @@ from rtstream.errors import AudioError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rtstream.audio.frames import FrameReader
     from rtstream.audio.mpeg import FrameRun
+    from rtstream.audio.reader import FrameReader
     from rtstream.audio.window import ByteStream
 
 MAX_CHANNELS = 256

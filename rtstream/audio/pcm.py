@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.audio import riff
-from rtstream.audio.frames import cut_short, reading_failed
+from rtstream.audio.reader import cut_short, reading_failed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ _SKIP = 1 << 16
 
 
 class PcmReader:
-    """Reads interleaved little-endian samples; a :class:`~rtstream.audio.frames.FrameReader`.
+    """Reads interleaved little-endian samples; a :class:`~rtstream.audio.reader.FrameReader`.
 
     ``stream`` stands at the first byte of audio; ``size`` is the whole file's in bytes, None for a pipe. A header's
     length is a hint: behind it other chunks are passed over, and what is no chunk is audio, as in files of more than

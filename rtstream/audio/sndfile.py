@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from rtstream.audio.frames import cut_short, hms, reading_failed
+from rtstream.audio.reader import cut_short, hms, reading_failed
 from rtstream.audio.riff import is_placeholder
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SndfileReader:
-    """Reads a :class:`~rtstream.audio.window.Window`; a :class:`~rtstream.audio.frames.FrameReader`.
+    """Reads a :class:`~rtstream.audio.window.Window`; a :class:`~rtstream.audio.reader.FrameReader`.
 
     ``promised`` is False where the number of frames is only guessed; ``live``: the end has not come yet. Raises
     NotAudioError.

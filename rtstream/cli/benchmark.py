@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rtstream
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.cli.options import RecognizerOptions
 from rtstream.errors import RtstreamError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final

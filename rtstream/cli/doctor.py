@@ -11,7 +11,7 @@ import click
 from rtstream.errors import printable
 
 if TYPE_CHECKING:
-    from rtstream.daemon.checkup import Finding
+    from rtstream.doctor.checkup import Finding
 
 SIGNS = {"ok": "ok  ", "warning": "WARN", "failed": "FAIL"}
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -50,9 +50,9 @@ def command(ctx: click.Context, *, file: Path | None, source: str | None, second
     from rtstream.audio.open_source import open_source  # noqa: PLC0415 - what --help does without
     from rtstream.audio.source import parse_source  # noqa: PLC0415
     from rtstream.config import load  # noqa: PLC0415
-    from rtstream.daemon.checkup import look  # noqa: PLC0415
-    from rtstream.daemon.level import measure  # noqa: PLC0415
     from rtstream.daemon.settings import capture_request, microphone_config  # noqa: PLC0415
+    from rtstream.doctor.checkup import look  # noqa: PLC0415
+    from rtstream.doctor.level import measure  # noqa: PLC0415
 
     config = load(file, {"audio": {"source": source}} if source is not None else {})
     verdicts = {}

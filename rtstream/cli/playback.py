@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rtstream.audio.frames import hms
+from rtstream.audio.open import AudioFile, open_audio
 from rtstream.audio.pacing import realtime as paced
-from rtstream.audio.wav import AudioFile, open_audio
+from rtstream.audio.reader import hms
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.errors import AudioError

@@ -68,7 +68,6 @@ def command(
     from rtstream.daemon.exits import ExitCode, exit_code  # noqa: PLC0415
     from rtstream.daemon.leaving import leave  # noqa: PLC0415
     from rtstream.daemon.run import Runner  # noqa: PLC0415
-    from rtstream.daemon.serving import start_server  # noqa: PLC0415
     from rtstream.errors import RtstreamError  # noqa: PLC0415
 
     given: dict[str, dict[str, Any]] = {
@@ -82,7 +81,7 @@ def command(
 
     async def run() -> NoReturn:
         try:
-            code = await Runner(lambda: load(file, overrides), start_server).run()
+            code = await Runner(lambda: load(file, overrides)).run()
         except RtstreamError as error:
             structlog.get_logger().debug("ended by an error", exc_info=True)
             click.echo(f"rtstream: error: {error}", err=True)

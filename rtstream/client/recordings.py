@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 
 if TYPE_CHECKING:
     import os

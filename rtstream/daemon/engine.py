@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from rtstream.daemon.load import Load
+from rtstream.daemon.load_meter import LoadMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ class Engine:
     ``prepares``: whether tasks may use idle time for what may turn out to be in vain.
     """
 
-    def __init__(self, threads: int = 1, load: Load | None = None, *, prepares: bool = True) -> None:
-        self.load = load or Load()
+    def __init__(self, threads: int = 1, load: LoadMeter | None = None, *, prepares: bool = True) -> None:
+        self.load = load or LoadMeter()
         self._prepares = prepares
         self.lock = threading.Condition()
         """Notified whenever a step has been done."""

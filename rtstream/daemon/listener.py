@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rtstream.audio.source import Source
     from rtstream.daemon.audio_clock import AudioClock
-    from rtstream.daemon.channel import Channel
+    from rtstream.daemon.audio_queue import AudioQueue
     from rtstream.events import ServiceEvent
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Listener:
     def __init__(
         self,
         source: Source,
-        channel: Channel,
+        channel: AudioQueue,
         publish: Callable[[ServiceEvent], None],
         clock: AudioClock,
         hear: Callable[[AudioBlock], None] = lambda _: None,

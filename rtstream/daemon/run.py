@@ -18,10 +18,11 @@ from rtstream.daemon.service import Service
 from rtstream.daemon.settings import check_settings, metrics_address, server_config
 from rtstream.errors import BundleError, ConfigError, RtstreamError
 from rtstream.events import Fault
+from rtstream.rpc.server import serve
 from rtstream.vad.gate import GateMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from rtstream.config import Config
     from rtstream.daemon.adapters import Adapter
@@ -43,11 +44,9 @@ class Runner:
     def __init__(
         self,
         read: Callable[[], Config],
-        start_server: Callable[[Service], Awaitable[Server]],
         notifier: Notifier | None = None,
     ) -> None:
         self._read = read
-        self._start_server = start_server
         self._notifier = notifier or Notifier()
         self._stop = asyncio.Event()
         self._stops = 0
@@ -67,7 +66,7 @@ class Runner:
         if (address := metrics_address(config)) is not None:
             await scraped.start(address, server_config(config.server).tls)
         try:
-            server = await self._start_server(service)
+            server = await serve(service, server_config(config.server, config.recognition.max_streams))
         except (RtstreamError, OSError, RuntimeError) as error:
             raise UnavailableError(f"the service cannot listen: {error}") from error
         adapters: list[Adapter] = []

@@ -13,11 +13,11 @@ from rtstream.audio.devices import list_devices
 from rtstream.audio.open_source import open_source
 from rtstream.audio.source import parse_source
 from rtstream.daemon.audio_clock import AudioClock
-from rtstream.daemon.channel import Channel
+from rtstream.daemon.audio_queue import AudioQueue
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.faults import Faults
 from rtstream.daemon.listener import Listener
-from rtstream.daemon.load import Load
+from rtstream.daemon.load_meter import LoadMeter
 from rtstream.daemon.metrics import Metrics
 from rtstream.daemon.on_final import OnFinal
 from rtstream.daemon.reload import changes
@@ -67,7 +67,7 @@ class Service:
         self.metrics = Metrics(self.status)
         self.engine = Engine(
             config.recognition.workers,
-            Load(self.metrics.decode_seconds.observe),
+            LoadMeter(self.metrics.decode_seconds.observe),
             prepares=config.recognition.prepare,
         )
         self.audio = LiveAudio()
@@ -77,7 +77,7 @@ class Service:
         self._model: LoadedModel | None = None
         self._began = time.monotonic()
         self._clock = AudioClock(config.audio.backlog_seconds)
-        self._channel: Channel | None = None
+        self._channel: AudioQueue | None = None
         self._pipeline: Pipeline | None = None
         self._translation: TranslationWorker | None = None
         self._vad = vad_settings(config.vad)
@@ -143,7 +143,7 @@ class Service:
             )
             return self._pipeline
 
-        self._channel = Channel(
+        self._channel = AudioQueue(
             self.engine,
             make_pipeline,
             lambda event: None if event is None or isinstance(event, Flushed) else self.publish(event),

@@ -10,7 +10,7 @@ from rtstream.adapters.http.config import HttpConfig
 from rtstream.adapters.mqtt.config import MqttConfig, MqttTls, device_id, read_broker
 from rtstream.adapters.networks import read_networks
 from rtstream.adapters.wyoming.config import Limits, WyomingConfig
-from rtstream.audio.messages import CaptureRequest
+from rtstream.audio.capture_protocol import CaptureRequest
 from rtstream.audio.microphone import MicrophoneConfig
 from rtstream.audio.source import parse_source
 from rtstream.daemon.segments import VadSettings

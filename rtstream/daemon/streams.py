@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rtstream.daemon.audio_clock import AudioClock
-from rtstream.daemon.channel import Channel
+from rtstream.daemon.audio_queue import AudioQueue
 from rtstream.events import SAMPLE_RATE, AudioBlock, DeviceState, Flushed, Translation
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ClientStream:
         self._flushes = 0  # that have not been answered
         self._clock = AudioClock(WAITING_SECONDS)
         self._ended = False
-        self._channel = Channel(
+        self._channel = AudioQueue(
             engine,
             make_pipeline,
             self._take,

@@ -11,9 +11,9 @@ import numpy as np
 from rtstream.audio import riff
 from rtstream.audio.full_scale import FullScale
 from rtstream.audio.live import ByteQueue, open_live
+from rtstream.audio.open import open_bytes
 from rtstream.audio.parts import MAX_CHANNELS
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
-from rtstream.audio.wav import open_bytes
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtstream.audio.open import open_audio
 from rtstream.audio.resample import Resampler
-from rtstream.audio.wav import open_audio
 from tests.vad.recordings import DATA
 
 VOICE = np.concatenate([block.samples for block in open_audio(DATA / "cv-telephone.wav")])

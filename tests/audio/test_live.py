@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from rtstream.audio.live import ByteQueue, open_live
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.errors import AudioError
 
 FORMATS = {"wav": ("WAV", "PCM_16", 44_100), "ogg": ("OGG", "OPUS", 48_000), "flac": ("FLAC", "PCM_16", 16_000)}

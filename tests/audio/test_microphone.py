@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rtstream.audio.capture import CaptureError, choose
+from rtstream.audio.capture_protocol import CaptureRequest
 from rtstream.audio.devices import list_devices
-from rtstream.audio.messages import CaptureRequest
 from rtstream.audio.microphone import Microphone, MicrophoneConfig
 from rtstream.events import AudioBlock, AudioLost, DeviceState
 from tests.audio.sound_server import needs_sound, until

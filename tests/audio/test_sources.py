@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtstream.audio.capture_protocol import CaptureRequest
 from rtstream.audio.devices import list_devices
 from rtstream.audio.fifo import FifoSource
-from rtstream.audio.messages import CaptureRequest
+from rtstream.audio.file_source import FileSource
 from rtstream.audio.microphone import Microphone, MicrophoneConfig
 from rtstream.audio.open_source import open_source
-from rtstream.audio.playing import FileSource
 from rtstream.audio.source import SourceSpec, parse_source
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import AudioBlock, DeviceState

@@ -298,7 +298,7 @@ class TestBadFiles:
         assert err.count(b"\n") == 1
 
     def test_error_of_the_disk_while_reading_is_one_of_that_file(self, replay, monkeypatch, talk):
-        from rtstream.audio.wav import AudioFile
+        from rtstream.audio.open import AudioFile
 
         whole = AudioFile.__iter__
 

@@ -25,7 +25,7 @@ import click
 import grpc
 import numpy as np
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.cli.bench import recorded_speech
 from rtstream.client.samples import SampleClient
 from rtstream.client.server_error import ServerError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.rpc.failures import read_failure
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from tests.daemon.served import PROGRAM

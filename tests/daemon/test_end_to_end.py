@@ -19,7 +19,7 @@ import pytest
 import soundfile
 import trustme
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.events import SAMPLE_RATE
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM, Daemon

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from rtstream.audio.wav import open_audio
-from rtstream.daemon.channel import Channel
+from rtstream.audio.open import open_audio
+from rtstream.daemon.audio_queue import AudioQueue
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
 from rtstream.engine.open import load_bundle
@@ -79,7 +79,7 @@ def test_streams_side_by_side_give_what_each_gives_alone(engine, recognizer, spe
     streams = [speech, speech[::-1].copy(), speech[20_000:]]
     events = [[] for _ in streams]
     channels = [
-        Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=3.0, chunk_samples=10_240)
+        AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=3.0, chunk_samples=10_240)
         for given in events
     ]
     for channel, samples in zip(channels, streams, strict=True):
@@ -109,7 +109,7 @@ def test_streams_get_their_turn_one_chunk_at_a_time(engine):
 
     pipelines = {name: Noting(name) for name in "abc"}
     channels = {
-        name: Channel(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
+        name: AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
         for name, pipeline in pipelines.items()
     }
     for name in "aaabcbccb":  # the first has much more than the others before they come
@@ -152,7 +152,7 @@ def test_first_stream_goes_before_all_others_however_far_behind_it_is(engine):
             return []
 
     def channel(name, **more):
-        return Channel(engine, lambda: Told(name), lambda _: None, seconds=60, chunk_samples=BLOCK, **more)
+        return AudioQueue(engine, lambda: Told(name), lambda _: None, seconds=60, chunk_samples=BLOCK, **more)
 
     greedy = [channel(f"client {number}") for number in range(4)]
     own = channel("own", first=True)
@@ -175,7 +175,7 @@ def test_finals_are_prepared_only_when_nothing_else_waits(prepares):
     pipelines = [Preparing(), Preparing()]
     try:
         channels = [
-            Channel(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
+            AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
             for pipeline in pipelines
         ]
         for count, channel in zip((4, 3), channels, strict=True):
@@ -203,7 +203,7 @@ def test_preparing_that_fails_is_a_fault(engine):
     given, pipelines = [], [Failing(), Slow()]
     for pipeline in pipelines:
         pipeline.go.release(10)
-    channel = Channel(engine, iter(pipelines).__next__, given.append, seconds=1.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, iter(pipelines).__next__, given.append, seconds=1.0, chunk_samples=BLOCK)
     for number in range(2):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
         assert channel.wait(300.0)
@@ -214,7 +214,7 @@ def test_preparing_that_fails_is_a_fault(engine):
 def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):
     slow = Slow()
     given = []
-    channel = Channel(engine, lambda: slow, given.append, seconds=1.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, given.append, seconds=1.0, chunk_samples=BLOCK)
     total = 200
     for number in range(total):
         channel.put_live(AudioBlock(np.full(BLOCK, number, np.float32), number * BLOCK))
@@ -241,7 +241,7 @@ def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):
 
 def test_loss_is_told_between_the_finals_around_it(engine, recognizer, speech):
     given = []
-    channel = Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=60.0, chunk_samples=10_240)
+    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=60.0, chunk_samples=10_240)
     half = 2 * SAMPLE_RATE
     for block in blocks(speech[:half]):
         channel.put(block)
@@ -258,7 +258,7 @@ def test_loss_is_told_between_the_finals_around_it(engine, recognizer, speech):
 
 def test_who_may_wait_waits_and_loses_nothing(engine, recognizer, speech):
     given = []
-    channel = Channel(engine, lambda: Pipeline(recognizer), given.append, seconds=0.1, chunk_samples=10_240)
+    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=0.1, chunk_samples=10_240)
     for block in blocks(speech):
         channel.put(block)
     channel.end()
@@ -269,10 +269,10 @@ def test_who_may_wait_waits_and_loses_nothing(engine, recognizer, speech):
 def test_stream_whose_events_nobody_takes_stops_and_costs_nobody_else(engine, recognizer, speech):
     held = True
     stopped, going = [], []
-    first = Channel(
+    first = AudioQueue(
         engine, lambda: Pipeline(recognizer), stopped.append, seconds=1.0, chunk_samples=10_240, held=lambda: held
     )
-    second = Channel(engine, lambda: Pipeline(recognizer), going.append, seconds=60.0, chunk_samples=10_240)
+    second = AudioQueue(engine, lambda: Pipeline(recognizer), going.append, seconds=60.0, chunk_samples=10_240)
     for block in blocks(np.zeros(SAMPLE_RATE, np.float32)):
         assert first.offer(block)
     assert not first.offer(AudioBlock(np.zeros(BLOCK, np.float32), SAMPLE_RATE))
@@ -292,7 +292,7 @@ def test_failing_recognition_is_a_fault_and_the_stream_goes_on(engine):
         pipeline.go.release(100)
     made = iter(pipelines)
     given = []
-    channel = Channel(engine, lambda: next(made), given.append, seconds=60.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: next(made), given.append, seconds=60.0, chunk_samples=BLOCK)
     for number in range(4):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
     assert channel.wait(300.0)
@@ -307,7 +307,7 @@ def test_failing_recognition_is_a_fault_and_the_stream_goes_on(engine):
 def test_cut_gives_up_what_waits_but_not_the_end(engine):
     slow = Slow()
     given = []
-    channel = Channel(engine, lambda: slow, given.append, seconds=60.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, given.append, seconds=60.0, chunk_samples=BLOCK)
     for number in range(10):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
     channel.end()
@@ -320,7 +320,7 @@ def test_cut_gives_up_what_waits_but_not_the_end(engine):
 
 def test_closed_stream_lets_go_of_who_waits(engine):
     slow = Slow()
-    channel = Channel(engine, lambda: slow, lambda _: None, seconds=0.02, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, lambda _: None, seconds=0.02, chunk_samples=BLOCK)
     done = threading.Event()
 
     def fill():

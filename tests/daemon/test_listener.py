@@ -8,7 +8,7 @@ import pytest
 from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.faults import Faults
 from rtstream.daemon.listener import Listener
-from rtstream.daemon.load import Load
+from rtstream.daemon.load_meter import LoadMeter
 from rtstream.daemon.reload import changes
 from rtstream.daemon.watchdog import Progress
 from rtstream.events import AudioBlock, AudioLost, DeviceState, Fault
@@ -112,7 +112,7 @@ class Busy:
     """What of an engine matters here."""
 
     def __init__(self):
-        self.load = Load()
+        self.load = LoadMeter()
         self.idle = True
 
 
@@ -168,7 +168,7 @@ def test_same_fault_again_is_no_news_and_recovery_ends_it():
 
 
 def test_real_time_factor_is_of_the_last_minute():
-    load = Load()
+    load = LoadMeter()
     assert load.real_time_factor is None
     for _ in range(1_000):
         load.add(16_000, 0.9, None)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.recognizer.pipeline import Pipeline

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import VadSettings
 from rtstream.daemon.speech import SpeechTeller

@@ -8,9 +8,9 @@ import sys
 import pytest
 import soundfile
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.config import load
-from rtstream.daemon import checkup
+from rtstream.doctor import checkup
 from rtstream.rpc.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import until
 from tests.daemon.served import PROGRAM

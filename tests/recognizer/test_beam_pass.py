@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.errors import ConfigError

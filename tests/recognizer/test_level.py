@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.events import SegmentAudio
 from rtstream.recognizer.level import LEVEL, MOST, levelled

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, SegmentAudio
 from rtstream.recognizer.pipeline import Pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.events import AudioBlock
 from rtstream.vad.gate import Gate
 from rtstream.vad.segmenter import Segmenter

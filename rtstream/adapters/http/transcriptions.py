@@ -16,7 +16,7 @@ from rtstream.adapters.http.language import read_language
 from rtstream.adapters.http.prompt import phrases_of
 from rtstream.adapters.http.transcript import Transcript
 from rtstream.adapters.http.upload import form, receive
-from rtstream.audio.wav import open_descriptor
+from rtstream.audio.open import open_descriptor
 from rtstream.errors import AudioError, printable
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.rpc.failures import RequestFailedError, invalid
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rtstream.adapters.http.config import HttpConfig
     from rtstream.adapters.http.upload import Form
-    from rtstream.audio.wav import AudioFile
+    from rtstream.audio.open import AudioFile
     from rtstream.events import AudioBlock
     from rtstream.rpc.hub import Hub, RecognitionStream
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream.daemon.checkup import Finding
+from rtstream.doctor.checkup import Finding
 from rtstream.events import SAMPLE_RATE, AudioBlock, AudioLost, DeviceState
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rtstream.cli.main import main
-from rtstream.daemon import checkup
-from rtstream.daemon.level import bar, decibels, measure
+from rtstream.doctor import checkup
+from rtstream.doctor.level import bar, decibels, measure
 from rtstream.events import AudioBlock, AudioLost, DeviceState
 from tests.vad.recordings import needs_silero
 

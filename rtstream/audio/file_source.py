@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from rtstream.audio.open import open_audio
 from rtstream.audio.pacing import realtime
-from rtstream.audio.wav import open_audio
 from rtstream.errors import AudioError
 from rtstream.events import AudioBlock, DeviceState
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 
-from rtstream.audio.frames import hms
 from rtstream.audio.full_scale import FullScale
 from rtstream.audio.parts import NO_AUDIO, open_parts
+from rtstream.audio.reader import hms
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE, AudioBlock

@@ -14,7 +14,7 @@ LATELY_SECONDS = 60.0
 """Of audio, over which the real-time factor is averaged."""
 
 
-class Load:
+class LoadMeter:
     """What all streams together have cost. ``observe`` hears how long after its arrival a chunk's audio was done."""
 
     def __init__(self, observe: Callable[[float], None] | None = None) -> None:

@@ -32,7 +32,7 @@ _FLUSH = _Mark()
 _END = _Mark()
 
 
-class Channel:
+class AudioQueue:
     """A :class:`~rtstream.daemon.engine.Task`: the audio of one stream, of which at most ``seconds`` wait.
 
     ``sink`` gets the events in order, on the engine's threads, and None at the end; it must not wait. While ``held``

@@ -12,7 +12,7 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtstream.audio.wav import open_audio
+from rtstream.audio.open import open_audio
 from rtstream.errors import AudioError
 
 DATA = Path(__file__).parent.parent / "data"
