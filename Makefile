@@ -44,7 +44,7 @@ music: setup ## get music without words, in which a model should find none, into
 numbers: setup ## have machines say numbers to train with, and join digits to test with, into ~/.cache/rtstream/audio
 	scripts/make-numbers.sh $(BIN)/python "$(HOME)/.cache/rtstream/audio" "$(DATA)"
 
-protos: setup ## generate rtstream/rpc/v1 from protos/
+protos: setup ## generate rtstream/wire/v1 from protos/
 	scripts/make-protos.sh $(BIN)/python
 
 clean: ## remove caches and build products; .venv, models and training runs stay

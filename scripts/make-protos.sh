@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generate rtstream/rpc/v1 from protos/, with the grpcio-tools of a virtual environment.
+# Generate rtstream/wire/v1 from protos/, with the grpcio-tools of a virtual environment.
 #
 #     scripts/make-protos.sh .venv/bin/python            write it
 #     scripts/make-protos.sh .venv/bin/python --check    only say whether it is up to date
@@ -9,7 +9,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 interpreter=${1:?usage: make-protos.sh PYTHON [--check]}
-target=rtstream/rpc/v1
+target=rtstream/wire/v1
 
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT

@@ -267,7 +267,7 @@ def test_alerts_name_metrics_that_there_are():
 
     from rtstream.daemon.metrics import Metrics
     from rtstream.events import DeviceState
-    from rtstream.rpc.hub import Status
+    from rtstream.wire.values import Status
 
     status = Status("1", "ready", device=DeviceState("m", "lost"), audio_age_seconds=1.0, real_time_factor=0.1)
     text = generate_latest(Metrics(lambda: status).registry).decode()

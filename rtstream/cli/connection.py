@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rtstream.client.target import DEFAULT_PORT, DEFAULT_TARGET, parse_target
 from rtstream.errors import ConfigError
-from rtstream.rpc.target import DEFAULT_PORT, DEFAULT_TARGET, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from rtstream.cli.connection import ConnectionOptions, connection_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rtstream.rpc.hub import Status
+    from rtstream.wire.values import Status
 
 
 @click.command(

@@ -30,7 +30,7 @@ from rtstream.publish.seconds import (
     Translation,
     Word,
 )
-from rtstream.rpc.hub import Device, Phase, Status
+from rtstream.wire.values import Device, Phase, Status
 
 __all__ = [
     "AsyncClient",

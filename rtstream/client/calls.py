@@ -16,14 +16,14 @@ from rtstream.client.connection import Ending, open_channel
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
+from rtstream.client.target import DEFAULT_TARGET, parse_target
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE
-from rtstream.rpc.convert import read_event, read_final
-from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.status import read_devices, read_status
-from rtstream.rpc.target import DEFAULT_TARGET, parse_target
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.convert import read_event, read_final
+from rtstream.wire.status import read_devices, read_status
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rtstream.client.resuming import ConnectionState
     from rtstream.events import StreamEvent
     from rtstream.publish.items import Item, Position
-    from rtstream.rpc.hub import Device, Status
+    from rtstream.wire.values import Device, Status
 
 HEARTBEAT_SECONDS = 15.0
 MISSED_HEARTBEATS = 3

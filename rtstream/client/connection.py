@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from rtstream.errors import ConfigError
-from rtstream.rpc.security import read_pem
+from rtstream.wire.pem import read_pem
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rtstream.rpc.convert import from_seconds
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.convert import from_seconds
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from rtstream.rpc.hub import StreamSettings
+    from rtstream.wire.values import StreamSettings
 
 
 Container = Literal["wav", "ogg", "flac"]

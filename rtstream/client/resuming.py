@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.client.server_error import PASSING
 from rtstream.publish.items import Gap
-from rtstream.rpc.convert import position_message, read_item, read_position
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.convert import position_message, read_item, read_position
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import grpc
 
 from rtstream.client.unreachable import unreachable
 from rtstream.errors import RtstreamError
-from rtstream.rpc.failures import read_failure
+from rtstream.wire.failures import read_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

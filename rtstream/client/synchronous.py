@@ -17,14 +17,14 @@ from rtstream.client.connection import open_blocking_channel
 from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
+from rtstream.client.target import DEFAULT_TARGET, parse_target
 from rtstream.errors import AudioError
 from rtstream.publish.seconds import Final, read_event, read_item
-from rtstream.rpc.convert import read_event as read_message
-from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.status import read_devices, read_status
-from rtstream.rpc.target import DEFAULT_TARGET, parse_target
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.convert import read_event as read_message
+from rtstream.wire.status import read_devices, read_status
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rtstream.client.resuming import ConnectionState
     from rtstream.publish.items import Position
     from rtstream.publish.seconds import Event, RecognizedEvent
-    from rtstream.rpc.hub import Device, Status
+    from rtstream.wire.values import Device, Status
 
 WATCHES = 8
 """Looks at a silent connection before it is taken for dead."""

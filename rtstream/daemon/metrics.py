@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from rtstream.rpc.hub import Status
+    from rtstream.wire.values import Status
 
 COUNTERS = {
     "audio_samples": "Audio that came from the source; 16000 samples are a second",

@@ -33,7 +33,8 @@ from rtstream.publish.broker import Broker
 from rtstream.publish.live_audio import LiveAudio
 from rtstream.publish.store import Store
 from rtstream.recognizer.phrases import parse_phrases
-from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
+from rtstream.rpc.hub import NotReadyError, StreamLimitError
+from rtstream.wire.values import Device, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from rtstream.daemon.models import LoadedModel
     from rtstream.events import ServiceEvent, Speech
     from rtstream.recognizer.pipeline import Pipeline
-    from rtstream.rpc.hub import Phase, StreamSettings
     from rtstream.translation.worker import TranslationWorker
+    from rtstream.wire.values import Phase, StreamSettings
 
 log = structlog.get_logger()
 

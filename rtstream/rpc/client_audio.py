@@ -17,10 +17,10 @@ from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases
-from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.file_decoder import FileDecoder
-from rtstream.rpc.hub import StreamSettings
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.failures import RequestFailedError, invalid
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

@@ -11,7 +11,7 @@ import structlog
 
 from rtstream.audio.live import ByteQueue, open_live
 from rtstream.errors import AudioError
-from rtstream.rpc.failures import RequestFailedError, invalid
+from rtstream.wire.failures import RequestFailedError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rtstream.rpc.failures import RequestFailedError
+from rtstream.wire.failures import RequestFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rtstream.rpc.failures import RequestFailedError
+from rtstream.wire.failures import RequestFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

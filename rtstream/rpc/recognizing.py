@@ -11,18 +11,19 @@ from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.events import Final
 from rtstream.rpc.client_audio import decode, open_decoder, read_settings
-from rtstream.rpc.convert import duration, final_message, recognize_response
-from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
 from rtstream.rpc.operations import uncancelled
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.convert import duration, final_message, recognize_response
+from rtstream.wire.failures import RequestFailedError, invalid
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from rtstream.rpc.client_audio import SamplesDecoder
     from rtstream.rpc.file_decoder import FileDecoder
-    from rtstream.rpc.hub import Hub, RecognitionStream, StreamSettings
+    from rtstream.rpc.hub import Hub, RecognitionStream
+    from rtstream.wire.values import StreamSettings
 
 
 async def recognize(

@@ -21,7 +21,8 @@ import grpc
 import structlog
 
 from rtstream.errors import ConfigError
-from rtstream.rpc.failures import RequestFailedError
+from rtstream.wire.failures import RequestFailedError
+from rtstream.wire.pem import read_pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -217,17 +218,6 @@ class ServerTls:
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         files = [self.certificate, self.key, *([] if self.client_ca is None else [self.client_ca])]
         return tuple(_stamp(file) for file in files)
-
-
-def read_pem(path: Path) -> bytes:
-    """Read a PEM file. Raises ConfigError if it cannot be, or is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"TLS: {path}: {error.strerror}; check the path, owner and mode") from None
-    if b"-----BEGIN " not in data:
-        raise ConfigError(f"TLS: {path} is not a PEM file; convert it (openssl x509 -in FILE -out {path})")
-    return data
 
 
 class _PassingError(ConfigError):

@@ -16,12 +16,12 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
 from rtstream.rpc.connections import Doorman, room_for
-from rtstream.rpc.gate import Gate, Limits
+from rtstream.rpc.interceptor import Gate, Limits
 from rtstream.rpc.reflection import add_reflection
 from rtstream.rpc.security import Address, ServerTls, Tokens, check_public, created_with, identity, make_way
 from rtstream.rpc.service import SpeechService
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import add_SpeechServiceServicer_to_server
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import add_SpeechServiceServicer_to_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

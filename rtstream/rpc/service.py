@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import AudioError
-from rtstream.rpc.convert import position_message, subscribe_response
-from rtstream.rpc.failures import RequestFailedError
 from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.recognizing import recognize, transcribe
-from rtstream.rpc.status import devices_message, status_message
 from rtstream.rpc.subscribing import Wanted, pass_on
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceServicer
+from rtstream.wire.convert import position_message, subscribe_response
+from rtstream.wire.failures import RequestFailedError
+from rtstream.wire.status import devices_message, status_message
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceServicer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
 from rtstream.languages import canonical, within
 from rtstream.publish.items import Gap, SlowSubscriberError
-from rtstream.rpc.convert import read_position, to_seconds
-from rtstream.rpc.failures import RequestFailedError, invalid
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.convert import read_position, to_seconds
+from rtstream.wire.failures import RequestFailedError, invalid
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -20,9 +20,9 @@ from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Word
 from rtstream.formats.lines import json_line
 from rtstream.publish.items import Gap, Position, Published
 from rtstream.publish.lines import item_line, read_position
-from rtstream.rpc.hub import Status
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import ServerConfig
+from rtstream.wire.values import Status
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running

@@ -17,7 +17,7 @@ from rtstream.errors import AudioError
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
 from rtstream.publish.broker import Broker
 from rtstream.publish.items import Gap, Position
-from rtstream.rpc.hub import StreamSettings
+from rtstream.wire.values import StreamSettings
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running

@@ -10,8 +10,8 @@ import threading
 
 import grpc
 
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.audio.sound_server import until
 
 PROGRAM = [sys.executable, "-c", "import sys; from rtstream.cli.main import main; sys.exit(main())"]

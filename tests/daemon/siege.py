@@ -25,9 +25,9 @@ from rtstream.events import SAMPLE_RATE, AudioBlock, Final
 from rtstream.publish.store import Store, StoreError
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
-from rtstream.rpc.convert import samples
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.convert import samples
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.daemon.served import PROGRAM, Daemon
 
 OURS, THEIRS, PASSING = (f"0123456789abcdef-{name}" for name in ("ours", "theirs", "passing"))

@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 
 from rtstream.audio.open import open_audio
-from rtstream.rpc.failures import read_failure
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.failures import read_failure
+from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA
 

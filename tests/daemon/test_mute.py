@@ -10,7 +10,7 @@ from rtstream.cli.main import cli
 from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.listener import Listener
 from rtstream.events import AudioBlock, DeviceState
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import until
 from tests.daemon.test_listener import Given, Noted
 from tests.recognizer.tiny_bundle import DATA

@@ -22,7 +22,7 @@ from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA

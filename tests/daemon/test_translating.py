@@ -11,7 +11,7 @@ import soundfile
 from rtstream.audio.open import open_audio
 from rtstream.config import load
 from rtstream.doctor import checkup
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import until
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA

@@ -6,8 +6,8 @@ import grpc
 import grpc.aio
 
 from rtstream.client.connection import Ending
-from rtstream.rpc.failures import read_failure
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.failures import read_failure
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 
 async def until(condition):

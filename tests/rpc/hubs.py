@@ -7,7 +7,8 @@ import numpy as np
 
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import DeviceState, Final, Flushed, Partial, Speech
-from rtstream.rpc.hub import Device, NotReadyError, Status, StreamLimitError
+from rtstream.rpc.hub import NotReadyError, StreamLimitError
+from rtstream.wire.values import Device, Status
 
 SAMPLES_PER_SEGMENT = 16_000
 

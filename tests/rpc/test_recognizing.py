@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtstream.client.connection import Ending
-from rtstream.rpc.failures import read_failure
 from rtstream.rpc.recognizing import _Messages
 from rtstream.rpc.server import ServerConfig
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.failures import read_failure
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.rpc.calls import audio, config, failure, recognize, until
 from tests.rpc.conftest import running
 

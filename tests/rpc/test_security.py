@@ -15,8 +15,8 @@ from rtstream.client.samples import SampleClient
 from rtstream.errors import ConfigError
 from rtstream.rpc.security import ServerTls, Tokens
 from rtstream.rpc.server import ServerConfig
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.publish.finals import final
 from tests.rpc.calls import failure, until
 from tests.rpc.conftest import running

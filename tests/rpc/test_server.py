@@ -26,11 +26,11 @@ from rtstream.errors import ConfigError
 from rtstream.events import DeviceState, Fault
 from rtstream.publish.broker import Broker
 from rtstream.rpc.connections import client_of, room_for
-from rtstream.rpc.gate import HEALTH_CALLS_PER_CLIENT
+from rtstream.rpc.interceptor import HEALTH_CALLS_PER_CLIENT
 from rtstream.rpc.security import Address
 from rtstream.rpc.server import SERVICE, ServerConfig, serve
-from rtstream.rpc.v1 import rtstream_pb2 as pb
-from rtstream.rpc.v1.rtstream_pb2_grpc import SpeechServiceStub
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
 from tests.publish.finals import final
 from tests.rpc.calls import audio, config, failure, until
 from tests.rpc.conftest import running
@@ -267,11 +267,11 @@ async def test_request_that_never_comes_holds_up_nobody_and_loses_its_place(monk
     async with running() as served, grpc.aio.insecure_channel(served.target) as channel:
         open_calls = served.server._gate._small.open
         method = channel.stream_unary("/rtstream.v1.SpeechService/GetStatus")
-        monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 3_600.0)
+        monkeypatch.setattr("rtstream.rpc.interceptor.SMALL_SECONDS", 3_600.0)
         held = [method() for _ in range(20)]
         await until(lambda: open_calls.total() == 20)
         assert await works(served)
-        monkeypatch.setattr("rtstream.rpc.gate.SMALL_SECONDS", 0.2)  # of those that come now
+        monkeypatch.setattr("rtstream.rpc.interceptor.SMALL_SECONDS", 0.2)  # of those that come now
         for call in [method() for _ in range(10)]:
             code, told = await failure(call)
             assert (code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "IDLE")

@@ -14,8 +14,8 @@ from rtstream.adapters.http.gate import begin
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Speech, Translation
 from rtstream.publish.items import Gap, Position
 from rtstream.publish.lines import item_fields, read_position
-from rtstream.rpc.failures import RequestFailedError, invalid
 from rtstream.rpc.subscribing import Wanted, made_languages, pass_on
+from rtstream.wire.failures import RequestFailedError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rtstream.rpc.failures import Reason, RequestFailedError
+    from rtstream.wire.failures import Reason, RequestFailedError
 
 STATUSES: Mapping[Reason, int] = {
     "TOKEN_MISSING": 401,

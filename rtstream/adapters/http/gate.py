@@ -12,8 +12,8 @@ from aiohttp import web
 
 from rtstream.adapters.http.failures import error_response, failure_response
 from rtstream.adapters.listener import client_name
-from rtstream.rpc.failures import RequestFailedError
 from rtstream.rpc.guarded import Guarded
+from rtstream.wire.failures import RequestFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

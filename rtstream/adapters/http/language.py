@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtstream.languages import canonical, within
-from rtstream.rpc.failures import invalid
+from rtstream.wire.failures import invalid
 
 NAMES = {"en": ("english",)}
 """OpenAI's clients may write a language's name."""

@@ -16,9 +16,9 @@ from rtstream.adapters.http.gate import begin
 from rtstream.adapters.http.realtime_items import Items
 from rtstream.adapters.http.realtime_session import Session, read_session
 from rtstream.rpc.client_audio import AudioFormat, Decoder
-from rtstream.rpc.failures import RequestFailedError, invalid
-from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.recognizing import opened
+from rtstream.wire.failures import RequestFailedError, invalid
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     from rtstream.adapters.http.config import HttpConfig

@@ -8,7 +8,7 @@ from typing import Any
 from rtstream.adapters.http.language import read_language
 from rtstream.adapters.http.prompt import phrases_of
 from rtstream.rpc.client_audio import SILENCE_MS
-from rtstream.rpc.failures import invalid
+from rtstream.wire.failures import invalid
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from rtstream.adapters.http.upload import form, receive
 from rtstream.audio.open import open_descriptor
 from rtstream.errors import AudioError, printable
 from rtstream.events import SAMPLE_RATE, Final
-from rtstream.rpc.failures import RequestFailedError, invalid
-from rtstream.rpc.hub import StreamSettings
 from rtstream.rpc.recognizing import feed_and_read, opened
+from rtstream.wire.failures import RequestFailedError, invalid
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

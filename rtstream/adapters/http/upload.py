@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import BodyPartReader, MultipartReader
 
-from rtstream.rpc.failures import RequestFailedError, invalid
+from rtstream.wire.failures import RequestFailedError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

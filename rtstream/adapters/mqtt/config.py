@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rtstream.errors import ConfigError
-from rtstream.rpc.security import Address, read_pem
+from rtstream.rpc.security import Address
+from rtstream.wire.pem import read_pem
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,8 @@ from rtstream.adapters.wyoming.request import TurnError, TurnFormat, TurnRequest
 from rtstream.adapters.wyoming.turn import Turn
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
-from rtstream.rpc.hub import NotReadyError, StreamLimitError, StreamSettings
+from rtstream.rpc.hub import NotReadyError, StreamLimitError
+from rtstream.wire.values import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from wyoming.info import AsrModel, AsrProgram, Attribution, Info, MicProgram
 from rtstream.events import SAMPLE_RATE
 
 if TYPE_CHECKING:
-    from rtstream.rpc.hub import Status
+    from rtstream.wire.values import Status
 
 ASR = "rtstream"
 MIC = "rtstream-mic"

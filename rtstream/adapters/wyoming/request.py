@@ -12,13 +12,13 @@ from rtstream.errors import ConfigError, RtstreamError
 from rtstream.languages import canonical, within
 from rtstream.recognizer.phrases import parse_phrase
 from rtstream.rpc.client_audio import SamplesDecoder, open_decoder
-from rtstream.rpc.failures import RequestFailedError
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.failures import RequestFailedError
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rtstream.rpc.hub import Status
+    from rtstream.wire.values import Status
 
 SILENCE_MS: Mapping[str, int] = {"aggressive": 250, "relaxed": 1250}
 """That ends a turn, as Home Assistant has it; "default" is the service's own."""

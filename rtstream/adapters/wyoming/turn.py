@@ -10,7 +10,7 @@ from wyoming.vad import VoiceStarted, VoiceStopped
 
 from rtstream.adapters.wyoming.request import TurnError
 from rtstream.events import SAMPLE_RATE, AudioLost, Fault, Final, Partial, Speech
-from rtstream.rpc.failures import RequestFailedError
+from rtstream.wire.failures import RequestFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Flushed, Partial, Speech, Translation, Word
 from rtstream.publish.items import Gap, Position, Published
-from rtstream.rpc.convert import duration, read_event, read_item, recognize_response, samples, subscribe_response
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.convert import duration, read_event, read_item, recognize_response, samples, subscribe_response
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 offset = st.integers(0, 2**45)  # seventy years of audio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.events import SAMPLE_RATE
-from rtstream.rpc.convert import (
+from rtstream.wire.convert import (
     device_state_message,
     fault_message,
     from_seconds,
@@ -13,8 +13,8 @@ from rtstream.rpc.convert import (
     read_fault,
     to_seconds,
 )
-from rtstream.rpc.hub import Device, Status
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1 import rtstream_pb2 as pb
+from rtstream.wire.values import Device, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from rtstream.events import (
     Word,
 )
 from rtstream.publish.items import Gap, Position, Published
-from rtstream.rpc.v1 import rtstream_pb2 as pb
+from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,8 +3,8 @@
 import pytest
 
 from rtstream.client.samples import SampleClient
+from rtstream.client.target import parse_target
 from rtstream.errors import ConfigError
-from rtstream.rpc.target import parse_target
 
 
 @pytest.mark.parametrize(

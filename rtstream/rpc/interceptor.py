@@ -16,10 +16,10 @@ from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor
 
 from rtstream.rpc.connections import client_of
-from rtstream.rpc.failures import RequestFailedError, abort, invalid
 from rtstream.rpc.guarded import Guarded
 from rtstream.rpc.operations import uncancelled
 from rtstream.rpc.places import Places
+from rtstream.wire.failures import RequestFailedError, abort, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from rtstream.rpc.v1 import rtstream_pb2 as rtstream_dot_rpc_dot_v1_dot_rtstream__pb2
+from rtstream.wire.v1 import rtstream_pb2 as rtstream_dot_wire_dot_v1_dot_rtstream__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in rtstream/rpc/v1/rtstream_pb2_grpc.py depends on'
+        + ' but the generated code in rtstream/wire/v1/rtstream_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -72,33 +72,33 @@ class SpeechServiceStub:
         """
         self.Subscribe = channel.unary_stream(
                 '/rtstream.v1.SpeechService/Subscribe',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
         self.Recognize = channel.stream_stream(
                 '/rtstream.v1.SpeechService/Recognize',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeResponse.FromString,
                 _registered_method=True)
         self.Transcribe = channel.unary_unary(
                 '/rtstream.v1.SpeechService/Transcribe',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeResponse.FromString,
                 _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/rtstream.v1.SpeechService/GetStatus',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
         self.ListDevices = channel.unary_unary(
                 '/rtstream.v1.SpeechService/ListDevices',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
                 _registered_method=True)
         self.Mute = channel.unary_unary(
                 '/rtstream.v1.SpeechService/Mute',
-                request_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
-                response_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
+                request_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
+                response_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
                 _registered_method=True)
 
 
@@ -199,33 +199,33 @@ def add_SpeechServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Subscribe': grpc.unary_stream_rpc_method_handler(
                     servicer.Subscribe,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeResponse.SerializeToString,
             ),
             'Recognize': grpc.stream_stream_rpc_method_handler(
                     servicer.Recognize,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeResponse.SerializeToString,
             ),
             'Transcribe': grpc.unary_unary_rpc_method_handler(
                     servicer.Transcribe,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusResponse.SerializeToString,
             ),
             'ListDevices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDevices,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesResponse.SerializeToString,
             ),
             'Mute': grpc.unary_unary_rpc_method_handler(
                     servicer.Mute,
-                    request_deserializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.FromString,
-                    response_serializer=rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.SerializeToString,
+                    request_deserializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteRequest.FromString,
+                    response_serializer=rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -289,8 +289,8 @@ class SpeechService:
             request,
             target,
             '/rtstream.v1.SpeechService/Subscribe',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.SubscribeResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.SubscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -316,8 +316,8 @@ class SpeechService:
             request_iterator,
             target,
             '/rtstream.v1.SpeechService/Recognize',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.RecognizeResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.RecognizeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -343,8 +343,8 @@ class SpeechService:
             request,
             target,
             '/rtstream.v1.SpeechService/Transcribe',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.TranscribeResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.TranscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -370,8 +370,8 @@ class SpeechService:
             request,
             target,
             '/rtstream.v1.SpeechService/GetStatus',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.GetStatusResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -397,8 +397,8 @@ class SpeechService:
             request,
             target,
             '/rtstream.v1.SpeechService/ListDevices',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.ListDevicesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -424,8 +424,8 @@ class SpeechService:
             request,
             target,
             '/rtstream.v1.SpeechService/Mute',
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
-            rtstream_dot_rpc_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteRequest.SerializeToString,
+            rtstream_dot_wire_dot_v1_dot_rtstream__pb2.MuteResponse.FromString,
             options,
             channel_credentials,
             insecure,
