@@ -8,10 +8,10 @@ DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check teacher music numbers protos clean
+.PHONY: help setup demo test check wheel test-wheel teacher music numbers protos clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+[0-9]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything in it, torch as its CPU build
 
@@ -32,6 +32,12 @@ check: setup ## lint, formatting, types, import order
 	$(BIN)/lint-imports
 	scripts/make-protos.sh $(BIN)/python --check
 	scripts/check-protos.sh
+
+wheel: ## build dist/rtstream-*.whl, with the models in it
+	@deploy/make-wheel.sh "$(PYTHON)" dist
+
+test-wheel: ## install that wheel into an empty virtual environment, and recognise there
+	@scripts/test-wheel.sh "$(PYTHON)" "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
 
 teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
 	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"

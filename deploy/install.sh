@@ -38,8 +38,12 @@ done
 if [ "${RTSTREAM_FILES_ONLY:-}" != 1 ]; then
     [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv" ||
         fail "no virtual environment could be made in $venv: install Python 3.11 or later and python3-venv"
-    # Not "editable": the service cannot see a checkout in somebody's home.
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root"
+    # Not "editable": the service cannot see a checkout in somebody's home. Built elsewhere: in the checkout setuptools
+    # finds, and installs, what an older one had and this one has no longer.
+    work=$(mktemp -d)
+    printf '[build]\nbuild_base = %s\n[egg_info]\negg_base = %s\n' "$work" "$work" >"$work/extra.cfg"
+    DIST_EXTRA_CONFIG=$work/extra.cfg "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root"
+    rm -rf "$work"
     if [ -n "$destination" ]; then
         # Scripts begin with the path of their interpreter, and venv's own files name their folder.
         "$venv/bin/python" - "$venv" "$home" <<'PYTHON'
