@@ -38,7 +38,8 @@ def command(
 
     Recognises every FILE as replay does (by default the recorded speech of a checkout's tests/data) and prints the
     real-time factor, by wall clock and CPU time and split by stage, the delays of partials and finals, memory, and how
-    long a process takes to start. A real-time factor of 0.1 is a tenth of the time that the audio lasts.
+    long a process takes to start. A real-time factor of 0.1 is a tenth of the time that the audio lasts. Multiply-adds
+    of the model a second of audio, and calls of it, are counted: they are the same however busy the machine is.
     """
     if not files and not (files := recorded_speech()):
         raise click.UsageError(f"name recordings of speech: there are none in {CLIPS}")

@@ -18,9 +18,11 @@ import numpy as np
 import rtstream
 from rtstream.audio.open import open_audio
 from rtstream.cli.options import RecognizerOptions
+from rtstream.engine.counting import counting
 from rtstream.errors import RtstreamError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Event, Final
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.recognizer.recognizer import Recognizer
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rtstream.recognizer.recognizer import Recognizer
     from rtstream.vad.gate import Gate
 
 PAUSE = SAMPLE_RATE
@@ -54,7 +55,10 @@ class Bench:
     """Plays recordings through one pipeline and keeps count; what it counts does not include loading the model."""
 
     def __init__(self, recognizer: Recognizer, new_gate: Callable[[], Gate] = WebRtcGate) -> None:
-        self._pipeline = Pipeline(recognizer, Segmenter(new_gate()))
+        bundle, self.counts = counting(recognizer.bundle)
+        """What the recognizer asks of its engine."""
+        self._pipeline = Pipeline(Recognizer(bundle, recognizer.config), Segmenter(new_gate()))
+        self.counts.stage = lambda: self._pipeline.times.stage
         self._position = 0
         self._partial_of = -1  # the last segment that had a partial
         self._played = 0
@@ -62,6 +66,7 @@ class Bench:
         self.cpu_seconds = 0.0
         """CPU time of the whole process, all threads."""
         self.delays = Delays()
+        self._texts: list[str] = []
         self.memory: dict[int, int] = {}
         """Bytes resident after so many seconds of audio, about every ``MEMORY_SECONDS``, while no segment is open.
 
@@ -77,6 +82,11 @@ class Bench:
     def stages(self) -> Mapping[str, float]:
         """CPU seconds by stage, of the thread that recognises."""
         return self._pipeline.times.seconds
+
+    def take_text(self) -> str:
+        """The finals since this was asked last."""
+        text, self._texts = " ".join(filter(None, self._texts)), []
+        return text
 
     def play(self, file: str, limit_seconds: float | None = None) -> None:
         """Play a recording, no further than to ``limit_seconds`` of all audio played. Raises AudioError."""
@@ -113,6 +123,7 @@ class Bench:
         took = time.perf_counter() - start
         for event in events:
             if isinstance(event, Final):
+                self._texts.append(event.text)
                 self.delays.final_compute.append(took)
             elif event.segment != self._partial_of:
                 self._partial_of = event.segment

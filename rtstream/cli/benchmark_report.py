@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
 
 Report = dict[str, Any]
-"""As ``rtstream bench --json`` prints it: seconds, bytes, and real-time factors (seconds a second of audio)."""
+"""As ``rtstream bench --json`` prints it: seconds, bytes, and what a second of audio takes: seconds, multiply-adds.
+
+``counts``, by stage and operation: the calls of the engine, rows given to it and their multiply-adds, of all audio.
+"""
 STAGES = {
     "decode": "audio file, resampler",
     "vad": "speech gate, segments",
@@ -82,6 +85,8 @@ def report(
         "segments": len(bench.delays.final_compute),
         "real_time_factor": {"wall": bench.wall_seconds / audio, "cpu": bench.cpu_seconds / audio},
         "stages": {name: seconds / audio for name, seconds in stages.items()},
+        "multiply_adds": bench.counts.multiply_adds / audio,
+        "counts": bench.counts.table(),
         "first_partial": {
             "audio": _spread(bench.delays.first_partial_audio),
             "compute": _spread(bench.delays.first_partial_compute),
@@ -130,10 +135,14 @@ def tables(data: Report) -> list[Table]:
     shown = [f"{name} {_mib(resident)}" for name, resident in rows.items() if resident is not None]
     summary.add_row("memory", ", ".join([*shown, f"peak {_mib(memory['peak'])}"]))
 
-    stages = _table("stage", "", "real-time factor", "share")
+    stages = _table("stage", "", "real-time factor", "share", "M multiply-adds", "calls")
     for name, seconds in data["stages"].items():
-        stages.add_row(name, STAGES.get(name, ""), f"{seconds:.5f}", f"{seconds / factor['cpu']:.1%}")
-    stages.add_row("all", "", f"{factor['cpu']:.5f}", "")
+        counts = data["counts"].get(name, {}).values()
+        added = sum(count["multiply_adds"] for count in counts) / data["audio_seconds"]
+        calls = sum(count["calls"] for count in counts)
+        asked = (f"{added / 1e6:.0f}", str(calls)) if calls else ("", "")
+        stages.add_row(name, STAGES.get(name, ""), f"{seconds:.5f}", f"{seconds / factor['cpu']:.1%}", *asked)
+    stages.add_row("all", "", f"{factor['cpu']:.5f}", "", f"{data['multiply_adds'] / 1e6:.0f}")
     for column in stages.columns[2:]:
         column.justify = "right"
     return [summary, stages]

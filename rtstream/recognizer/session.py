@@ -53,17 +53,22 @@ SHAPE_STEP = 32
 
 
 class StageTimes:
-    """CPU seconds that each stage has taken, for benchmarks and metrics."""
+    """CPU seconds that each stage has taken, for benchmarks and metrics; ``stage``: the one under way, "" for none."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.stage = ""
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
         """Add the CPU time of a block to a stage."""
+        before, self.stage = self.stage, stage
         start = time.thread_time()
-        yield
-        self.seconds[stage] += time.thread_time() - start
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.thread_time() - start
+            self.stage = before
 
 
 def _final_until(end: int, silence: int, tail: int) -> int:

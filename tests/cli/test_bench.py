@@ -93,6 +93,10 @@ class TestCommand:
         for spread in (*data["first_partial"].values(), data["final"]["compute"]):
             assert spread["count"] == 2
             assert 0 < spread["median"] <= spread["p95"] <= spread["max"]
+        counts = [count for stage in data["counts"].values() for count in stage.values()]
+        assert sum(count["multiply_adds"] for count in counts) == pytest.approx(
+            data["multiply_adds"] * data["audio_seconds"], rel=0.01
+        )
         assert data["start"] == {"imported": 1.0, "ready": 2.0}
         assert data["memory"]["peak"] >= data["memory"]["end"] > 0
 
