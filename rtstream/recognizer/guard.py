@@ -10,13 +10,13 @@ import numpy as np
 
 from rtstream.errors import BundleError
 from rtstream.model.config import BLANK
-from rtstream.recognizer.ctc_search import LogProbs, align, best_total, excess, greedy_symbols, greedy_text
-from rtstream.recognizer.spoken_forms import spoken_forms
+from rtstream.recognizer.ctc_search import greedy_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rtstream.recognizer.evidence import Evidence, Support
     from rtstream.recognizer.final_pass import Opening
     from rtstream.recognizer.lexicon import Lexicon
 
@@ -82,44 +82,12 @@ def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
     return GuardConfig(**thresholds)  # type: ignore[arg-type]  # min_letters may be whole
 
 
-@dataclass(frozen=True, slots=True)
-class Support:
-    """How CTC hears a text in the way of saying it that fits best.
-
-    ``letters``: their number, spaces too; ``excess``: nats by which its best path is worse than the best path of all;
-    ``gain``: nats by which it is better than to hear nothing; ``confidence``: the letters' mean posterior.
-    """
-
-    letters: int
-    excess: float
-    gain: float
-    confidence: float
-
-    @classmethod
-    def of(cls, text: str, log_probs: LogProbs, letters: str) -> Support | None:
-        """None where nothing of the text has letters that CTC knows."""
-        readings = spoken_forms(text, letters).readings
-        if not readings.symbols:
-            return None
-        aligned = align(log_probs, readings)
-        if aligned is None:  # more letters than frames
-            return cls(len(readings.symbols), np.inf, -np.inf, 0.0)
-        gain = aligned.total - float(log_probs[:, BLANK].sum())
-        sure = float(np.exp(aligned.scores.mean())) if len(aligned.scores) else 0.0
-        return cls(len(aligned.places), best_total(log_probs) - aligned.total, gain, sure)
-
-
-def penalty(text: str, log_probs: LogProbs, letters: str) -> float:
-    """Nats by which the best path through a text, in whichever way it is said, is worse than the best path of all."""
-    return excess(log_probs, spoken_forms(text, letters).readings)
-
-
-def borne_out(text: str, log_probs: LogProbs, letters: str, config: GuardConfig, *, sure: bool = False) -> bool:
+def borne_out(text: str, evidence: Evidence, config: GuardConfig, *, sure: bool = False) -> bool:
     """Whether the posteriors of a segment admit ``text``. An empty text always is; ``sure``: see :func:`is_sure`."""
-    support = Support.of(text, log_probs, letters)
+    support = evidence.support(text)
     if support is None:
         return True
-    heard = len(greedy_symbols(log_probs))
+    heard = evidence.heard
     if not sure and (heard < config.min_letters or support.letters > config.max_length_ratio * heard + 6):
         return False
     return support.excess <= config.max_excess * support.letters
@@ -139,23 +107,21 @@ def is_sure(voice: Opening | None, certainty: float, config: GuardConfig) -> boo
     )
 
 
-def is_unheard(text: str, log_probs: LogProbs, letters: str) -> bool:
+def is_unheard(text: str, evidence: Evidence) -> bool:
     """Whether CTC hears less of a text than it hears nothing."""
-    support = Support.of(text, log_probs, letters)
+    support = evidence.support(text)
     return support is not None and support.gain < 0
 
 
-def hardly_heard(
-    text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, certainty: float
-) -> bool:
+def hardly_heard(text: str, opening: Opening, evidence: Evidence, config: GuardConfig, *, certainty: float) -> bool:
     """Whether a text is a short word of which CTC misses the letters and the decoder is sure.
 
     ``certainty``: mean log-probability of its tokens.
     """
-    support = Support.of(text, log_probs, letters)
+    support = evidence.support(text)
     return (
         support is not None
-        and len(greedy_symbols(log_probs)) < config.min_letters
+        and evidence.heard < config.min_letters
         and support.letters <= config.max_letters_unheard
         and support.excess <= config.max_excess_unheard * support.letters
         and certainty - opening.no_speech >= config.min_certainty_unheard
@@ -168,15 +134,13 @@ def may_be_unheard(opening: Opening, config: GuardConfig) -> bool:
     return opening.no_speech <= config.max_no_speech_unheard and opening.language >= config.min_language
 
 
-def spoken(
-    text: str, opening: Opening, log_probs: LogProbs, letters: str, config: GuardConfig, *, partial: bool = False
-) -> bool:
+def spoken(text: str, opening: Opening, evidence: Evidence, config: GuardConfig, *, partial: bool = False) -> bool:
     """Whether a text that is borne out is likely to be somebody's who speaks, not made of noise or another language.
 
     Digits alone that CTC hears are, whatever the decoder finds: Whisper's often finds that nobody says them, and
     neither noise nor another language makes them.
     """
-    support = Support.of(text, log_probs, letters)
+    support = evidence.support(text)
     if support is not None and _digits_heard(text, support, config):
         return True
     if not addressed(opening, config, partial=partial):
@@ -191,12 +155,12 @@ def _digits_heard(text: str, support: Support, config: GuardConfig) -> bool:
     )
 
 
-def spelt(text: str, log_probs: LogProbs, letters: str, config: GuardConfig) -> bool:
+def spelt(text: str, evidence: Evidence, config: GuardConfig) -> bool:
     """Whether CTC hears the letters of the decoder's text, which then counts whoever the decoder finds speaking.
 
     Only for a text of the decoder: CTC is sure of its own.
     """
-    support = Support.of(text, log_probs, letters)
+    support = evidence.support(text)
     return support is not None and support.confidence >= config.min_confidence_kept
 
 
@@ -206,10 +170,11 @@ def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -
     return opening.no_speech <= config.max_no_speech and opening.language >= least
 
 
-def written_alone(log_probs: LogProbs, letters: str, config: GuardConfig, lexicon: Lexicon) -> str:
+def written_alone(evidence: Evidence, config: GuardConfig, lexicon: Lexicon) -> str:
     """CTC's own text, empty where it is too short, too unsure of its letters, or these make no words."""
-    text = greedy_text(log_probs, letters)
+    text = greedy_text(evidence.log_probs, evidence.letters)
     if len(text) < max(1, config.min_letters) or lexicon.share(text) < config.min_known:
         return ""
+    log_probs = evidence.log_probs
     heard = log_probs.max(axis=1)[log_probs.argmax(axis=1) != BLANK]
     return text if float(np.exp(heard.mean())) >= config.min_alone else ""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.engine.scores import softmax
-from rtstream.model.config import FOREIGN, KNOWN, NOBODY
+from rtstream.model.config import FOREIGN, KNOWN, LETTERS, NOBODY
+from rtstream.recognizer.evidence import Evidence
 from rtstream.recognizer.final_pass import Opening
 
 if TYPE_CHECKING:
@@ -21,17 +22,23 @@ if TYPE_CHECKING:
 class Heard:
     """Frames of a segment: ``decoder`` has their keys and no tokens, ``posteriors`` (frames, symbols) lie in a row.
 
-    ``voices`` (frames, 4) as the engine has them, of a model with that head.
+    ``voices`` (frames, 4) as the engine has them, of a model with that head. ``letters``: CTC's.
     """
 
     decoder: DecoderState
     posteriors: tuple[LogProbs, ...] = ()
     voices: tuple[F32, ...] = ()
+    letters: str = LETTERS
 
     @cached_property
     def log_probs(self) -> LogProbs:
         """CTC's log posteriors of all frames, (frames, symbols)."""
         return np.concatenate(self.posteriors) if self.posteriors else np.zeros((0, 1), np.float32)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What CTC hears of texts in all frames."""
+        return Evidence(self.log_probs, self.letters)
 
     @cached_property
     def opening(self) -> Opening | None:
@@ -49,4 +56,4 @@ class Heard:
         decoder = self.decoder.without(frames)
         *before, newest = self.posteriors
         voices = (*self.voices[:-1], self.voices[-1][:-frames]) if self.voices else ()
-        return Heard(decoder, (*before, newest[:-frames]), voices)
+        return Heard(decoder, (*before, newest[:-frames]), voices, self.letters)

@@ -15,7 +15,7 @@ import numpy as np
 from rtstream.events import Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import context_frames, seen_frames
-from rtstream.recognizer.ctc_search import greedy_symbols, greedy_text
+from rtstream.recognizer.ctc_search import greedy_text
 from rtstream.recognizer.final_pass import Grown
 from rtstream.recognizer.guard import (
     addressed,
@@ -24,7 +24,6 @@ from rtstream.recognizer.guard import (
     is_sure,
     is_unheard,
     may_be_unheard,
-    penalty,
     spelt,
     spoken,
     written_alone,
@@ -34,7 +33,7 @@ from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.sentence_cut import continued, unfinished
-from rtstream.recognizer.words import mean_confidence, time_words
+from rtstream.recognizer.words import mean_confidence, placed_words
 from rtstream.recognizer.written_numbers import number_final
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class _OpenSegment:
         self.encoder = recognizer.encoder.initial_state()
         # What later frames change nothing of, and that with the newest frames, which they do.
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
-        self.settled = self.heard = Heard(recognizer.engine.decoder.initial_state(room))
+        self.settled = self.heard = Heard(recognizer.engine.decoder.initial_state(room), letters=recognizer.letters)
         self.audio: list[F32] = []  # where it is to be encoded whole
         self.found: _Found | None = None
         self.committed: list[int] = []
@@ -115,7 +114,7 @@ class _OpenSegment:
 
     def has_letters(self) -> bool:
         """Whether there is a text, or CTC has heard at least a letter in the chunks so far."""
-        return bool(self.text or greedy_symbols(self.heard.log_probs))
+        return bool(self.text or self.heard.evidence.heard)
 
 
 class RecognizerSession:
@@ -199,7 +198,7 @@ class RecognizerSession:
             voices = () if voice is None else (voice,)
         with self.times.measure("decoder"):
             decoder = engine.decoder.cross_keys(states, before.decoder)
-        return Heard(decoder, (*before.posteriors, posteriors), (*before.voices, *voices))
+        return Heard(decoder, (*before.posteriors, posteriors), (*before.voices, *voices), before.letters)
 
     def _encode_whole(self, mel: F32) -> tuple[F32, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
@@ -265,13 +264,13 @@ class RecognizerSession:
     def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment, opening: Opening | None) -> bool:
         """Whether a text is longer than what has been shown, and what was heard bears it out."""
         r = self.recognizer
-        if len(text) <= len(segment.text) or not borne_out(text, heard.log_probs, r.letters, r.guard):
+        if len(text) <= len(segment.text) or not borne_out(text, heard.evidence, r.guard):
             return False
         if segment.text:
             return True
         with self.times.measure("guard"):
             opening = heard.opening or opening or r.decoder.opening(heard.decoder)
-            return spoken(text, opening, heard.log_probs, r.letters, r.guard, partial=True)
+            return spoken(text, opening, heard.evidence, r.guard, partial=True)
 
     def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
@@ -280,11 +279,11 @@ class RecognizerSession:
             with self.times.measure("features"):
                 mel = r.features(levelled(audio[: until - segment.start]))
             encoded, frames = self._encode_whole(mel)
-            heard = self._hear(encoded, Heard(r.engine.decoder.initial_state()), spoken=frames)
+            heard = self._hear(encoded, Heard(r.engine.decoder.initial_state(), letters=r.letters), spoken=frames)
             if self._tell_states is not None:
                 states = encoded[:frames].copy()  # a view would keep its padding's too
         opening = heard.opening
-        letters = len(greedy_symbols(heard.log_probs))
+        letters = heard.evidence.heard
         if not letters:
             with self.times.measure("guard"):
                 opening = opening or r.decoder.opening(heard.decoder)
@@ -296,7 +295,7 @@ class RecognizerSession:
         if (text is None or unanswered) and addressed(opening, r.guard):
             second, text, vouched = self._transcribed(r.second, heard)
             doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
-            if not text or (doubted and not vouched and is_unheard(text, heard.log_probs, r.letters)):
+            if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
         return _Found(until, heard, opening, text, vouched, states)
 
@@ -309,7 +308,7 @@ class RecognizerSession:
         if segment.found is not None and segment.found.until == until:
             return segment.found
         # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
-        segment.settled = segment.heard = Heard(r.engine.decoder.initial_state())
+        segment.settled = segment.heard = Heard(r.engine.decoder.initial_state(), letters=r.letters)
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()
@@ -322,8 +321,8 @@ class RecognizerSession:
         segment.heard = heard = found.heard
         trusted = found.text is not None
         with self.times.measure("guard"):
-            text = written_alone(heard.log_probs, r.letters, r.guard, r.lexicon) if found.text is None else found.text
-            if not (found.vouched or spoken(text, found.opening, heard.log_probs, r.letters, r.guard)):
+            text = written_alone(heard.evidence, r.guard, r.lexicon) if found.text is None else found.text
+            if not (found.vouched or spoken(text, found.opening, heard.evidence, r.guard)):
                 text = ""
         if not text:  # what was shown is taken back
             return Final(audio.segment, segment.start, segment.end, "") if segment.text else None
@@ -354,18 +353,18 @@ class RecognizerSession:
         with self.times.measure("finals"):
             decoded = decoder.transcribe(heard.decoder)
         with self.times.measure("guard"):
-            known = (heard.log_probs, r.letters)
+            evidence = heard.evidence
             written = self._written(decoded.tokens)
             sure = is_sure(heard.opening, decoded.certainty, r.guard)
-            counted = not (sure and decoded.ended and is_unheard(written, *known))
-            text = as_often_as_heard(written, lambda each: penalty(each, *known)) if counted else written
+            counted = not (sure and decoded.ended and is_unheard(written, evidence))
+            text = as_often_as_heard(written, evidence.penalty) if counted else written
             if not (decoded.ended or text != written):
                 return decoded, None, False
             opening = heard.opening or decoded.opening
-            if hardly_heard(text, opening, *known, r.guard, certainty=decoded.certainty):
+            if hardly_heard(text, opening, evidence, r.guard, certainty=decoded.certainty):
                 return decoded, text, True
-            if borne_out(text, *known, r.guard, sure=sure):
-                return decoded, text, spelt(text, *known, r.guard)
+            if borne_out(text, evidence, r.guard, sure=sure):
+                return decoded, text, spelt(text, evidence, r.guard)
         return decoded, None, False
 
     def _written(self, tokens: list[int]) -> str:
@@ -375,6 +374,4 @@ class RecognizerSession:
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         with self.times.measure("words"):
-            return time_words(
-                text, segment.heard.log_probs, self.recognizer.letters, segment.start, self.recognizer.frame_samples
-            )
+            return placed_words(text, segment.heard.evidence, segment.start, self.recognizer.frame_samples)

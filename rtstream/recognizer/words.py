@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.events import Word
-from rtstream.recognizer.ctc_search import LogProbs, align
-from rtstream.recognizer.spoken_forms import spoken_forms
+from rtstream.recognizer.evidence import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rtstream.recognizer.ctc_search import LogProbs
 
 
 def spell(text: str, letters: str) -> list[list[int]]:
@@ -41,11 +42,15 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: 
     numbers have the letters of the way of saying them that CTC hears. Words without letters take the gap between their
     neighbours and the confidence 0; where the text does not fit at all, words share the time evenly.
     """
+    return placed_words(text, Evidence(log_probs, letters), start, frame)
+
+
+def placed_words(text: str, evidence: Evidence, start: int, frame: int) -> tuple[Word, ...]:
+    """The same by what has been asked about before."""
     names = text.split()
-    forms = spoken_forms(text, letters)
-    aligned = align(log_probs, forms.readings) if forms.words else None
-    if aligned is None:
-        bounds = np.linspace(0, len(log_probs), len(names) + 1).astype(int) * frame + start
+    forms, aligned = evidence.aligned(text)
+    if aligned is None or not forms.words:
+        bounds = np.linspace(0, len(evidence.log_probs), len(names) + 1).astype(int) * frame + start
         return tuple(Word(n, int(a), int(b), 0.0) for n, a, b in zip(names, bounds, bounds[1:], strict=False))
     words: list[Word] = []
     end = start

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from rtstream.model.config import LETTERS
 from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.evidence import Evidence
 from rtstream.recognizer.final_pass import Opening
 from rtstream.recognizer.guard import (
     GuardConfig,
@@ -26,28 +27,28 @@ CONFIG = GuardConfig()
 def test_what_was_said_is_borne_out(text):
     said = " ".join(text.split())
     assert greedy_text(say(said), LETTERS) == said
-    assert borne_out(said, say(said), LETTERS, CONFIG) or len(said) < CONFIG.min_letters
+    assert borne_out(said, Evidence(say(said), LETTERS), CONFIG) or len(said) < CONFIG.min_letters
 
 
 def test_a_misspelling_is_borne_out():
-    assert borne_out("their house is white", say("there house is wite"), LETTERS, CONFIG)
+    assert borne_out("their house is white", Evidence(say("there house is wite"), LETTERS), CONFIG)
 
 
 def test_words_in_silence_are_not():
-    assert not borne_out("thank you", say(""), LETTERS, CONFIG)
+    assert not borne_out("thank you", Evidence(say(""), LETTERS), CONFIG)
 
 
 def test_a_text_said_twice_is_not():
     heard = say("we went home early")
-    assert not borne_out("we went home early we went home early", heard, LETTERS, CONFIG)
+    assert not borne_out("we went home early we went home early", Evidence(heard, LETTERS), CONFIG)
 
 
 def test_another_text_is_not():
-    assert not borne_out("please subscribe to my channel", say("the cat sat on the old mat"), LETTERS, CONFIG)
+    assert not borne_out("please subscribe to my channel", Evidence(say("the cat sat on the old mat"), LETTERS), CONFIG)
 
 
 def test_nothing_said_is_nothing_written():
-    assert borne_out("", say(""), LETTERS, CONFIG)
+    assert borne_out("", Evidence(say(""), LETTERS), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +68,12 @@ def test_nothing_said_is_nothing_written():
     ],
 )
 def test_numbers_in_digits_are_borne_out(text, said):
-    assert borne_out(text, say(said), LETTERS, CONFIG)
+    assert borne_out(text, Evidence(say(said), LETTERS), CONFIG)
 
 
 @pytest.mark.parametrize("text", ["46", "1946", "3 boats"])
 def test_numbers_in_silence_are_not(text):
-    assert not borne_out(text, say(""), LETTERS, CONFIG)
+    assert not borne_out(text, Evidence(say(""), LETTERS), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,13 @@ def test_numbers_in_silence_are_not(text):
     [("4.", "four seven nine two five five seven three two nine"), ("1,230,567", "nine nine nine nine")],
 )
 def test_other_numbers_are_not(text, said):
-    assert not borne_out(text, say(said), LETTERS, CONFIG)
+    assert not borne_out(text, Evidence(say(said), LETTERS), CONFIG)
 
 
 def test_digits_do_not_excuse_other_words():
-    assert not borne_out("please subscribe to my 3 channels", say("the cat sat on the old mat"), LETTERS, CONFIG)
+    assert not borne_out(
+        "please subscribe to my 3 channels", Evidence(say("the cat sat on the old mat"), LETTERS), CONFIG
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,12 +96,12 @@ def test_digits_do_not_excuse_other_words():
 )
 def test_the_likelier_it_is_that_nobody_speaks_the_surer_must_ctc_be(sure, no_speech, published):
     table = say("we went home", sure)
-    assert spoken("We went home.", Opening(no_speech, 1.0), table, LETTERS, CONFIG) is published
+    assert spoken("We went home.", Opening(no_speech, 1.0), Evidence(table, LETTERS), CONFIG) is published
 
 
 def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
     table = say("we went home", 0.3)
-    given = ("We went home.", Opening(0.5, 1.0), table, LETTERS, CONFIG)
+    given = ("We went home.", Opening(0.5, 1.0), Evidence(table, LETTERS), CONFIG)
     assert (spoken(*given), spoken(*given, partial=True)) == (True, False)
 
 
@@ -116,19 +119,19 @@ def test_a_partial_that_cannot_be_taken_back_needs_more_than_a_final():
     ],
 )
 def test_a_number_alone_is_looked_for_in_words(text, said, borne):
-    assert spoken(text, Opening(0.5, 1.0), say(said), LETTERS, CONFIG) is borne
+    assert spoken(text, Opening(0.5, 1.0), Evidence(say(said), LETTERS), CONFIG) is borne
 
 
 def test_what_ctc_cannot_spell_is_left_to_the_decoder():
-    assert spoken("мир", Opening(0.5, 1.0), say("meer"), LETTERS, CONFIG)
-    assert not spoken("мир", Opening(0.7, 1.0), say("meer"), LETTERS, CONFIG)
+    assert spoken("мир", Opening(0.5, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
+    assert not spoken("мир", Opening(0.7, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
 
 
 @pytest.mark.parametrize(
     ("language", "final", "partial"), [(0.9, True, True), (0.2, True, False), (0.05, False, False)]
 )
 def test_what_is_likely_another_language_is_not_published(language, final, partial):
-    given = ("We went home.", Opening(0.0, language), say("we went home"), LETTERS, CONFIG)
+    given = ("We went home.", Opening(0.0, language), Evidence(say("we went home"), LETTERS), CONFIG)
     assert (spoken(*given), spoken(*given, partial=True)) == (final, partial)
 
 
@@ -147,14 +150,14 @@ def test_ctc_writes_alone_only_words_of_which_it_is_sure(said, sure, text):
     table = say(said, sure)
     for index, letter in enumerate(said):  # still the likeliest
         table[index * 4, LETTERS.index(letter) + 1] = np.log(sure)
-    assert written_alone(table, LETTERS, CONFIG, Lexicon()) == text
+    assert written_alone(Evidence(table, LETTERS), CONFIG, Lexicon()) == text
 
 
 @pytest.mark.parametrize(
     ("text", "sure", "heard"), [("knit seven", 0.9, True), ("knit seven", 0.2, False), ("", 0.9, False)]
 )
 def test_a_text_of_which_ctc_hears_every_letter_counts_whatever_the_decoder_finds(text, sure, heard):
-    assert spelt(text, say("knit seven", sure), LETTERS, CONFIG) is heard
+    assert spelt(text, Evidence(say("knit seven", sure), LETTERS), CONFIG) is heard
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -164,7 +167,7 @@ def test_a_text_of_which_ctc_hears_every_letter_counts_whatever_the_decoder_find
 )
 def test_digits_alone_count_whoever_is_found_to_speak(text, sure, heard, partial):
     said = "three mice" if "mice" in text else "three three three"
-    assert spoken(text, Opening(0.9, 0.05), say(said, sure), LETTERS, CONFIG, partial=partial) is heard
+    assert spoken(text, Opening(0.9, 0.05), Evidence(say(said, sure), LETTERS), CONFIG, partial=partial) is heard
 
 
 @pytest.mark.parametrize(
@@ -185,12 +188,12 @@ def test_a_short_word_of_which_ctc_misses_the_letters_counts_where_the_decoder_i
 ):
     silence = say(" " * 20, 0.9)
     silence[:] = np.log(np.where(np.arange(silence.shape[1]) == 0, 0.4, 0.6 / len(LETTERS)))
-    given = (text, opening, silence, LETTERS, CONFIG)
+    given = (text, opening, Evidence(silence, LETTERS), CONFIG)
     assert hardly_heard(*given, certainty=certainty) is published
 
 
 def test_a_short_word_does_not_count_where_ctc_hears_another():
-    assert not hardly_heard("up", Opening(0.0, 1.0), say("we went home"), LETTERS, CONFIG, certainty=-0.1)
+    assert not hardly_heard("up", Opening(0.0, 1.0), Evidence(say("we went home"), LETTERS), CONFIG, certainty=-0.1)
 
 
 @pytest.mark.parametrize(
@@ -209,12 +212,12 @@ def test_head_that_hears_english_and_decoder_that_is_certain_make_sure(voice, ce
 
 def test_where_that_is_sure_ctc_may_miss_letters_but_not_contradict():
     text = "eight zero zero five five five"
-    assert not borne_out(text, faint(text), LETTERS, CONFIG)
-    assert borne_out(text, faint(text), LETTERS, CONFIG, sure=True)
-    assert not borne_out("thank you", say("  " * 9, 0.99), LETTERS, CONFIG, sure=True)
-    assert not borne_out(text, say("we went home early"), LETTERS, CONFIG, sure=True)
+    assert not borne_out(text, Evidence(faint(text), LETTERS), CONFIG)
+    assert borne_out(text, Evidence(faint(text), LETTERS), CONFIG, sure=True)
+    assert not borne_out("thank you", Evidence(say("  " * 9, 0.99), LETTERS), CONFIG, sure=True)
+    assert not borne_out(text, Evidence(say("we went home early"), LETTERS), CONFIG, sure=True)
 
 
 def test_what_ctc_hears_less_than_nothing_is_unheard():
-    assert is_unheard("five five five", faint("five five five"), LETTERS)
-    assert not is_unheard("five five five", say("five five"), LETTERS)
+    assert is_unheard("five five five", Evidence(faint("five five five"), LETTERS))
+    assert not is_unheard("five five five", Evidence(say("five five"), LETTERS))

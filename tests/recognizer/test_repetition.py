@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.model.config import LETTERS
-from rtstream.recognizer.guard import penalty
+from rtstream.recognizer.evidence import Evidence
 from rtstream.recognizer.repetition import as_often_as_heard
 from tests.recognizer.posteriors import say
 
 
 def heard(text, said):
     table = say(said)
-    return as_often_as_heard(text, lambda each: penalty(each, table, LETTERS))
+    return as_often_as_heard(text, Evidence(table, LETTERS).penalty)
 
 
 @pytest.mark.parametrize(
