@@ -31,6 +31,8 @@ CHECK_SECONDS = 1.0
 HEADER = "its writer sends WAV, and raw 16-bit mono PCM is wanted: arecord -t raw, ffmpeg -f s16le -ac 1"
 MODE = 0o660
 """Of a FIFO that is made here."""
+GATHER_SECONDS = 0.16
+"""Of audio, while nobody speaks: less than a pipe holds."""
 _PIECE = 1 << 13
 
 
@@ -49,6 +51,7 @@ class FifoSource:
     def __init__(self, path: str, rate: int, *, pause_seconds: float = PAUSE_SECONDS, create: bool = False) -> None:
         self.signs = 0
         self.resting = True  # whoever writes decides when
+        self.quiet = False
         self._path = path
         self._rate = rate
         self._pause = pause_seconds
@@ -89,9 +92,11 @@ class FifoSource:
         """Give what one writer, or several at a time, write until the last closes."""
         resampler = Resampler(self._rate)
         rest = b""
-        speaking = heard = False
+        speaking = heard = full = False
         last = time.monotonic()
         while not self._closed:
+            if self.quiet and speaking and not full:
+                self._wait_for(None, max(0.0, last + GATHER_SECONDS - time.monotonic()))
             left = self._pause - (time.monotonic() - last) if speaking else CHECK_SECONDS
             if not self._wait_for(descriptor, min(CHECK_SECONDS, max(0.0, left))):
                 if _replaced(self._path, descriptor, has_writer=heard):
@@ -104,6 +109,7 @@ class FifoSource:
             data = os.read(descriptor, _PIECE)
             if not data:
                 break
+            full = len(data) == _PIECE  # the writer does not keep to the speed of sound
             if riff.is_wav(data) and not heard:
                 yield DeviceState(self._path, "lost", HEADER)
                 self._discard(descriptor)

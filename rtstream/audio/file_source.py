@@ -31,6 +31,7 @@ class FileSource:
     def __init__(self, path: str, *, speed: float = 1.0, loop: bool = False, raw_rate: int | None = None) -> None:
         self.signs = 0
         self.resting = False
+        self.quiet = False
         self._path = path
         self._speed = speed
         self._loop = loop

@@ -57,6 +57,7 @@ class Microphone:
     ) -> None:
         self.signs = 0
         self.resting = False
+        self.quiet = False
         self._request = request
         self._config = config or MicrophoneConfig()
         self._clock = clock

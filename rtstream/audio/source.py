@@ -29,8 +29,11 @@ class Source(Protocol):
 
     Its items end when the source does; what goes wrong on the way is a DeviceState, never an exception.
     ``live``: the audio does not wait for who is slow. ``signs`` counts signs of life: audio that came, or a device that
-    was looked for in vain. ``resting``: no audio is to be expected now, however long that takes.
+    was looked for in vain. ``resting``: no audio is to be expected now, however long that takes. ``quiet``: set by who
+    reads it while nobody speaks, so that it may let some audio gather and wake less often.
     """
+
+    quiet: bool
 
     @property
     def live(self) -> bool:

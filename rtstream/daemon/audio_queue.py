@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+QUIET_SECONDS = 0.16
+"""While nobody speaks so much audio is taken at a time: each time that a thread wakes costs more than what it does."""
+
 
 class _Mark:
     """A place in the audio."""
@@ -63,12 +66,15 @@ class AudioQueue:
         self._make_pipeline = make_pipeline
         self._sink = sink
         self._capacity = int(seconds * SAMPLE_RATE)
+        self._least = min(int(QUIET_SECONDS * SAMPLE_RATE), self._capacity // 2)
         self._chunk = chunk_samples
         self._held = held
         self._stepped = stepped
         self._pipeline = make_pipeline()
         self._waiting: deque[tuple[float, AudioBlock] | AudioLost | _Mark] = deque()
         self._samples = 0  # of the waiting audio
+        self._others = 0  # that wait and are no audio
+        self._quiet = False
         self._losing: AudioLost | None = None
         self._closed = False
 
@@ -79,10 +85,17 @@ class AudioQueue:
         """How much audio waits for recognition."""
         return self._samples / SAMPLE_RATE
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody seems to speak, so that audio may gather before it is brought."""
+        return self._quiet
+
     def offer(self, block: AudioBlock) -> bool:
         """Take a block if there is room, which there is for one of any size when nothing waits."""
         with self._engine.lock:
             if self._samples and self._samples + len(block.samples) > self._capacity:
+                self._quiet = False  # what waits must make room
+                self._engine.wake(self)
                 return self._closed
             self._append((time.monotonic(), block))
             return True
@@ -148,6 +161,7 @@ class AudioQueue:
                 self.lost_samples += sum(len(block.samples) for block in blocks)
                 self._waiting.append(AudioLost(begin, end - begin, "behind"))
             self._waiting.extend(mark for mark in marks if isinstance(mark, _Mark))
+            self._others = len(self._waiting)
             self._engine.wake(self)
 
     def close(self) -> None:
@@ -155,7 +169,7 @@ class AudioQueue:
         with self._engine.lock:
             self._closed = True
             self._waiting.clear()
-            self._samples = 0
+            self._samples = self._others = 0
             self._engine.lock.notify_all()
 
     def wait(self, seconds: float) -> bool:
@@ -168,6 +182,8 @@ class AudioQueue:
         self._waiting.append(item)
         if isinstance(item, tuple):
             self._samples += len(item[1].samples)
+        else:
+            self._others += 1
         self._engine.wake(self)
 
     def _tell_loss(self) -> None:
@@ -180,8 +196,9 @@ class AudioQueue:
 
     @property
     def has_work(self) -> bool:
-        """Whether something waits and its events would be taken."""
-        return bool(self._waiting) and not self._held()
+        """Whether something waits that is worth a step, and its events would be taken."""
+        least = self._least if self._quiet and not self._others else 0
+        return bool(self._waiting) and self._samples >= least and not self._held()
 
     def step(self) -> None:
         """Recognise about a chunk of what waits."""
@@ -191,7 +208,8 @@ class AudioQueue:
         for item in items:
             self._try(partial(self._do, item))
         latency = None if arrived is None else time.monotonic() - arrived
-        if self._engine.may_prepare(self):
+        self._quiet = self._pipeline.quiet
+        if not self._quiet and self._engine.may_prepare(self):
             self._try(self._pipeline.prepare)
         self._engine.load.add(samples, time.thread_time() - began, latency)
 
@@ -206,6 +224,7 @@ class AudioQueue:
                 if not isinstance(item, tuple):
                     items += [*_join(joined), item]
                     joined = []
+                    self._others -= 1
                     continue
                 arrived, block = item
                 if joined and block.position != joined[-1].position + len(joined[-1].samples):

@@ -108,6 +108,7 @@ class Listener:
                     self._channel.put_live(item)
                 else:
                     self._channel.put(item)
+                self._source.quiet = self._channel.quiet
             case AudioLost():
                 log.warning("audio was lost", reason=item.reason, seconds=round(item.samples / SAMPLE_RATE, 3))
                 self.lost[item.reason] = self.lost.get(item.reason, 0) + item.samples

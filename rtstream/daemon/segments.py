@@ -47,6 +47,11 @@ class ChangeableSegmenter:
         self._open = False
         self._new: VadSettings | None = None
 
+    @property
+    def quiet(self) -> bool:
+        """As the segmenter's own."""
+        return self._segmenter.quiet
+
     def change(self, settings: VadSettings) -> None:
         """Use other settings from the next segment on; any thread may call it."""
         self._new = settings

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 class Segments(Protocol):
     """What a pipeline needs of a :class:`~rtstream.vad.segmenter.Segmenter`."""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has been heard that belongs to a segment, or may."""
+        ...
+
     def push(self, block: AudioBlock) -> list[SegmentAudio]:
         """Take the next block and give what it adds to segments, in order."""
         ...
@@ -64,6 +69,11 @@ class Pipeline:
     def times(self) -> StageTimes:
         """CPU seconds by stage: ``vad`` (gate and segmenter), ``memory`` (its return), and those of the session."""
         return self._session.times
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody seems to speak: what comes next may come later and more of it at once."""
+        return self._segmenter.quiet
 
     def change(self, recognizer: Recognizer) -> None:
         """Use other settings than those so far, but for the chunk length, from the next segment on; from any thread."""

@@ -115,6 +115,11 @@ class Segmenter:
         """How many samples are held back, waiting for the rest of a frame or for speech."""
         return len(self._rest) + self._frame * len(self._history)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no segment is open, and none of the newest frames might be the begin of one."""
+        return not self._length and not any(self._verdicts)
+
     def push(self, block: AudioBlock) -> list[SegmentAudio]:
         """Take the next block and give what it adds to segments, in order.
 

@@ -129,6 +129,16 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def wake_ups(pid):
+    """How often its threads, and those of the processes that it has started, have waited for something so far."""
+    tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+    started = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    own = sum(
+        int((task / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0]) for task in tasks
+    )
+    return own + sum(map(wake_ups, started))
+
+
 @contextmanager
 def daemon(source=None, settings=""):
     """A daemon that is ready, and the FIFO that it listens to unless another source is named."""
@@ -192,17 +202,22 @@ def latency(minutes, languages):
 
 @main.command()
 @click.option("--seconds", default=120.0, show_default=True)
+@click.option("--silent", is_flag=True, help="Silence alone.")
 @translate_option
-def cpu(seconds, languages):
-    """Share of a core while there is silence, and while somebody speaks."""
+def cpu(seconds, silent, languages):
+    """Share of a core while there is silence, and while somebody speaks; how often the process wakes."""
     with daemon(settings=translated(languages)) as (running, fifo):
-        for name, track in (("silence", None), ("speech", Track())):
-            before = cpu_seconds(running.process.pid)
+        for name, track in [("silence", None)] + [("speech", Track())] * (not silent):
+            before, slept = cpu_seconds(running.process.pid), wake_ups(running.process.pid)
             asyncio.run(Playing(track).write(fifo, seconds))
             used = cpu_seconds(running.process.pid) - before
+            woken = (wake_ups(running.process.pid) - slept) / seconds
             rss = running.status().rss_bytes / 1e6
             share = 100 * used / seconds
-            click.echo(f"{name:<8} {share:6.1f} % of a core, {used:.1f} s in {seconds:.0f} s; memory {rss:.1f} MB")
+            click.echo(
+                f"{name:<8} {share:6.1f} % of a core, {used:.2f} s in {seconds:.0f} s, {woken:.0f} wake-ups a second; "
+                f"memory {rss:.1f} MB"
+            )
 
 
 @main.command()

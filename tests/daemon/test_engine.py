@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtstream.audio.open import open_audio
-from rtstream.daemon.audio_queue import AudioQueue
+from rtstream.daemon.audio_queue import QUIET_SECONDS, AudioQueue
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
 from rtstream.engine.open import load_bundle
@@ -55,6 +55,8 @@ def expected(recognizer, samples):
 
 class Slow:
     """A pipeline that takes a block only when it is let, and gives what it got."""
+
+    quiet = False
 
     def __init__(self, *, fails_at=None):
         self.go = threading.Semaphore(0)
@@ -136,6 +138,8 @@ def test_first_stream_goes_before_all_others_however_far_behind_it_is(engine):
     began, gate = threading.Event(), threading.Event()
 
     class Told:
+        quiet = False
+
         def __init__(self, name):
             self.name = name
 
@@ -376,3 +380,24 @@ def test_another_gate_begins_with_the_next_segment(speech):
     assert [(a.segment, a.position, a.last) for a in given if a.segment] == [
         (1 + a.segment, a.position, a.last) for a in expected
     ]
+
+
+def test_while_nobody_speaks_audio_gathers_and_is_not_lost(engine):
+    class Quiet(Slow):
+        quiet = True
+
+    pipeline = Quiet()
+    channel = AudioQueue(engine, lambda: pipeline, lambda _: None, seconds=1.0, chunk_samples=10_240)
+    for _ in range(100):
+        pipeline.go.release()
+    audio = blocks(np.zeros(SAMPLE_RATE, np.float32))
+    for block in audio:
+        channel.put(block)  # more than there is room for, if the last few were to wait for others
+    channel.flush()
+    assert channel.wait(60)
+    taken = pipeline.taken
+    assert sum(len(block.samples) for block in taken) == SAMPLE_RATE
+    assert [block.position for block in taken[1:]] == [block.position + len(block.samples) for block in taken[:-1]]
+    # The first is taken as it comes; from then on it is known that nobody speaks.
+    assert all(len(block.samples) >= QUIET_SECONDS * SAMPLE_RATE for block in taken[2:-1])
+    assert channel.quiet

@@ -24,6 +24,7 @@ class Given:
         self.fails = fails
         self.signs = 0
         self.resting = False
+        self.quiet = False
 
     def __iter__(self):
         yield from self.items

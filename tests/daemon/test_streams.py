@@ -40,6 +40,8 @@ def engine():
 class Talkative:
     """A pipeline that has something to say about every block, at once."""
 
+    quiet = False
+
     def __init__(self):
         self.blocks = 0
 

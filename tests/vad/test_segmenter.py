@@ -388,3 +388,16 @@ def test_lengths_are_those_of_the_settings_rounded_up_to_frames(frame_samples):
     pre_roll, hangover = 16 * 2_013 - begin, begin + len(samples) - 16 * (2_013 + 1_517)
     assert 0 <= pre_roll - 16 * config.pre_roll_ms < 2 * frame_samples
     assert 0 <= hangover - 16 * config.hangover_ms < 2 * frame_samples
+
+
+def test_it_is_quiet_until_speech_may_have_begun_and_again_when_its_segment_is_over():
+    segmenter = Segmenter(LevelGate(), SHORT)
+    assert segmenter.quiet
+    told = []
+    source = audio((QUIET, 300), (SPEECH, 300), (QUIET, 300))
+    for block in blocks(source, list(range(0, len(source), FRAME))[1:]):
+        segmenter.push(block)
+        told.append(segmenter.quiet)
+    assert all(told[:30])
+    assert not any(told[30:60])
+    assert told[-1]
