@@ -12,7 +12,7 @@ from rtstream.model.config import MEL_FRAME
 from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Written, repeats, token_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.engine.base import F32, DecoderState, SpeechDecoder
@@ -26,6 +26,8 @@ A half of the texts of dev-cv and dev-librispeech have no other, and beam search
 do have one it must begin at the beginning: what is unsure often follows from a word before that seemed sure. Begun at
 the first unsure token it corrects hardly anything.
 """
+MORE_TOKENS = 12
+"""That a beam's text may have where greedy search has come to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,15 @@ class BeamDecoder(GreedyDecoder):
         self.sure, self.empty = sure, empty
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 
-    def transcribe(self, state: DecoderState) -> Decoded:
+    def transcribe(self, state: DecoderState, draft: Sequence[int] = ()) -> Decoded:
         """The text of all frames of ``state``: greedy search's where it is sure, and where no hypothesis ends."""
-        greedy = super().transcribe(state)
+        greedy = super().transcribe(state, draft)
         if not state.frames or (greedy.ended and min(greedy.log_probs) >= self.sure):
             return greedy
-        best = self._likeliest(state, [], self.limit(state))
+        most = self.limit(state)
+        if greedy.ended:  # the tighter the limit, the sooner the best is known to be that
+            most = min(most, len(greedy.tokens) + MORE_TOKENS)
+        best = self._likeliest(state.rewound(0), [], most)
         if best is None:
             return greedy
         return Decoded(best.tokens, ended=True, opening=greedy.opening, certainty=best.score)
@@ -89,25 +94,31 @@ class BeamDecoder(GreedyDecoder):
         greedy = super().extend(state, committed, stop_frames, draft)
         if min(greedy.log_probs, default=0.0) >= self.sure:
             return greedy
+        read = greedy.state
+        assert read is not None
         most = len(greedy.tokens) + len(greedy.draft) + token_limit(stop_frames, self.frame)
-        best = self._likeliest(state, committed, min(most, self.limit(state) - len(committed)))
+        best = self._likeliest(read, committed, min(most, self.limit(state) - len(committed)))
         if best is None:
             return greedy
-        grown = self.grow(self._written(state, committed, best.tokens), state, committed, stop_frames)
-        return replace(grown, opening=greedy.opening, log_probs=[])
+        kept = self._kept(read, committed)
+        grown = self.grow(self._written(kept, committed, best.tokens), kept, committed, stop_frames)
+        return replace(grown, opening=greedy.opening, log_probs=[], state=read)
 
     def _likeliest(self, state: DecoderState, committed: list[int], most: int) -> Hypothesis | None:
-        """What the beam has after a committed text to its end, in at most so many tokens; None where none ends."""
+        """What the beam has after a committed text to its end, in at most so many tokens; None where none ends.
+
+        ``state`` may have read the prompt and that text, or a part of it.
+        """
         given = [*self.prompt, *committed]
-        begun = state.rewound(0)
-        if given[:-1]:  # Moonshine's prompt is a single token
-            begun = self.decoder.decode(given[:-1], begun, scored=1).state
+        begun = state.rewound(min(state.tokens, len(given) - 1))
+        if begun.tokens < len(given) - 1:
+            begun = self.decoder.decode(given[begun.tokens : -1], begun, scored=1).state
         text = _Text(most, None if self.empty or committed else self.tokenizer.end)
         (found,) = self.beam.search(self.decoder, np.array([given[-1:]]), begun.batch(), [text])
         return next((hypothesis for hypothesis in found if hypothesis.ended), None)
 
     def _written(self, state: DecoderState, committed: list[int], tokens: list[int]) -> Iterator[Written]:
-        """Tokens after a committed text as if a search had just written them."""
-        given = [*self.prompt, *committed]
-        attention = self.decoder.decode([*given, *tokens], state.rewound(0), scored=1).attention
+        """Tokens after a committed text, of which ``state`` has read a part, as if a search had just written them."""
+        given = [*self.prompt, *committed][state.tokens :]
+        attention = self.decoder.decode([*given, *tokens], state, scored=1).attention
         return (Written(token, 0.0, len(given) + index, attention) for index, token in enumerate(tokens))

@@ -12,7 +12,7 @@ from rtstream.events import SAMPLE_RATE
 from rtstream.model.config import MEL_FRAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.engine.base import F32, DecoderState, SpeechDecoder, Step
@@ -24,8 +24,18 @@ REPEATS = 4
 SHORT_REPEATS = 20
 LITTLE_ATTENTION = 0.003
 REWIND_SECONDS = 1.5  # attention that falls back by so much begins the text again
-GUESSED_TOKENS = 8  # of a draft that was wrong, tried again at a time
+GUESSED_TOKENS = 8
+"""Of a draft, that are read at a time: twice as many after some that were right, half as many after a wrong one.
+
+Each of them is computed for nothing behind a wrong one, which a processor feels that has few units for it.
+"""
 LEAPT_TOKENS = 3  # of a draft, that may be left out
+READ_AGAIN = 4
+"""Tokens of a committed text that are read again with further frames; what was made of those before them is kept.
+
+What a token's keys have of frames that came later is little: it was committed because it did not attend to the newest.
+Those that are read again are also what says which frames are attended to at every step (see ``places``).
+"""
 
 
 def token_limit(frames: int, frame: int = MEL_FRAME) -> int:
@@ -98,13 +108,14 @@ class Grown:
 
     ``tokens``: whole words that it has for good. ``draft``: what greedy search wrote after them. ``opening``: of a text
     that had no tokens before, None for others. ``log_probs``: of each of ``tokens``, by greedy search; of none by
-    another.
+    another. ``state``: of the decoder that has read the text that was there before.
     """
 
     tokens: list[int]
     draft: list[int]
     opening: Opening | None
     log_probs: list[float] = field(default_factory=list)
+    state: DecoderState | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +128,10 @@ class Reading:
 
 
 class Written(NamedTuple):
-    """A token that a search writes, its log-probability, the number of tokens before, and what they attended to.
+    """A token that a search writes, its log-probability, the number of steps before, and what they attended to.
 
-    That is (n, frames), of which as many steps count as there are tokens before; the others are of guesses.
+    Steps are those of tokens that were read just now. ``attention`` (n, frames): of as many as count; others are of
+    guesses.
     """
 
     token: int
@@ -148,30 +160,33 @@ class GreedyDecoder:
     def _write(self, read: Step, draft: list[int]) -> Iterator[Written]:
         """What greedy search writes, token by token.
 
-        ``read``: what the decoder gave for the text so far with a ``draft`` of what follows. A step takes
-        its time to fetch the weights: it checks several guesses at once in hardly more than it takes to write a token
-        (LLMA, arXiv 2304.04487). Where the draft is wrong, what is left of it is the next guess.
+        ``read``: what the decoder gave for the text so far with the first ``GUESSED_TOKENS`` of a ``draft`` of what
+        follows. A step takes its time to fetch the weights: it checks several guesses at once in hardly more than it
+        takes to write a token (LLMA, arXiv 2304.04487). Where the draft is wrong, what is left of it is the next guess.
         """
         logits, attention, state = read
+        kept = state.tokens - len(attention)  # what the state had read before
         # The draft since the last right guess, how many tokens came in the place of its beginning, and what is left.
-        left, written, rest = draft, 0, draft
+        left, written, rest, size = draft, 0, draft, GUESSED_TOKENS
+        guess = draft[:size]
         while True:
-            likely = log_softmax(logits[-len(draft) - 1 :] + self.allowed)
+            likely = log_softmax(logits[-len(guess) - 1 :] + self.allowed)
             best: list[int] = likely.argmax(axis=-1).tolist()
             log_probs: list[float] = likely.max(axis=-1).tolist()
             right = 0
-            while right < len(draft) and best[right] == draft[right]:
+            while right < len(guess) and best[right] == guess[right]:
                 right += 1
-            before = state.tokens - len(draft)
+            before = state.tokens - len(guess)
             for index, token in enumerate(best[: right + 1]):
-                yield Written(token, log_probs[index], before + index, attention)
+                yield Written(token, log_probs[index], before - kept + index, attention)
             state = state.rewound(before + right)
             left, written = (rest[right:], 1) if right else (left, written + 1)
             rest = left_of(left, best[right], written)
-            draft = rest[: min(GUESSED_TOKENS, self.decoder.config.max_tokens - state.tokens - 1)]
-            tokens = [best[right], *draft]
+            size = min(2 * size, 2 * GUESSED_TOKENS) if right == len(guess) else GUESSED_TOKENS // 2
+            guess = rest[: min(size, self.decoder.config.max_tokens - state.tokens - 1)]
+            tokens = [best[right], *guess]
             logits, newest, state = self.decoder.decode(tokens, state, scored=len(tokens))
-            attention = np.concatenate([attention[: before + right], newest])
+            attention = np.concatenate([attention[: before - kept + right], newest])
 
     def opening(self, state: DecoderState) -> Opening:
         """Who speaks in the frames of ``state``."""
@@ -189,22 +204,19 @@ class GreedyDecoder:
         """The most tokens that a text over all frames of ``state`` may have."""
         return min(token_limit(state.frames, self.frame), self.decoder.config.max_tokens - len(self.prompt) - 1)
 
-    def transcribe(self, state: DecoderState) -> Decoded:
-        """The text of all frames of ``state``.
-
-        A token is written after the other, without the guesses that partials would offer: int8 rounds a token's
-        activations otherwise where others are computed with it, and a text must not depend on partials.
-        """
+    def transcribe(self, state: DecoderState, draft: Sequence[int] = ()) -> Decoded:
+        """The text of all frames of ``state``; ``draft`` is a guess at it, which is read at once where it is right."""
         state = state.rewound(0)
         if not state.frames:
             return Decoded([], ended=True, opening=Opening(no_speech=1.0, language=1.0))
         limit = self.limit(state)
-        read = self.decoder.decode(self.prompt, state)
+        guess = list(draft[:limit])
+        read = self.decoder.decode([*self.prompt, *guess[:GUESSED_TOKENS]], state)
         opening = self._opening(read.logits)
         tokens: list[int] = []
         log_probs: list[float] = []
         ended = False
-        for written in self._write(read, []):
+        for written in self._write(read, guess):
             log_probs.append(written.log_prob)
             if written.token == self.tokenizer.end:
                 ended = True
@@ -219,20 +231,31 @@ class GreedyDecoder:
 
         Decoding goes on from the committed tokens until a token's cross-attention rests within ``stop_frames`` of the
         newest frame (AlignAtt, arXiv 2305.11408): what lies there may not have been said to its end. It also ends where
-        the attention falls back, which is how a text begins to be said twice.
+        the attention falls back, which is how a text begins to be said twice. ``state`` may have read the prompt and
+        a part of the committed text already, in fewer frames: of that only the end is read again.
         """
-        state = state.rewound(0)
+        state = self._kept(state, committed)
         draft = draft[: max(self.limit(state) - len(committed), 0)]
-        scored = len(draft) + 1 if committed else None
-        read = self.decoder.decode([*self.prompt, *committed, *draft], state, scored=scored)
+        given = [*self.prompt, *committed]
+        guess = draft[:GUESSED_TOKENS]
+        scored = len(guess) + 1 if committed else None
+        read = self.decoder.decode([*given[state.tokens :], *guess], state, scored=scored)
         grown = self.grow(self._write(read, draft), state, committed, stop_frames)
-        return grown if committed else replace(grown, opening=self._opening(read.logits))
+        opening = None if committed else self._opening(read.logits)
+        return replace(grown, opening=opening, state=read.state.rewound(len(given)))
+
+    def _kept(self, state: DecoderState, committed: list[int]) -> DecoderState:
+        """The part of what a state has read that is not read again."""
+        most = len(self.prompt) + len(committed) - READ_AGAIN if committed else 0
+        return state.rewound(max(min(state.tokens, most), 0))
 
     def grow(self, writing: Iterable[Written], state: DecoderState, committed: list[int], stop_frames: int) -> Grown:
         """The part of what is being written after a committed text that it grows by, as ``extend`` says.
 
-        No more is written than that takes.
+        ``state``: before the first step of which the writing has the attention. No more is written than that takes.
         """
+        # Of the steps that count the first says nothing where those before it are not known, nor does the prompt's.
+        begin = 1 if state.tokens else len(self.prompt) - 1
         left = self.limit(state) - len(committed)
         added: list[int] = []
         log_probs: list[float] = []
@@ -243,8 +266,8 @@ class GreedyDecoder:
                 break
             if attention is not seen:
                 seen, heard_at = attention, places(attention)
-            # The attention of the step that chose a token is where that token was heard; the prompt's says nothing.
-            *before, place = heard_at[len(self.prompt) - 1 : steps]
+            # The attention of the step that chose a token is where that token was heard.
+            *before, place = heard_at[begin:steps]
             newest = place >= state.frames - stop_frames
             if newest or place < max(before, default=0) - self.rewind or len(added) >= left:
                 whole = self._whole_words(added, token)

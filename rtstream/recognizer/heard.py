@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Heard:
-    """Frames of a segment: ``decoder`` has their keys and no tokens, ``posteriors`` (frames, symbols) lie in a row.
+    """Frames of a segment: ``decoder`` has their keys, and may have read a text; ``posteriors`` (frames, symbols).
 
     ``voices`` (frames, 4) as the engine has them, of a model with that head. ``letters``: CTC's.
     """

@@ -24,6 +24,7 @@ BEAMS = (1, 5)
 """The narrowest and the widest beam."""
 FRAME_MS = 20
 """What lengths in ms are multiples of; they are rounded to the encoder's own frames."""
+FullContext = Literal["always", "unsure", "never"]
 CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
 
@@ -33,13 +34,14 @@ class RecognizerConfig:
     """How to recognise.
 
     ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end, and needs
-    ``reencode``.
+    a second pass.
     ``partials``: what writes them, or ``none``.
     ``ahead_ms``: how much of the newest audio is encoded again with the next chunk, when what follows it is known: the
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
-    newest audio the decoder's partials stay. ``reencode``: whether a segment that has ended is encoded once more, with
-    full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment; of a
-    model that knows one pass alone it is not.
+    newest audio the decoder's partials stay. ``full_context``: whether a segment that has ended is encoded once more,
+    with full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
+    ``unsure``: not where the partials' text and the rest of it were written with at least a log-probability of ``sure``
+    a token, and CTC supports it; of a model that knows one pass alone ``never``.
     ``tail_ms``: how much of the silence that closes a segment its final is then made of.
     ``beam``: hypotheses among which the decoder looks for a text where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
@@ -52,7 +54,8 @@ class RecognizerConfig:
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     ahead_ms: int = 320
     stop_ms: int = 400
-    reencode: bool = True
+    full_context: FullContext = "always"
+    sure: float = -0.5
     tail_ms: int = 300
     beam: int = 4
     words: bool = False
@@ -74,9 +77,9 @@ class Recognizer:
             msg = f"chunk_ms: 0, the whole segment, is not for {bundle.name}, which knows chunks alone; choose {chunks}"
             raise ConfigError(msg)
         if bundle.config.one_pass:
-            config = replace(config, reencode=False)
-        if not (config.chunk_ms or config.reencode):
-            msg = "reencode: must be on where chunk_ms is 0: nothing else encodes a segment then"
+            config = replace(config, full_context="never")
+        if not config.chunk_ms and config.full_context == "never":
+            msg = "full_context: never is not allowed where chunk_ms is 0: nothing else encodes a segment then"
             raise ConfigError(msg)
         for name in ("ahead_ms", "stop_ms", "tail_ms"):
             value = getattr(config, name)
@@ -109,7 +112,8 @@ class Recognizer:
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         self.chunk_frames = self._frames(config.chunk_ms) or sizes.max_frames
         # Else nothing is made of the chunks: a final's segment is encoded whole.
-        self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or not config.reencode)
+        self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or config.full_context == "never")
+        self.reencodes = config.full_context != "never"
         self.ahead_frames = self._frames(config.ahead_ms) if config.partials == "decoder" else 0
         self.stop_frames = self._frames(config.stop_ms)
         self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000

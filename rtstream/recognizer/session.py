@@ -28,6 +28,7 @@ from rtstream.recognizer.guard import (
     spoken,
     written_alone,
 )
+from rtstream.recognizer.guessing import with_ctc
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 NOISES = re.compile(r"\([^()]*\)|\[[^][]*\]|\*[^*]*\*")
 UNANSWERED = 4
 """Letters of a word, which CTC hears, and to which no text at all is no answer."""
+SUPPORTED = 0.75
+"""Nats a letter by which CTC's best path may be better than that of a text that needs no second pass."""
 SHAPE_STEP = 32
 """Encoder frames to whose multiple a whole segment is padded."""
 
@@ -84,7 +87,8 @@ class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
     ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
-    speak. ``states`` (n, d_model) only where somebody wants them.
+    speak. ``states`` (n, d_model) only where somebody wants them. ``least``: the log-probability of its least likely
+    token by greedy search, minus infinity of what another search has found.
     """
 
     until: int
@@ -93,6 +97,7 @@ class _Found:
     text: str | None
     vouched: bool
     states: F32 | None
+    least: float = -np.inf
 
 
 class _OpenSegment:
@@ -109,8 +114,14 @@ class _OpenSegment:
         self.found: _Found | None = None
         self.committed: list[int] = []
         self.draft: list[int] = []  # what the decoder wrote after it
+        self.drafts: list[tuple[int, list[int]]] = []  # all of both, and up to where it was heard, after each chunk
         self.text = ""
+        self.least = 0.0  # as of a _Found
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
+
+    def draft_until(self, position: int) -> list[int]:
+        """What was written of the chunks up to a position: a guess at a final's text that hangs on no timing."""
+        return next((tokens for end, tokens in reversed(self.drafts) if end <= position), [])
 
     def has_letters(self) -> bool:
         """Whether there is a text, or CTC has heard at least a letter in the chunks so far."""
@@ -136,7 +147,7 @@ class RecognizerSession:
         do. Does nothing where the silence is too short yet, or has been looked at.
         """
         segment, r = self._open, self.recognizer
-        if segment is None or not r.config.reencode:
+        if segment is None or not r.reencodes or self._may_do(segment):
             return
         until = _final_until(segment.end + len(rest), silence, r.tail_samples)
         if segment.found is not None and segment.found.until != until:
@@ -162,11 +173,11 @@ class RecognizerSession:
         segment = self._open
         segment.end = audio.position + len(audio.samples)
         samples = audio.samples
-        if r.config.reencode:
+        if r.reencodes:
             segment.audio.append(samples)
         new = False
-        # The end of a segment is encoded with all of it.
-        if r.by_chunks and not (audio.last and r.config.reencode):
+        # The end of a segment is encoded with all of it, where that is.
+        if r.by_chunks and not (audio.last and r.reencodes and not self._may_do(segment)):
             with self.times.measure("features"):
                 mel, segment.mel = r.features.step(samples, segment.mel)
                 if audio.last:
@@ -223,6 +234,8 @@ class RecognizerSession:
             heard = segment.heard
             grown = self._grown_by_decoder(segment)
             text = self._written([*segment.committed, *grown.tokens])
+            end = segment.start + heard.decoder.frames * r.frame_samples
+            segment.drafts.append((end, [*segment.committed, *grown.tokens, *grown.draft]))
         if segment.biased is not None and text:
             text = " ".join(segment.biased.words)
         if not self._may_be_shown(text, heard, segment, grown.opening):
@@ -231,6 +244,8 @@ class RecognizerSession:
                 segment.biased.take_back()
             return None
         segment.committed, segment.draft, segment.text = [*segment.committed, *grown.tokens], grown.draft, text
+        known = grown.log_probs or not grown.tokens
+        segment.least = min([segment.least, *grown.log_probs]) if known else -np.inf
         end = segment.start + heard.decoder.frames * r.frame_samples
         words = self._words(text, segment) if r.config.words else ()
         return Partial(number, segment.start, min(end, segment.end), text, words)
@@ -251,7 +266,12 @@ class RecognizerSession:
         """What the decoder adds to the tokens that have been shown."""
         r, heard = self.recognizer, segment.heard
         with self.times.measure("partials"):
-            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, segment.draft)
+            posteriors = heard.log_probs[: max(len(heard.log_probs) - r.stop_frames, 0)]
+            draft = self._guess([*segment.committed, *segment.draft], posteriors)[len(segment.committed) :]
+            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, draft)
+        if grown.state is not None:  # the next chunk's frames go on from what has been read
+            newest = heard.decoder.frames - segment.settled.decoder.frames
+            segment.settled = replace(segment.settled, decoder=grown.state.without(newest))
         if segment.biased is not None:
             with self.times.measure("phrases"):
                 settled = len(segment.settled.log_probs)
@@ -272,6 +292,21 @@ class RecognizerSession:
             opening = heard.opening or opening or r.decoder.opening(heard.decoder)
             return spoken(text, opening, heard.evidence, r.guard, partial=True)
 
+    def _may_do(self, segment: _OpenSegment) -> bool:
+        """Whether the chunks may do for a segment's final."""
+        r = self.recognizer
+        if r.config.full_context != "unsure" or self._tell_states is not None or not r.by_chunks:
+            return False
+        return bool(segment.text) and segment.least >= r.config.sure
+
+    def _does(self, found: _Found) -> bool:
+        """Whether what was found in the chunks is sure enough."""
+        r = self.recognizer
+        if not found.text or found.least < r.config.sure:
+            return False
+        support = found.heard.evidence.support(found.text)
+        return support is not None and support.excess <= SUPPORTED * support.letters
+
     def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
         r, heard, states = self.recognizer, segment.heard, None
@@ -289,21 +324,28 @@ class RecognizerSession:
                 opening = opening or r.decoder.opening(heard.decoder)
             if not may_be_unheard(opening, r.guard):
                 return _Found(until, heard, opening, "", vouched=False, states=states)
-        decoded, text, vouched = self._transcribed(r.decoder, heard)
+        draft = self._guess(segment.draft_until(until), heard.log_probs)
+        decoded, text, vouched = self._transcribed(r.decoder, heard, draft)
+        least = min(decoded.log_probs, default=-np.inf)
         opening = opening or decoded.opening
         unanswered = not text and letters >= UNANSWERED
         if (text is None or unanswered) and addressed(opening, r.guard):
-            second, text, vouched = self._transcribed(r.second, heard)
+            second, text, vouched = self._transcribed(r.second, heard, decoded.tokens)
+            least = -np.inf
             doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
             if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
-        return _Found(until, heard, opening, text, vouched, states)
+        return _Found(until, heard, opening, text, vouched, states, least)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
         r = self.recognizer
-        if not (r.config.reencode and any(map(len, segment.audio))):
+        if not (r.reencodes and any(map(len, segment.audio))):
             return self._find(segment, None, segment.end) if segment.heard.posteriors else None
+        if self._may_do(segment):
+            found = self._find(segment, None, segment.end)
+            if self._does(found):
+                return found
         until = _final_until(segment.end, audio.silence, r.tail_samples)
         if segment.found is not None and segment.found.until == until:
             return segment.found
@@ -343,15 +385,17 @@ class RecognizerSession:
         final = Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
         return number_final(final, r.config.numbers)
 
-    def _transcribed(self, decoder: GreedyDecoder, heard: Heard) -> tuple[Decoded, str | None, bool]:
+    def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None, bool]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
+
+        ``draft``: a guess at what it writes.
 
         What is said several times counts as often as CTC hears it. Last: whether CTC, or the decoder of a short word,
         vouches for the text, whoever is found to speak.
         """
         r = self.recognizer
         with self.times.measure("finals"):
-            decoded = decoder.transcribe(heard.decoder)
+            decoded = decoder.transcribe(heard.decoder, draft)
         with self.times.measure("guard"):
             evidence = heard.evidence
             written = self._written(decoded.tokens)
@@ -366,6 +410,10 @@ class RecognizerSession:
             if borne_out(text, evidence, r.guard, sure=sure):
                 return decoded, text, spelt(text, evidence, r.guard)
         return decoded, None, False
+
+    def _guess(self, tokens: list[int], log_probs: F32) -> list[int]:
+        """What the decoder may write of what was heard: ``tokens``, and behind them what CTC spells."""
+        return with_ctc(tokens, greedy_text(log_probs, self.recognizer.letters), self.recognizer.bundle.tokenizer)
 
     def _written(self, tokens: list[int]) -> str:
         """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""

@@ -136,7 +136,7 @@ def test_without_chunks_there_are_no_partials(bundle, speech):
 
 
 def test_without_whole_segments_finals_are_those_of_the_chunks(bundle, speech):
-    events, segment = recognised(bundle, speech[:60_000], [30_000], reencode=False, partials="ctc")
+    events, segment = recognised(bundle, speech[:60_000], [30_000], full_context="never", partials="ctc")
     assert any(isinstance(event, Partial) for event in events)
     assert segment.heard.decoder.frames == len(segment.heard.log_probs) == 188
 
@@ -149,6 +149,6 @@ def test_next_to_nothing_is_no_error(bundle, count):
 
 
 def test_neither_chunks_nor_whole_segments_is_one_clear_error(bundle):
-    with pytest.raises(ConfigError, match=r"^reencode: must be on where chunk_ms is 0") as caught:
-        Recognizer(bundle, RecognizerConfig(chunk_ms=0, reencode=False))
+    with pytest.raises(ConfigError, match=r"^full_context: never is not allowed where chunk_ms is 0") as caught:
+        Recognizer(bundle, RecognizerConfig(chunk_ms=0, full_context="never"))
     assert "\n" not in str(caught.value)

@@ -13,7 +13,16 @@ from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.model.config import DecoderConfig
 from rtstream.nn.decoder import Decoder
 from rtstream.recognizer.beam_pass import BeamDecoder
-from rtstream.recognizer.final_pass import REPEATS, GreedyDecoder, left_of, places, repeats, token_limit
+from rtstream.recognizer.final_pass import (
+    GUESSED_TOKENS,
+    READ_AGAIN,
+    REPEATS,
+    GreedyDecoder,
+    left_of,
+    places,
+    repeats,
+    token_limit,
+)
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
 TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
@@ -31,10 +40,12 @@ class Scripted(Decoder):
         self.sink = sink
         self.opens = {}
         self.calls = 0
+        self.reads = []
         self.most = 0
 
     def step(self, tokens, state, *, scored=None):
         self.calls += 1
+        self.reads.append((state.tokens, len(tokens)))
         self.most = max(self.most, state.tokens + len(tokens))
         prompt = len(TOKENIZER.prompt())
         logits = torch.zeros(len(tokens), len(TOKENIZER))
@@ -75,11 +86,39 @@ def test_a_final_is_what_the_decoder_says_until_it_ends():
     assert decoded.ended
 
 
-def test_a_final_is_written_a_token_at_a_time():
-    """Whatever int8 makes of others that are computed with it."""
+@by_each_search
+@pytest.mark.parametrize("draft", ["", " one two three", " one six three", " seven", " one two three four five"])
+def test_a_draft_changes_nothing_of_a_final(search, draft):
     decoder = Scripted(words("one two three"))
+    search = search(TorchDecoder(decoder), TOKENIZER)
+    plain = search.transcribe(decoder.at(200))
+    assert search.transcribe(decoder.at(200), TOKENIZER.encode(draft)) == plain
+
+
+def test_a_right_draft_of_a_final_is_read_at_once():
+    decoder = Scripted(words("one two three"))
+    GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(200), decoder.says)
+    assert decoder.calls == 1 + (len(decoder.says) > GUESSED_TOKENS)
+    decoder.calls = 0
     GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(decoder.at(200))
     assert decoder.calls == len(decoder.says) + 1
+
+
+@by_each_search
+def test_what_was_read_of_a_committed_text_is_read_no_more_but_for_its_end(search):
+    says = words("one two three four five six seven eight")
+    decoder = Scripted(says, [10 * place for place in range(len(says))])
+    search = search(TorchDecoder(decoder), TOKENIZER)
+    prompt, shown = len(TOKENIZER.prompt()), says[:-4]
+    first = search.extend(decoder.at(10 * len(says)), shown[:-3], 5, [])
+    assert first.state.tokens == prompt + len(shown) - 3
+    fresh = search.extend(decoder.at(10 * len(says) + 40), shown, 5, [])
+    further = decoder.extend(torch.zeros(40, 8), first.state)
+    decoder.reads.clear()
+    assert search.extend(further, shown, 5, []) == fresh
+    # What was read by then, or the last four: whichever is more is read again.
+    assert decoder.reads[0] == (prompt + len(shown) - READ_AGAIN, READ_AGAIN)
+    assert all(before >= prompt + len(shown) - READ_AGAIN for before, _ in decoder.reads)
 
 
 def test_a_right_draft_saves_its_steps():
@@ -87,7 +126,7 @@ def test_a_right_draft_saves_its_steps():
     plain, drafted = Scripted(says), Scripted(says)
     GreedyDecoder(TorchDecoder(plain), TOKENIZER).extend(plain.at(200), [], 0, [])
     GreedyDecoder(TorchDecoder(drafted), TOKENIZER).extend(drafted.at(200), [], 0, says)
-    assert drafted.calls == 1
+    assert drafted.calls == 1 + (len(says) > GUESSED_TOKENS)
     assert plain.calls == len(says) + 1
 
 

@@ -90,13 +90,15 @@ def test_states_of_each_final_are_told_just_before_it(bundle, speech):
         assert states.shape == (-(-(event.end - event.start - unheard) // 320), 32)
         assert states.base is None  # it is no view of more
         assert np.isfinite(states).all()
-    assert events(Pipeline(recognizer(bundle, reencode=False), tell_states=lambda *_: told.clear()), speech)
+    assert events(Pipeline(recognizer(bundle, full_context="never"), tell_states=lambda *_: told.clear()), speech)
     assert told  # without a second encoding there is nothing to tell
 
 
 def test_finals_of_a_model_of_one_pass_are_of_its_chunks(bundle, speech):
     once = replace(bundle, config=replace(bundle.config, one_pass=True))
-    assert events(Pipeline(recognizer(once)), speech) == events(Pipeline(recognizer(bundle, reencode=False)), speech)
+    assert events(Pipeline(recognizer(once)), speech) == events(
+        Pipeline(recognizer(bundle, full_context="never")), speech
+    )
     with pytest.raises(ConfigError, match="knows chunks alone; choose 320, 640, 1280"):
         recognizer(once, chunk_ms=0)
 
@@ -267,7 +269,7 @@ class Says:
         self.asked = 0
         self.heard = Opening(no_speech=0.0, language=1.0)
 
-    def transcribe(self, _state):
+    def transcribe(self, _state, _draft=()):
         self.asked += 1
         return self.decoded
 
