@@ -20,10 +20,17 @@ Examples:
   rtstream bench
   rtstream bench --json --threads 2 talk.flac
   rtstream bench --minutes 60
+  rtstream bench --report > my-pi.md
 """
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; seconds and bytes.")
+@click.option(
+    "--report",
+    "as_report",
+    is_flag=True,
+    help="A block of Markdown to send to those who keep docs/benchmarks.md: machine, model and figures, nothing else.",
+)
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Play every FILE so many times.")
 @click.option(
     "--minutes",
@@ -32,7 +39,13 @@ Examples:
 )
 @recognizer_options
 def command(
-    files: tuple[str, ...], *, as_json: bool, repeat: int, minutes: float | None, options: RecognizerOptions
+    files: tuple[str, ...],
+    *,
+    as_json: bool,
+    as_report: bool,
+    repeat: int,
+    minutes: float | None,
+    options: RecognizerOptions,
 ) -> None:
     """Measure speed, delays and memory on this machine.
 
@@ -41,6 +54,8 @@ def command(
     long a process takes to start. A real-time factor of 0.1 is a tenth of the time that the audio lasts. Multiply-adds
     of the model a second of audio, and calls of it, are counted: they are the same however busy the machine is.
     """
+    if as_json and as_report:
+        raise click.UsageError("--json and --report are two ways to say the same: choose one")
     if not files and not (files := recorded_speech()):
         raise click.UsageError(f"name recordings of speech: there are none in {CLIPS}")
     from rtstream.cli import benchmark, benchmark_report  # noqa: PLC0415 - torch, which --help does without
@@ -59,6 +74,9 @@ def command(
     data = benchmark_report.report(bench, recognizer, options, start, loaded)
     if as_json:
         click.echo(json.dumps(data, indent=1))
+        return
+    if as_report:
+        click.echo(benchmark_report.block(data))
         return
     from rich.console import Console  # noqa: PLC0415 - as above
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +148,53 @@ def tables(data: Report) -> list[Table]:
     for column in stages.columns[2:]:
         column.justify = "right"
     return [summary, stages]
+
+
+def block(data: Report) -> str:
+    """The same as Markdown for others to read, without names of files."""
+    machine, model, factor, memory = data["machine"], data["model"], data["real_time_factor"], data["memory"]
+    stages = sorted(data["stages"].items(), key=lambda stage: -stage[1])
+    settings = f"chunks {model['chunk_ms']} ms, beam {model['beam']}, partials {model['partials']}, {model['vad']}"
+    rows = {
+        "machine": f"{_board() or machine['cpu']}, {machine['cores']} cores, {machine['architecture']}",
+        "software": f"rtstream {machine['rtstream']}, {machine['library']}, Python {machine['python']}",
+        "model": f"{model['name']}, {_mib(model['bytes'])}, {model['engine']}, threads {model['threads']}, {settings}",
+        "audio": f"{data['audio_seconds']:.1f} s, {data['segments']} segments",
+        "CPU seconds a second of audio": f"{factor['cpu']:.3f} (wall {factor['wall']:.3f})",
+        "of them": ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages if seconds >= 0.0005),
+        "multiply-adds a second of audio": f"{data['multiply_adds'] / 1e6:.0f} M: "
+        f"{data['multiply_adds'] / 1e9 / factor['cpu']:.0f} G in a CPU second",
+        "first partial, audio": _milliseconds(data["first_partial"]["audio"]),
+        "first partial, computing": _milliseconds(data["first_partial"]["compute"]),
+        "final, computing": _milliseconds(data["final"]["compute"]),
+        "start of a process": f"{data['start']['ready']:.2f} s",
+        "memory at most": _mib(memory["peak"]),
+        "clock, load, temperature": ", ".join([*_clock(), f"load {os.getloadavg()[0]:.1f}", *_temperature()]),
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join([f"| rtstream bench --report, {datetime.now().astimezone():%Y-%m-%d} | |", "|---|---|", *lines])
+
+
+def _board() -> str:
+    """What the machine calls itself, as a Raspberry Pi does; empty where it does not."""
+    with suppress(OSError):
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    return ""
+
+
+def _clock() -> list[str]:
+    """The highest clock of the first core, where the system says."""
+    with suppress(OSError, ValueError):
+        kilohertz = int(Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").read_text())
+        return [f"{kilohertz / 1e6:.2f} GHz"]
+    return []
+
+
+def _temperature() -> list[str]:
+    """Of the processor, where the system says: a hot one is slower."""
+    with suppress(OSError, ValueError):
+        return [f"{int(Path('/sys/class/thermal/thermal_zone0/temp').read_text()) / 1000:.0f} °C"]
+    return []
 
 
 def _some(after: dict[str, int]) -> Sequence[tuple[str, int]]:

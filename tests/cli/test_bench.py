@@ -115,6 +115,15 @@ class TestCommand:
         for stage in ("decode", "vad", "features", "encoder", "ctc", "finals", "other", "all"):
             assert f"\n {stage} " in shown
 
+    def test_report_is_a_table_without_names_of_files(self, capsys):
+        assert main(["bench", "--report", "--engine", "float", "--partials", "ctc", CLIP]) == 0
+        shown = capsys.readouterr().out
+        assert all(line.startswith("| ") and line.endswith(" |") for line in shown.splitlines() if "---" not in line)
+        for part in ("machine", "rtstream 0.", "CPU seconds a second of audio", "multiply-adds", "memory at most"):
+            assert part in shown
+        assert str(DATA) not in shown
+        assert main(["bench", "--report", "--json", CLIP]) == 2
+
     def test_minutes_repeat_the_recordings(self, capsys):
         assert main(["bench", "--json", "--engine", "float", "--minutes", "0.1", CLIP]) == 0
         assert json.loads(capsys.readouterr().out)["audio_seconds"] == pytest.approx(6.0, abs=0.11)
