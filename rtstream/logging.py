@@ -5,6 +5,7 @@ Standard output belongs to transcripts, and transcripts never go into the log.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from contextlib import suppress
@@ -29,11 +30,26 @@ def configure(level: str = "warning", stream: TextIO | None = None) -> None:
         processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Libraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_Libraries())
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(stream))),
     )
+
+
+class _Libraries(logging.Handler):
+    """Makes entries of what libraries tell by Python's own logging, which else would be lines of another form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level, exception = record.levelno, record.exc_info and record.exc_info[1]
+        if record.name == "asyncio" and isinstance(exception, OSError) and exception.errno == errno.EBADF:
+            level = logging.DEBUG  # closed before the event loop came to watch it: whoever closed it knows
+        told = record.getMessage().partition("\n")[0]
+        structlog.get_logger().log(level, told, library=record.name, exc_info=exception or None)
 
 
 class _Unfailing:

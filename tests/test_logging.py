@@ -1,6 +1,9 @@
 """The log: what must never be in it, and that it never breaks what is logged."""
 
+import errno
 import io
+import json
+import logging
 import os
 
 import pytest
@@ -13,6 +16,8 @@ from rtstream.logging import configure
 def _defaults():
     yield
     structlog.reset_defaults()
+    for handler in [each for each in logging.getLogger().handlers if type(each).__module__ == "rtstream.logging"]:
+        logging.getLogger().removeHandler(handler)
 
 
 def test_stream_that_is_closed_breaks_nothing():
@@ -48,3 +53,28 @@ def test_traceback_on_a_terminal_shows_no_values():
         structlog.get_logger().exception("failed")
     assert "ZeroDivisionError" in stream.getvalue()
     assert said not in stream.getvalue()
+
+
+def test_what_libraries_tell_are_entries_like_all_others():
+    stream = io.StringIO()
+    configure("info", io.StringIO())
+    configure("info", stream)  # each once
+    library = logging.getLogger("a.library")
+    try:
+        len([]) / 0
+    except ZeroDivisionError:
+        library.exception("it failed\nat length")
+    library.info("of no interest")
+    [entry] = map(json.loads, stream.getvalue().splitlines())
+    assert (entry["event"], entry["level"], entry["library"]) == ("it failed", "error", library.name)
+    assert "Traceback" in entry["exception"]
+
+
+def test_descriptor_that_was_closed_before_the_event_loop_came_to_it_is_no_error():
+    stream = io.StringIO()
+    configure("info", stream)
+    asyncio_s = logging.getLogger("asyncio")
+    asyncio_s.error("Exception in callback", exc_info=OSError(errno.EBADF, "Bad file descriptor"))
+    assert stream.getvalue() == ""
+    asyncio_s.error("Exception in callback", exc_info=OSError(errno.EIO, "broken"))
+    assert json.loads(stream.getvalue())["library"] == "asyncio"

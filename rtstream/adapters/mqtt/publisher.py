@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ class MqttPublisher:
             tls_context=None if config.tls is None else config.tls.context(),
             will=Will(f"{config.base}/status", OFFLINE, qos=1, retain=True),
             timeout=config.answer_seconds,
+            logger=_silent(),
             keepalive=30,
         )
 
@@ -235,6 +237,13 @@ class MqttPublisher:
             return read_position(self._config.state.read_text("utf-8").strip())
         except (OSError, UnicodeDecodeError):
             return None
+
+
+def _silent() -> logging.Logger:
+    """For the library, whose warnings are the faults that are published here."""
+    silent = logging.Logger("aiomqtt")  # noqa: LOG001 - none that is shared
+    silent.addHandler(logging.NullHandler())
+    return silent
 
 
 def _json(event_type: str, fields: dict[str, Any]) -> str:
