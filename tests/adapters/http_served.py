@@ -1,6 +1,8 @@
 """The HTTP adapter in this process, on a free port of the loopback interface."""
 
+import asyncio
 import math
+import socket
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -55,3 +57,14 @@ def multipart(data, name="talk.wav", **fields):
         for entry in value if isinstance(value, list) else [value]:
             form.add_field(key, entry)
     return form
+
+
+async def unread(served, request):
+    """A connection that asks and then reads nothing."""
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.setblocking(False)  # noqa: FBT003 - the library's signature
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(slow, ("127.0.0.1", served.port))
+    await loop.sock_sendall(slow, request)
+    return slow

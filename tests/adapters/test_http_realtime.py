@@ -166,6 +166,49 @@ async def test_message_that_is_too_large_ends_the_connection():
         assert not served.hub.settings
 
 
+@pytest.mark.parametrize("what", ["nonsense", "audio", "pings"])
+async def test_flood_whose_answers_are_not_read_ends_and_keeps_nobody_from_being_served(what, monkeypatch):
+    monkeypatch.setattr("rtstream.adapters.http.realtime.PING_SECONDS", 1.0)
+    async with serving(idle_seconds=1.0) as served, served.session.ws_connect(PATH, autoping=False) as socket:
+        append = {"type": "input_audio_buffer.append", "audio": audio(0.5)}
+        served.hub.padding = "x" * 20_000  # of each final, of which half a second of audio makes one with the next
+
+        async def flood():
+            while True:
+                if what == "pings":
+                    await socket.ping(b"x" * 100)
+                else:
+                    await socket.send_json({"type": "x" * 1_000} if what == "nonsense" else append)
+
+        flooding = asyncio.ensure_future(flood())
+        for _ in range(3):
+            async with connected(served) as connection:
+                await connection.input_audio_buffer.append(audio=audio(1.0))
+                await connection.input_audio_buffer.commit()
+                await collect(connection, "completed")
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(flooding, 120)
+        await until(lambda: not served.hub.open_streams)
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\x81", b"\x81\xfe\xff\xff", b"\x81\x05hello", b"\xff\x80\x00\x00\x00\x00", b"\x89\xff"]
+)
+async def test_half_a_frame_and_what_is_none_end_the_connection(frame, monkeypatch):
+    monkeypatch.setattr("rtstream.adapters.http.realtime.PING_SECONDS", 0.5)
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        writer.write(head.encode())
+        assert b"101" in await reader.readline()
+        writer.write(frame)
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 120)
+        await until(lambda: not len(served.server.connections))
+        writer.close()
+
+
 async def test_browser_s_page_of_another_origin_and_another_intent_are_refused():
     async with serving() as served:
         for path, headers, status in ((PATH, {"Origin": "http://evil.example"}, 403), ("/v1/realtime", {}, 400)):

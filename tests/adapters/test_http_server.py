@@ -14,7 +14,7 @@ from rtstream.config import Config, Http, Server
 from rtstream.daemon.settings import check_settings, http_config
 from rtstream.errors import ConfigError
 from rtstream.rpc.security import ServerTls
-from tests.adapters.http_served import multipart, serving
+from tests.adapters.http_served import multipart, serving, unread
 from tests.adapters.test_http_transcriptions import PATH, recording_bytes
 from tests.rpc.calls import until
 
@@ -204,6 +204,14 @@ async def test_connections_that_say_nothing_or_half_of_something_end():
         halves = [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: localhost\r\n"] * 10
         assert not any(await asyncio.gather(*(raw(served, half) for half in halves)))
         await until(lambda: not len(served.server.connections))
+
+
+async def test_who_asks_for_much_and_reads_nothing_is_sent_away():
+    async with serving(head_seconds=0.5) as served:
+        slow = await unread(served, b"GET /captions.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000)
+        await until(lambda: not len(served.server.connections))
+        slow.close()
+        assert (await get(served, "/health"))["status"] == "ok"
 
 
 async def test_flood_of_idle_connections_leaves_room_for_who_asks():

@@ -7,11 +7,12 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import openai
 import pytest
 
 from rtstream.adapters.http.prompt import phrases_of
-from tests.adapters.http_served import multipart, recording, serving
+from tests.adapters.http_served import multipart, recording, serving, unread
 from tests.rpc.calls import until
 
 DATA = Path(__file__).parent.parent / "data"
@@ -70,6 +71,21 @@ async def test_openai_s_client_gets_times_of_segments(served, wav):
     assert found.words is None
     # What programs look at to leave out segments.
     assert all(s.no_speech_prob == 0 and s.avg_logprob <= 0 and s.compression_ratio > 0 for s in found.segments)
+
+
+async def test_openai_s_client_gets_times_of_words_and_those_of_segments_where_it_asks_for_both(served, wav):
+    async def words_and_segments(*granularities):
+        async with client(served) as api:
+            found = await api.audio.transcriptions.create(
+                model="any", file=wav, response_format="verbose_json", timestamp_granularities=list(granularities)
+            )
+        words = None if found.words is None else [(word.word, word.start, word.end) for word in found.words]
+        return words, None if found.segments is None else len(found.segments)
+
+    times = [("0.500", 0.0, 1.0), ("0.500", 1.0, 2.0), ("0.500", 2.0, 2.5)]
+    assert await words_and_segments("word") == (times, None)
+    assert await words_and_segments("word", "segment") == (times, 3)
+    assert await words_and_segments("segment") == (None, 3)
 
 
 async def test_openai_s_client_gets_deltas_that_add_up_to_the_text(served, wav):
@@ -265,6 +281,34 @@ async def test_client_that_goes_away_frees_its_stream_and_its_memory(served):
     asking.cancel()
     await until(lambda: not served.hub.open_streams)
     await until(lambda: not uploads_in_memory())
+
+
+async def test_client_that_does_not_read_frees_its_stream_and_its_memory():
+    async with serving(idle_seconds=1.0) as served:
+        served.hub.padding = "x" * (4 << 20)
+        body = aiohttp.FormData()
+        body.add_field("file", recording_bytes(30), filename="talk.wav")
+        body.add_field("stream", "true")
+        payload = body()
+        writer = Written()
+        await payload.write(writer)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {payload.headers['Content-Type']}\r\n"
+        slow = await unread(served, f"{head}Content-Length: {len(writer.data)}\r\n\r\n".encode() + writer.data)
+        await until(lambda: served.hub.settings)
+        await until(lambda: not served.hub.open_streams)
+        await until(lambda: not uploads_in_memory())
+        await until(lambda: not len(served.server.connections))
+        slow.close()
+
+
+class Written:
+    """What a form is as bytes."""
+
+    def __init__(self):
+        self.data = b""
+
+    async def write(self, data):
+        self.data += data
 
 
 async def test_error_of_the_service_is_told_without_its_details(served, wav):

@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 
 from rtstream.errors import AudioError, ConfigError
-from rtstream.events import DeviceState, Final, Flushed, Partial, Speech
+from rtstream.events import DeviceState, Final, Flushed, Partial, Speech, Word
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
 from rtstream.wire.values import Device, Status
 
@@ -77,7 +77,9 @@ class ScriptedStream:
             yield self._final(segment, position, heard)
 
     def _final(self, segment, position, spoken):
-        return Final(segment, position, position + len(spoken), f"{np.abs(spoken).mean():.3f}" + self._hub.padding)
+        end, text = position + len(spoken), f"{np.abs(spoken).mean():.3f}"
+        words = (Word(text, position, end, 0.5),) if self._settings.words else ()
+        return Final(segment, position, end, text + self._hub.padding, words)
 
     async def close(self):
         try:

@@ -214,5 +214,4 @@ class _Conversation:
         await self._send({"type": "error", "error": told})
 
     async def _send(self, event: dict[str, object]) -> None:
-        async with asyncio.timeout(self._config.idle_seconds):
-            await self._socket.send_str(json.dumps({"event_id": self._items.event_id(), **event}, ensure_ascii=False))
+        await self._socket.send_str(json.dumps({"event_id": self._items.event_id(), **event}, ensure_ascii=False))

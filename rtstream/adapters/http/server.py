@@ -87,6 +87,7 @@ class HttpServer:
             return _Connection(
                 connections,
                 server,
+                config.idle_seconds,
                 loop=loop,
                 access_log=None,
                 auto_decompress=False,  # a small body must not become a large one
@@ -124,15 +125,24 @@ class HttpServer:
 
 
 class _Connection(RequestHandler):
-    """A connection, counted."""
+    """A connection, counted. It ends when its client takes nothing of what waits for it in ``idle_seconds``."""
 
-    __slots__ = ("connections", "served")
+    __slots__ = ("_idle_seconds", "_looking", "_waiting_bytes", "connections", "served")
 
-    def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+    def __init__(
+        self,
+        connections: Connections,
+        server: web.Server,
+        idle_seconds: float,
+        **options: Any,  # noqa: ANN401 - aiohttp's
+    ) -> None:
         super().__init__(server, **options)
         self.served = 0
         """Requests that are being answered."""
         self.connections = connections
+        self._idle_seconds = idle_seconds
+        self._looking: asyncio.TimerHandle | None = None
+        self._waiting_bytes = 0
 
     @property
     def busy(self) -> bool:
@@ -148,8 +158,34 @@ class _Connection(RequestHandler):
             self.end()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._look_no_more()
         self.connections.leave(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        self._look_no_more()
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        assert isinstance(self.transport, asyncio.WriteTransport)
+        self._waiting_bytes = self.transport.get_write_buffer_size()
+        self._looking = asyncio.get_running_loop().call_later(self._idle_seconds, self._look)
+
+    def _look(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            if self.transport.get_write_buffer_size() >= self._waiting_bytes:
+                self.end()
+            else:
+                self._look_later()
+
+    def _look_no_more(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
 
 
 @web.middleware

@@ -109,11 +109,7 @@ class Transcriptions:
             if not response.prepared:
                 await begin(request, response)
             data = json.dumps(event, ensure_ascii=False)
-            try:
-                async with asyncio.timeout(self._config.idle_seconds):
-                    await response.write(f"event: {event.get('type', 'error')}\ndata: {data}\n\n".encode())
-            except TimeoutError:
-                raise ConnectionResetError("the client does not read") from None
+            await response.write(f"event: {event.get('type', 'error')}\ndata: {data}\n\n".encode())
 
         async def tell(delta: str) -> None:
             await send({"type": "transcript.text.delta", "delta": delta})
