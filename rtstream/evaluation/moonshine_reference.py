@@ -26,7 +26,7 @@ class MoonshineReference:
     """Moonshine's own weights in float32, without segments, guard or any change. Made by :meth:`open`."""
 
     def __init__(self, model: SpeechModel, tokenizer: Tokenizer) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self.model, self.tokenizer = model, tokenizer
 
     @classmethod
     def open(cls, directory: Path) -> MoonshineReference:
@@ -39,7 +39,7 @@ class MoonshineReference:
     def transcribe(self, audio: NDArray[np.float32]) -> Transcript:
         """Text of a recording, float32 of shape (n,) at 16 kHz; none where the decoder comes to no end."""
         start = time.process_time()
-        states = self._model.encoder(torch.from_numpy(audio)[None])
-        frame = self._model.config.encoder.frame_samples
-        (text,) = greedy(states, [states.shape[1]], self._model.decoder, self._tokenizer, frame=frame)
+        states = self.model.encoder(torch.from_numpy(audio)[None])
+        frame = self.model.config.encoder.frame_samples
+        (text,) = greedy(states, [states.shape[1]], self.model.decoder, self.tokenizer, frame=frame)
         return Transcript(text or "", cpu_seconds=time.process_time() - start)
