@@ -126,7 +126,7 @@ def measure(
 def error_rate(clips: Sequence[Clip], texts: Sequence[str]) -> float:
     """Word error rate in per cent of the clips' ``texts``."""
     normalize = normalizer()
-    return 100 * float(jiwer.wer([normalize(clip.text) for clip in clips], [normalize(text) for text in texts]))
+    return 100 * float(jiwer.wer([normalize(clip.text or "") for clip in clips], [normalize(text) for text in texts]))
 
 
 def row(start: Start) -> str:

@@ -112,6 +112,7 @@ class Trainer(SpeechLoop):
         r = self.recipe
         if self.step < r.heads_first:
             return self._heads_losses(batch)
+        batch = batch.rounded_up()
         generator, frames = self.draw()
         chunk = frames or None
 

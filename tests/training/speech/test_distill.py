@@ -275,6 +275,19 @@ def test_prefixes_change_the_decoders_loss_only_and_only_for_chunks(make_batch, 
     assert bool(cut.read.decoder == plain.read.decoder) is (chunk is None)
 
 
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_lengths_that_come_again_change_no_loss(make_batch, chunk):
+    model, guide, batch = make_model().eval(), make_teacher().decoder, make_batch([0, 1, 2, 5, 6])
+    batch = with_goals(batch, torch.randn(5, 33, ENCODER.d_model, generator=torch.Generator().manual_seed(0)))
+    longer = batch.rounded_up()
+    assert (longer.audio.shape[1], longer.goals.shape[1]) == (24576, 64)
+    before, after = (measure(model, each, chunk=chunk, guide=guide) for each in (batch, longer))
+    for name in ("distance", "ctc", "voice"):
+        assert_close(getattr(after, name), getattr(before, name), rtol=1e-4, atol=1e-5)
+    for name in ("decoder", "imitation", "hidden", "attention", "right"):
+        assert_close(getattr(after.read, name), getattr(before.read, name), rtol=1e-4, atol=1e-5)
+
+
 def rehearse(model, batch, guide=None):
     with torch.no_grad():
         theirs = None if guide is None else imitated(guide, batch)
