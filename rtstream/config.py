@@ -106,8 +106,8 @@ class Recognition(Section):
         None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
     )
     engine: Literal["auto", "onnx", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float"] = Field(
-        "auto",
-        description="what computes: onnx; torch, by its fastest kernel, another, or float; auto: torch if installed",
+        "onnx",
+        description="what computes: onnx; torch, if it is installed, by its best kernel, another, or float",
     )
     threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")

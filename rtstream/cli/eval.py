@@ -77,9 +77,9 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     "--engine",
     "engines",
     multiple=True,
-    default=("auto",),
+    default=("onnx",),
     show_default=True,
-    help="onnx, torch (auto), a kernel of torch's, or float; may be given more than once.",
+    help="onnx, torch, a kernel of torch's, or float; may be given more than once.",
 )
 @click.option(
     "--partials",

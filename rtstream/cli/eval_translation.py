@@ -91,7 +91,7 @@ rows of a shard's index have translations: {"es": ["...", ...], ...}.
 )
 @click.option("--examples", type=click.IntRange(min=0), default=0, help="With --whole: sentences shown, the same ones.")
 @click.option("--beam", type=click.IntRange(1, 4), default=1, show_default=True, help="Of rtstream's own models.")
-@click.option("--engine", default="auto", show_default=True, help="Of rtstream's own: float, or an int8 engine.")
+@click.option("--engine", default="onnx", show_default=True, help="Of rtstream's own: onnx, torch, or float.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
 def command(  # noqa: PLR0917  # click passes by name

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
     from rtstream.vad.gate import Gate
 
-ENGINES = ("auto", "onnx", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float")
+ENGINES = ("onnx", "auto", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float")
 CHUNKS_MS = ("320", "640", "1280")
 BEAMS, BEAM = (1, 5), 4
 GATES: tuple[GateName, ...] = get_args(GateName)
@@ -32,7 +32,7 @@ class RecognizerOptions:
     """What the user chose. ``model``: a bundle's directory, None for the default one; ``threads``: torch's."""
 
     model: Path | None = None
-    engine: str = "auto"
+    engine: str = "onnx"
     threads: int = 1
     chunk_ms: int = 640
     partials: Literal["decoder", "ctc", "none"] = "decoder"
@@ -122,9 +122,9 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--engine",
         type=click.Choice(ENGINES),
-        default="auto",
+        default="onnx",
         show_default=True,
-        help="What computes: onnx; torch, by its fastest int8 kernel, another, or float. auto: torch if installed.",
+        help="What computes: onnx; torch, if it is installed, by its best int8 kernel, another, or float.",
     )
     @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
     @click.option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rtstream.bundle.bundle import TOKENIZER, read_manifest
@@ -22,8 +21,12 @@ if TYPE_CHECKING:
     from rtstream.model.config import ModelConfig
 
 
-AUTO, ONNX, TORCH = "auto", "onnx", "torch"
-"""Names of engines: torch's where it is installed, else the next; ONNX Runtime's; torch's, by its fastest kernel."""
+ONNX, TORCH = "onnx", "torch"
+"""Names of engines: ONNX Runtime's, and torch's by the kernel that is best here."""
+DEFAULT = ONNX
+"""On every processor, whatever else is installed: docs/engine.md says why."""
+AUTO = "auto"
+"""What settings of before may have for the default."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ class TextBundle:
     engine: TextEngine
 
 
-def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> Bundle:
+def load_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None) -> Bundle:
     """Read and check a bundle.
 
-    ``engine``: ``onnx``; ``torch``, by its fastest int8 kernel here, the name of another, or ``float``; ``auto`` is
-    torch where it is installed, else onnx. ``threads`` that compute; torch's for the whole process, by default as many
-    as before. Raises BundleError naming what is missing, foreign, of another version, truncated or changed.
+    ``engine``: ``onnx``; ``torch``, by the int8 kernel that is best here, the name of another, or ``float``; ``auto``
+    is onnx. ``threads`` that compute; torch's for the whole process, by default as many as before. Raises BundleError
+    naming what is missing, foreign, of another version, truncated or changed.
     """
     name, config, weights, guard = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
@@ -69,7 +72,7 @@ def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None)
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
         raise BundleError(msg)
-    if _chosen(engine) == ONNX:
+    if engine in {ONNX, AUTO}:
         from rtstream.engine.ort.open import open_speech  # noqa: PLC0415 - what others do without
 
         load = partial(read_tensors, path / WEIGHTS, config, weights)
@@ -89,14 +92,14 @@ def load_bundle(path: Path, engine: str = "auto", *, threads: int | None = None)
     return Bundle(name, path, config, tokenizer, opened, guard)
 
 
-def load_text_bundle(path: Path, engine: str = "auto", *, threads: int | None = None) -> TextBundle:
+def load_text_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None) -> TextBundle:
     """Read and check a translation model, as ``load_bundle``."""
     name, config, weights = read_text_manifest(path)
     tokenizer = PieceTokenizer.load(path / PIECES)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = f"{path}: {len(tokenizer)} pieces in {PIECES}, {config.decoder.vocabulary} in the model: copy it again"
         raise BundleError(msg)
-    if _chosen(engine) == ONNX:
+    if engine in {ONNX, AUTO}:
         from rtstream.engine.ort.open import open_text  # noqa: PLC0415 - as above
 
         load = partial(read_tensors, path / WEIGHTS, config, weights)
@@ -110,12 +113,6 @@ def load_text_bundle(path: Path, engine: str = "auto", *, threads: int | None = 
         tokenizer,
         open_engine(config, state, "auto" if engine == TORCH else engine, int8=weights != "float16", threads=threads),
     )
-
-
-def _chosen(engine: str) -> str:
-    if engine != AUTO:
-        return engine
-    return ONNX if find_spec("torch") is None else TORCH
 
 
 def _torch(engine: str) -> Any:  # noqa: ANN401 - the function that opens its engines

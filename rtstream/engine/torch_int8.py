@@ -52,8 +52,8 @@ def open_engine(
 ) -> SpeechEngine | TextEngine:
     """The engine of tensors that are ``int8`` or float16.
 
-    ``kernel``: ``auto`` (the fastest int8 one here), a torch quantized engine's name, or ``float``. ``threads`` that
-    compute, for the whole process. Raises BundleError where no such kernel works here.
+    ``kernel``: ``auto`` (the int8 one that is best here), a torch quantized engine's name, or ``float``. ``threads``
+    that compute, for the whole process. Raises BundleError where no such kernel works here.
     """
     bound_kernel_cache()
     if threads is not None:

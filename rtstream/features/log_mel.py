@@ -75,7 +75,9 @@ class LogMel:
         windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP] * self._window
         spectrum = fft.rfft(windows)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        energies = np.log10(np.maximum(power @ self._filters, np.float32(1e-10)))
+        # Frame by frame: of several at once BLAS makes other sums than of one, and then blocks would decide.
+        summed = np.matmul(power[:, None, :], self._filters)[:, 0]
+        energies = np.log10(np.maximum(summed, np.float32(1e-10)))
         # Floored and scaled to about [-1, 1.5], as Whisper does after its own clamp.
         features: F32 = (np.maximum(energies, np.float32(self.floor)) + np.float32(4.0)) / np.float32(4.0)
         return features

@@ -2,12 +2,11 @@
 
 A shared matrix is packed once and the same packed object serves all layers of its group. Torch's engines differ in
 speed and, without dot-product instructions, in accuracy (AVX2 adds two products up in 16 bits, and what is more is
-lost), so ``choose_engine`` tries each on this machine.
+lost), so ``choose_engine`` looks whether one is right on this machine.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +22,17 @@ from rtstream.model.shapes import SCALE, TABLE
 from rtstream.nn.model import SpeechModel
 from rtstream.nn.residual_linear import ResidualLinear, SharedLinear
 from rtstream.nn.text_model import TextModel
+from rtstream.processor import features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ENGINES = ("fbgemm", "x86", "onednn", "qnnpack")
-HANDICAP = {"onednn": 1.5}
-"""Times are multiplied by this: onednn takes some 200 MB more for our models, so it must be clearly faster."""
+PREFERRED = {"avx2": ("x86", "fbgemm", "onednn"), "asimd": ("qnnpack", "onednn")}
+"""The engines for processors with a feature, the best first: docs/engine.md has the measurements.
+
+Never by a race: which engine computes decides which text comes out, and that must be the same after every start.
+"""
 DAMPING = 0.01
 """Of the mean of a Gram matrix's diagonal, added to it: what was seldom heard counts for something still."""
 COMPENSATED = 128
@@ -48,40 +51,29 @@ class Engine:
 
 
 def choose_engine(name: str = "auto") -> Engine:
-    """The fastest engine of this machine that computes correctly, or the named one.
+    """The engine that ``PREFERRED`` has for this processor, the first that computes correctly, or the named one.
 
     Raises ValueError where no engine, or not this one, works here; the message says which do.
     """
     present = [e for e in ENGINES if e in torch.backends.quantized.supported_engines]
-    wanted = present if name == "auto" else [e for e in present if e == name]
+    known = features()
+    order = next((order for feature, order in PREFERRED.items() if feature in known), ENGINES)
+    wanted = [e for e in order if e in present] if name == "auto" else [e for e in present if e == name]
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(512, 512, generator=generator)
     x = torch.randn(32, 512, generator=generator)
     reference = x @ weight.T
-    found: list[tuple[float, Engine]] = []
     for engine_name in wanted:
         try:
             most = PackedLinear(*quantize(torch.ones(64, 64)), None, Engine(engine_name))(torch.ones(1, 64))
             engine = Engine(engine_name, saturates=bool((most < 63).any()))
             packed = PackedLinear(*quantize(weight), None, engine)
             if float((packed(x) - reference).norm() / reference.norm()) < 0.03:
-                found.append((_seconds(packed, x) * HANDICAP.get(engine_name, 1.0), engine))
+                return engine
         except RuntimeError:
             continue
-    if not found:
-        msg = f"engine {name!r} does not work on this machine; choose float or auto (present: {', '.join(present)})"
-        raise ValueError(msg)
-    return min(found, key=lambda pair: pair[0])[1]
-
-
-def _seconds(packed: PackedLinear, x: Tensor) -> float:
-    """The least of several timings: the others are of a machine that had something else to do."""
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        packed(x)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    msg = f"engine {name!r} does not work on this machine; choose onnx, torch or float (present: {', '.join(present)})"
+    raise ValueError(msg)
 
 
 def quantize(weight: Tensor, step: float = 0.0, gram: Tensor | None = None) -> tuple[Tensor, Tensor]:

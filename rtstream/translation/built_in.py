@@ -42,7 +42,7 @@ class BuiltInTranslator:
         self._rules = Rules(END_ID, self._pieces.copy, PAD_ID, forbidden(size, banned), forbidden(size, inside))
 
     @classmethod
-    def open(cls, directory: Path, *, beam: int = 1, engine: str = "auto") -> BuiltInTranslator:
+    def open(cls, directory: Path, *, beam: int = 1, engine: str = "onnx") -> BuiltInTranslator:
         """Load a bundle. Raises TranslationError where it is missing, broken or of another kind."""
         try:
             return cls(load_text_bundle(directory, engine), beam=beam)

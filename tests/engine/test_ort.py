@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from rtstream.bundle.files import WEIGHTS, read_tensors
+from rtstream.cli.options import RecognizerOptions
+from rtstream.config import Recognition
 from rtstream.engine.open import load_bundle, load_text_bundle
 from rtstream.engine.ort import open as opening
 from rtstream.engine.ort.networks import encoder_graph
@@ -264,6 +266,25 @@ def test_a_recording_is_transcribed_without_torch(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
+
+
+def test_the_same_machine_hears_the_same_after_every_restart(tmp_path):
+    path = save_tiny_bundle(tmp_path / "bundle")  # whose letters any other rounding changes
+    (tmp_path / "file").write_text("no folder")
+    heard = []
+    for cache in ("cache", "cache", "file", "other"):  # packs; maps what was packed; cannot keep it; packs again
+        command = [sys.executable, "-c", "import sys; from rtstream.cli.main import main; sys.exit(main())"]
+        command += ["replay", "--format", "jsonl", "--partials", "ctc", "--model", path, DATA / "cv-utica.flac"]
+        environment = os.environ | {"CACHE_DIRECTORY": "", "XDG_CACHE_HOME": str(tmp_path / cache)}
+        heard.append(subprocess.run(command, capture_output=True, check=True, env=environment, timeout=300).stdout)
+    assert heard[0].count(b"\n") > 2
+    assert heard == heard[:1] * 4
+
+
+def test_onnx_is_the_engine_also_where_torch_is_installed(tmp_path):
+    path = save_tiny_bundle(tmp_path / "bundle")
+    assert load_bundle(path).engine.name == load_bundle(path, "auto").engine.name == "onnx"
+    assert Recognition().engine == RecognizerOptions().engine == "onnx"
 
 
 PRIVATE = """

@@ -59,13 +59,13 @@ def by_definition(audio, frame, n_mels):
 def test_streamed_equals_whole_for_any_block_cuts(count, data):
     features, audio = LogMel(), noise(count)
     cuts = data.draw(st.lists(st.integers(0, count), max_size=12))
-    assert_allclose(stream(features, audio, cuts), features(audio), rtol=0, atol=2e-5)
+    assert np.array_equal(stream(features, audio, cuts), features(audio))
 
 
 @pytest.mark.parametrize("block", [1, 7, 159, 160, 161, 399, 400, 401])
 def test_streamed_equals_whole_for_blocks_of_one_size(block):
     features, audio = LogMel(), noise(1234)
-    assert_allclose(stream(features, audio, range(block, 1234, block)), features(audio), rtol=0, atol=2e-5)
+    assert np.array_equal(stream(features, audio, range(block, 1234, block)), features(audio))
 
 
 @pytest.mark.parametrize(("count", "frames"), [(0, 0), (1, 1), (160, 1), (161, 2), (16_000, 100)])

@@ -65,6 +65,15 @@ def test_every_engine_that_is_chosen_agrees_with_the_float_product(name):
     assert (y - x @ weight.T).norm() / (x @ weight.T).norm() < 0.03
 
 
+@pytest.mark.parametrize(("known", "wanted"), [({"sse4_1", "avx2"}, "x86"), ({"fp", "asimd"}, "qnnpack")])
+def test_the_engine_is_chosen_by_what_the_processor_can_do(monkeypatch, known, wanted):
+    monkeypatch.setattr("rtstream.nn.quantized.features", lambda: frozenset(known))
+    present = torch.backends.quantized.supported_engines
+    if wanted not in present:
+        pytest.skip(f"torch has no {wanted} here")
+    assert {choose_engine().name for _ in range(3)} == {wanted}
+
+
 def test_an_unknown_engine_is_refused_by_name():
     with pytest.raises(ValueError, match="'abacus' does not work"):
         choose_engine("abacus")

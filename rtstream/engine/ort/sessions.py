@@ -21,6 +21,7 @@ import numpy as np
 import structlog
 
 from rtstream.onnx_runtime import onnxruntime
+from rtstream.processor import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ def cache_folder(model: str) -> Path:
     own = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]  # systemd's, for the service
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "rtstream"
-    parts = (str(VERSION), model, onnxruntime.__version__, platform.machine(), _processor())
+    parts = (str(VERSION), model, onnxruntime.__version__, platform.machine(), described())
     return root / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -149,12 +150,3 @@ def _settings(threads: int) -> onnxruntime.SessionOptions:
     out.enable_cpu_mem_arena = False  # which keeps for ever what the longest segment took
     out.log_severity_level = 3
     return out
-
-
-def _processor() -> str:
-    """What the processor can do, which is what packing depends on."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.partition(":")[0].strip().lower() in {"flags", "features"}:
-                return line.partition(":")[2].strip()
-    return platform.processor()
