@@ -103,6 +103,7 @@ class Recipe(Strict):
     encoder_from: int = Field(
         0, ge=0, description="first step in which the encoder learns: a decoder that lost layers first"
     )
+    encoder_until: int = Field(0, ge=0, description="first step in which it learns no more; 0: it learns to the end")
     fade_steps: int = Field(0, ge=0, description="steps over which what sharing leaves out fades to nothing")
     rounded: bool = Field(
         default=False,

@@ -120,8 +120,7 @@ class Trainer(SpeechLoop):
             mel: Tensor = self.features(audio)
             return spec_augment(mel, generator) if r.spec_augment else mel
 
-        for parameter in self._encoder_learns:
-            parameter.requires_grad = self.step >= r.encoder_from
+        encoder = self._encoder_step()
         if chunk is None:  # short clips are mostly padding then: a step would take several times as long
             batch = batch.first(self._rows_in_full_context(batch))
         set_fade(self.model.encoder, max(0.0, 1.0 - self.step / r.fade_steps) if r.fade_steps else 0.0)
@@ -139,7 +138,7 @@ class Trainer(SpeechLoop):
             )
             total, whole = self._weighted(parts), parts
             # Where the encoder stays, what full context gives is heard in the batches that have it.
-            if self.model.encoder.whole is not None and not r.rounded and r.optimizer.encoder_lr:
+            if self.model.encoder.whole is not None and not r.rounded and encoder:
                 whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=r.loss.label_smoothing)
                 total = total + self._weighted(whole)
         return total, {
@@ -148,6 +147,18 @@ class Trainer(SpeechLoop):
             "tokens_right": float(parts.read.right),
             "chunk": chunk or 0,
         }
+
+    def _encoder_step(self) -> bool:
+        """Whether the encoder learns, in this step or a later one; it ends as the mean that is kept of it."""
+        r = self.recipe
+        end = r.encoder_until or r.optimizer.steps
+        for parameter in self._encoder_learns:
+            parameter.requires_grad = r.encoder_from <= self.step < end
+        if self.step == end:
+            self.model.load_state_dict(
+                {name: mean for name, mean in self.average.items() if name.startswith("encoder.")}, strict=False
+            )
+        return r.optimizer.encoder_lr > 0 and self.step < end
 
     def _weighted(self, parts: Losses) -> Tensor:
         w, read = self.recipe.loss, parts.read

@@ -157,6 +157,22 @@ def test_encoder_learns_from_its_step_on(start_run):
     assert changed(3)
 
 
+def test_encoder_ends_as_its_mean_and_the_decoder_learns_on(start_run):
+    trainer = start_run(encoder_until=2, optimizer={"encoder_lr": 1e-2})
+
+    def weights_at(step):
+        trainer.run(lambda _: None, workers=0, stopped=lambda: trainer.step >= step)
+        return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+    mean = {name: tensor.clone() for name, tensor in trainer.average.items()} if weights_at(2) else {}
+    after, later = weights_at(3), weights_at(5)
+    for name in after:
+        if name.startswith("encoder."):
+            assert_close(after[name], mean[name], rtol=0, atol=0)
+            assert_close(later[name], mean[name], rtol=0, atol=0)
+    assert any(not torch.equal(after[name], later[name]) for name in after if name.startswith("decoder.layers."))
+
+
 def test_what_is_imitated_is_the_starts_decoder_in_a_resumed_run_too(start_run, tmp_path):
     deep = load_start(tmp_path / "start")[0].decoder
     first = start_run()
