@@ -105,6 +105,11 @@ Examples:
     help="The same of the decoder's table of tokens.  [default: as --bits]",
 )
 @click.option(
+    "--private-bits",
+    type=click.FloatRange(3, 8),
+    help="The same of the private low-rank parts that tell layers or passes apart.  [default: all of int8]",
+)
+@click.option(
     "--rounded-as",
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
@@ -152,6 +157,7 @@ def export_command(
     bits: float | None,
     encoder_bits: float | None,
     table_bits: float | None,
+    private_bits: float | None,
     rounded_as: Path | None,
     others: Sequence[Path],
     float16: bool,
@@ -175,6 +181,7 @@ def export_command(
         "--bits": bits,
         "--encoder-bits": encoder_bits,
         "--table-bits": table_bits,
+        "--private-bits": private_bits,
         "--calibrate": sets or None,
         "--rounded-as": rounded_as,
     }
@@ -190,7 +197,7 @@ def export_command(
             directory,
             name or directory.resolve().name,
             card,
-            rounding=Rounding(chosen, encoder_bits, table_bits),
+            rounding=Rounding(chosen, encoder_bits, table_bits, private_bits),
             guard=thresholds,
             clips=clips,
             rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),

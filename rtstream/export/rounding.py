@@ -13,6 +13,7 @@ from rtstream.nn.quantized import (
     State,
     convolutions,
     dequantize_state,
+    low_rank_names,
     quantize,
     quantize_state,
     rounded_names,
@@ -32,7 +33,8 @@ class Rounding:
     """What a file's matrices are rounded to.
 
     ``bits``: about how many a weight takes, 8 for all of int8, None for float16. ``encoder_bits`` and ``table_bits``:
-    those of the encoder and of the decoder's table of tokens, where they differ. ``grams``: of the rows that matrices
+    those of the encoder and of the decoder's table of tokens, where they differ. ``private_bits``: those of private
+    low-rank parts, None for all of int8. ``grams``: of the rows that matrices
     multiply, by the names of their weights; these are then rounded for the least error of what they give. ``kept``:
     what is rounded already, see ``unchanged``.
     """
@@ -40,6 +42,7 @@ class Rounding:
     bits: float | None = BITS
     encoder_bits: float | None = None
     table_bits: float | None = None
+    private_bits: float | None = None
     grams: Mapping[str, Tensor] = field(default_factory=dict)
     kept: State = field(default_factory=dict)
 
@@ -50,7 +53,8 @@ USUAL = Rounding()
 def rounded_state(model: SpeechModel | TextModel, rounding: Rounding) -> State:
     """The model's tensors, its matrices as int8 and their scales beside them unless ``bits`` is None.
 
-    Convolutions, private low-rank parts and the CTC head, which are small, have all of int8.
+    Convolutions and the heads, which are small, have all of int8; so have private low-rank parts, unless they have bits
+    of their own.
     """
     exact = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     bits = rounding.bits
@@ -60,6 +64,8 @@ def rounded_state(model: SpeechModel | TextModel, rounding: Rounding) -> State:
     for name in rounded_names(model):
         own = rounding.table_bits if name == TABLE else rounding.encoder_bits if name.startswith("encoder.") else None
         steps[name] = step_of(own or bits)
+    if rounding.private_bits is not None:
+        steps |= dict.fromkeys(low_rank_names(model), step_of(rounding.private_bits))
     state = quantize_state(exact, model.config, steps.__getitem__, rounding.grams)
     for name in convolutions(model):  # which hear first
         numbers, state[name + SCALE] = quantize(exact[name].flatten(start_dim=1))

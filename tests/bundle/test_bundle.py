@@ -76,22 +76,30 @@ def steps_of(loaded, original):
 
 
 @pytest.mark.parametrize(
-    ("bits", "encoder_bits", "table_bits"), [(4, None, None), (4, 8, None), (4, None, 8), (8, 4, None), (8, None, 4)]
+    ("bits", "encoder_bits", "table_bits", "private_bits"),
+    [
+        (4, None, None, None),
+        (4, 8, None, None),
+        (4, None, 8, None),
+        (8, 4, None, None),
+        (8, None, 4, None),
+        (8, None, None, 4),
+    ],
 )
-def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices_have_all(
-    tokenizer, tmp_path, bits, encoder_bits, table_bits
+def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices_have_all_unless_told(
+    tokenizer, tmp_path, *, bits, encoder_bits, table_bits, private_bits
 ):
     torch.manual_seed(3)
     model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
     for name, tensor in model.named_parameters():
         if name.endswith(".b"):  # which start at nothing
             tensor.normal_()
-    save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits, encoder_bits, table_bits))
+    save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits, encoder_bits, table_bits, private_bits))
     loaded = load_bundle(tmp_path, "float").engine.model.state_dict()
     fine = 0.51 / 127
     for name, tensor in model.state_dict().items():
         if name.endswith((".a", ".b")):
-            assert steps_of(loaded[name], tensor) <= fine
+            assert (steps_of(loaded[name], tensor) <= fine) is (private_bits is None)
         elif name == "decoder.embedding.weight":
             assert (steps_of(loaded[name], tensor) <= fine) is ((table_bits or bits) == 8)
         elif name.startswith("encoder.groups."):
