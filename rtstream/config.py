@@ -159,9 +159,6 @@ class Translation(Section):
         "partials", description="what was shown stays: until the final, in the final too, or not at all"
     )
     context: int = Field(0, ge=0, le=10, description="finals before a segment that are translated again with it")
-    direct: tuple[Language, ...] = Field(
-        (), description="of languages: those whose finals are translated from speech, not from the transcript"
-    )
 
 
 class Server(Section):

@@ -9,7 +9,6 @@ from rtstream.config import Config, load, to_toml
 from rtstream.daemon.settings import check_settings
 from rtstream.errors import ConfigError
 from rtstream.recognizer.number_forms import NUMBER_FORMS
-from tests.translation.tiny_hearing import save_hearing_model
 
 
 @pytest.fixture(autouse=True)
@@ -103,20 +102,6 @@ def test_what_is_wrong_is_one_line_with_key_value_and_what_is_allowed(file, caps
     shown = capsys.readouterr().err
     assert told in shown
     assert shown.count("\n") == 1
-
-
-def test_direct_translation_needs_a_model_that_hears(file, tmp_path, capsys):
-    models = {hears: save_hearing_model(tmp_path / str(hears), hears=hears) for hears in (True, False)}
-
-    def checked(hears, direct):
-        text = f'[translation]\nlanguages = ["es", "de"]\nmodel = "{models[hears]}"\ndirect = ["{direct}"]\n'
-        return main(["config", "check", "--config", str(file(text))]), capsys.readouterr().err
-
-    assert checked(hears=True, direct="de")[0] == 0
-    assert "translation.direct: fr is none of translation.languages" in checked(hears=True, direct="fr")[1]
-    code, told = checked(hears=False, direct="de")
-    assert code == 1
-    assert "translates text alone: leave de out" in told
 
 
 def test_wrong_variable_is_named_as_such(monkeypatch):

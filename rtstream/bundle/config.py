@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtstream.errors import BundleError
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig, StackConfig
-
-if TYPE_CHECKING:
-    from rtstream.model.config import SpeechInputConfig
 
 ADDED: dict[str, Any] = {
     "whole": False,
@@ -87,7 +84,7 @@ def _completed(data: object, known: set[str]) -> object:
     return {key: value for key, value in ADDED.items() if key in known} | data if isinstance(data, dict) else data
 
 
-def section(cls: type[StackConfig | DecoderConfig | SpeechInputConfig], name: str, data: object) -> dict[str, Any]:
+def section(cls: type[StackConfig | DecoderConfig], name: str, data: object) -> dict[str, Any]:
     """The fields of a part's sizes. Raises BundleError naming the key that is missing, unknown or of another type."""
     known = {field.name for field in fields(cls)}
     values = table(f"model.{name}", _completed(data, known), known)

@@ -7,23 +7,26 @@ from typing import Any
 
 from rtstream.bundle.config import decoder_from_dict, section, table
 from rtstream.errors import BundleError
-from rtstream.model.config import SpeechInputConfig, StackConfig, TextModelConfig
+from rtstream.model.config import StackConfig, TextModelConfig
+
+FORMER = "speech"
+"""Of models made before: the sizes of a part that translated speech itself, whose tensors nobody reads either."""
 
 
 def text_config_to_dict(config: TextModelConfig) -> dict[str, Any]:
-    """Every size, none left to a default; ``speech`` only where there is such a part."""
-    return {name: part for name, part in asdict(config).items() if part is not None}
+    """Every size, none left to a default."""
+    return asdict(config)
 
 
 def text_config_from_dict(data: object) -> TextModelConfig:
     """What ``text_config_to_dict`` wrote. Raises BundleError naming the key that is missing, unknown or wrong."""
-    hears = isinstance(data, dict) and "speech" in data
-    model = table("model", data, {"encoder", "decoder"} | ({"speech"} if hears else set()))
+    if isinstance(data, dict):
+        data = {name: part for name, part in data.items() if name != FORMER}
+    model = table("model", data, {"encoder", "decoder"})
     encoder = section(StackConfig, "encoder", model["encoder"])
     decoder = decoder_from_dict(model["decoder"])
     try:
-        speech = SpeechInputConfig(**section(SpeechInputConfig, "speech", model["speech"])) if hears else None
-        return TextModelConfig(StackConfig(**encoder), decoder, speech)
+        return TextModelConfig(StackConfig(**encoder), decoder)
     except ValueError as error:
         msg = f"model: {error}"
         raise BundleError(msg) from error

@@ -24,12 +24,10 @@ Examples:
   rtstream eval-translation models/en-x-small --translate es,de --data ~/pairs
   rtstream eval-translation models/en-x-small --translate es --data ~/pairs --plot lag.png
   rtstream eval-translation models/en-x-small --translate es --data ~/pairs --whole --json
-  rtstream eval-translation models/en-x-small --translate es --speech ~/clips
 
 A language's set is the file pairs-en-LANGUAGE.dev.tsv.gz: english, a JSON list of
 references and the source, parted by tabs. MODEL is a directory of rtstream's own model or
-of one for CTranslate2, or a training run: then its averaged weights, not quantized. The
-rows of a shard's index have translations: {"es": ["...", ...], ...}.
+of one for CTranslate2, or a training run: then its averaged weights, not quantized.
 """
 
 
@@ -69,15 +67,6 @@ rows of a shard's index have translations: {"es": ["...", ...], ...}.
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG of quality and stability against latency.")
 @click.option("--whole", is_flag=True, help="Score whole sentences instead: clean, spoken and misheard English.")
 @click.option(
-    "--speech",
-    type=click.Path(path_type=Path),
-    metavar="SHARD",
-    help="Score recordings instead, SHARD.tar with SHARD.jsonl: by way of the transcript, and without it.",
-)
-@click.option(
-    "--recognizer", type=click.Path(path_type=Path), help="With --speech: bundle that recognises.  [default: as replay]"
-)
-@click.option(
     "--input",
     "kinds",
     type=click.Choice(INPUTS),
@@ -99,8 +88,6 @@ def command(  # noqa: PLR0917  # click passes by name
     languages: tuple[str, ...],
     data: Path,
     limit: int | None,
-    speech: Path | None,
-    recognizer: Path | None,
     masks: Sequence[int],
     keeps: Sequence[Any],
     contexts: Sequence[int],
@@ -116,12 +103,7 @@ def command(  # noqa: PLR0917  # click passes by name
     whole: bool,
     as_json: bool,
 ) -> None:
-    """Measure what MODEL makes of text sets: partial by partial, as if they were spoken, or whole; or of recordings."""
-    if speech is not None:
-        translators = _open(model.expanduser(), languages, beam=beam, engine=engine, threads=threads)
-        _speech(translators, speech.expanduser(), recognizer, limit, examples, threads=threads, as_json=as_json)
-        return
-
+    """Measure what MODEL makes of text sets: partial by partial, as if they were spoken, or whole."""
     from rtstream.evaluation.retranslation import join_sentences  # noqa: PLC0415
     from rtstream.training.corpus.pairs import read_references  # noqa: PLC0415 - torch and more, which --help does without
 
@@ -191,30 +173,6 @@ def _whole(
     rows = _told(text_scores(translators, sentences, kinds, error_rate, examples), as_json=as_json)
     if not as_json:
         Console().print(text_table(rows))
-
-
-def _speech(
-    translators: Mapping[str, Translator],
-    shard: Path,
-    recognizer: Path | None,
-    limit: int | None,
-    examples: int,
-    *,
-    threads: int,
-    as_json: bool,
-) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    from rtstream.cli.options import RecognizerOptions  # noqa: PLC0415
-    from rtstream.cli.text_scores import speech_scores, speech_table  # noqa: PLC0415
-    from rtstream.evaluation.evaluate_spoken import hear  # noqa: PLC0415
-    from rtstream.training.corpus.data import load_shard  # noqa: PLC0415
-
-    clips = [clip for clip in load_shard(shard) if clip.translations.keys() & translators.keys()][:limit]
-    loaded = RecognizerOptions(recognizer, threads=threads).load(partials=False)
-    rows = _told(speech_scores(translators, list(hear(loaded, clips)), examples), as_json=as_json)
-    if not as_json:
-        Console().print(speech_table(rows))
 
 
 def _told(rows: Iterable[dict[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:

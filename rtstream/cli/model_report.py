@@ -16,7 +16,6 @@ from rtstream.bundle.files import WEIGHTS, tensor_bytes
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, holds_text_model, read_text_manifest
 from rtstream.bundle.text_config import text_config_from_dict
-from rtstream.errors import TrainingError
 from rtstream.model.accounting import (
     FLOAT32,
     encoder_bytes_int8,
@@ -180,7 +179,6 @@ def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.speech.run import target_encoder  # noqa: PLC0415
     from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
-    from rtstream.training.text.spoken_recipe import SpokenRecipe  # noqa: PLC0415
     from rtstream.training.text.translation import make_config  # noqa: PLC0415
 
     if path.is_dir() or path.suffix == ".pt":
@@ -191,9 +189,6 @@ def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any
     if isinstance(recipe, TranslationRecipe):
         config = make_config(recipe.model, recipe.model.vocabulary)
         return recipe.name, config, None, {"languages": list(recipe.data.files)}
-    if isinstance(recipe, SpokenRecipe):
-        msg = f"{target}: a recipe for a part of a translation model: ask for a run or bundle that was made with it"
-        raise TrainingError(msg)
     return recipe.name, target_encoder(EncoderConfig(), recipe.encoder), None, {}
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from rtstream.cli.options import RecognizerOptions
     from rtstream.cli.translating import TranslationOptions
-    from rtstream.engine.base import F32
     from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
     from rtstream.translation.stabilizer import Stabilizer
@@ -51,7 +50,6 @@ class Replay:
         self._options = options
         self._translation = translation
         self._stabilizers: Callable[[], list[Stabilizer]] = list
-        self._states: dict[int, F32] = {}  # of the segment whose final comes next
         self._format = format_
         self._words = words
         self._partials = partials
@@ -81,8 +79,7 @@ class Replay:
             self._line.show("")
 
             def new_pipeline() -> Pipeline:
-                tell = self._states.__setitem__ if self._translation.direct else None
-                return Pipeline(recognizer, Segmenter(new_gate()), tell)
+                return Pipeline(recognizer, Segmenter(new_gate()))
 
             good = [self._transcribe(new_pipeline, file, several=len(files) > 1) for file in files]
             return all(good)
@@ -121,9 +118,8 @@ class Replay:
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
         """The translations of an event; those of partials only where somebody sees them."""
         if isinstance(event, Final) or self._shows_partials:
-            states = self._states.pop(event.segment, None) if isinstance(event, Final) else None
             for stabilizer in stabilizers:
-                if (translation := stabilizer.translate(event, states)) is not None:
+                if (translation := stabilizer.translate(event)) is not None:
                     yield translation
 
     def _events(self, pipeline: Pipeline, audio: AudioFile) -> Iterator[Event]:

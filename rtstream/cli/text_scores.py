@@ -6,8 +6,6 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
-from rtstream.errors import TranslationError
-from rtstream.evaluation.evaluate_spoken import in_language, ways
 from rtstream.evaluation.evaluate_translation import inputs, score, tokens_per_second
 from rtstream.translation.built_in import BuiltInTranslator
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from rtstream.evaluation.evaluate_spoken import Spoken
     from rtstream.evaluation.evaluate_translation import TranslationScore
     from rtstream.training.corpus.pairs import References
     from rtstream.translation.translator import Translator
@@ -33,10 +30,6 @@ COLUMNS = {
 CAPTION = (
     "clean: English as written; spoken: in lower case, without punctuation, numbers in words; misheard: that with "
     "words in error. BLEU (13a) and chrF: sacreBLEU's. tokens/s: target pieces a CPU second, a sentence at a time."
-)
-SPEECH_CAPTION = (
-    "reference: the text that was read; cascade: what was recognised; direct: speech itself, no text between. BLEU "
-    "(13a) and chrF: sacreBLEU's."
 )
 SPEED_SENTENCES = 100
 """Of each language, by which speed is measured."""
@@ -63,36 +56,9 @@ def text_scores(
             yield figures | _examples(rows, english, found.translations, examples)
 
 
-def speech_scores(
-    translators: Mapping[str, Translator], spoken: Sequence[Spoken], examples: int = 0
-) -> Iterator[dict[str, Any]]:
-    """Scores of each language on the clips that people translated into it, a row for each way to do so.
-
-    Raises TranslationError where there is no such clip, or a text cannot be translated.
-    """
-    for language, translator in translators.items():
-        clips = in_language(spoken, language)
-        if not clips:
-            raise TranslationError(f"no clip has translations into {language}: choose another shard, or language")
-        rows = [each.references(language) for each in clips]
-        heard = [" ".join(final.text for final, _ in each.finals) for each in clips]
-        speech = translator if isinstance(translator, BuiltInTranslator) and translator.hears else None
-        for name, translate in ways(translator, speech, language).items():
-            found = score(rows, [translate(each) for each in clips])
-            english = [row.english for row in rows] if name == "reference" else heard
-            figures = {"language": language, "input": name, **_figures(found)}
-            yield figures | _examples(rows, english, found.translations, examples)
-
-
 def text_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Rows as a table for the terminal."""
     return score_table(rows, COLUMNS, {"language", "input"}, CAPTION)
-
-
-def speech_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of speech as a table for the terminal."""
-    columns = {key: heading for key, heading in COLUMNS.items() if key != "tokens_per_second"}
-    return score_table(rows, columns, {"language", "input"}, SPEECH_CAPTION)
 
 
 def _figures(found: TranslationScore) -> dict[str, Any]:

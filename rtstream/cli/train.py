@@ -110,8 +110,6 @@ def command(
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.speech.run import load_start, make_trainer  # noqa: PLC0415
     from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
-    from rtstream.training.text.spoken import make_spoken_trainer  # noqa: PLC0415
-    from rtstream.training.text.spoken_recipe import SpokenRecipe  # noqa: PLC0415
     from rtstream.training.text.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
 
     loaded = load_recipe(find_recipe(recipe))
@@ -141,20 +139,6 @@ def command(
             rank=rank,
             world=world,
         )
-    elif isinstance(loaded, SpokenRecipe):
-        console.print(f"{loaded.name}: reading teacher and data", highlight=False)
-        with console.status("") as status:
-            trainer = make_spoken_trainer(
-                loaded,
-                directory=directory,
-                audio=shards,
-                teacher_directory=teacher.expanduser(),
-                taught=(CACHE / "taught").expanduser(),
-                start=None if start is None else load_translation_start(start.expanduser()),
-                rank=rank,
-                world=world,
-                report=lambda shard, done, total: status.update(f"{shard}: {done} of {total} clips"),
-            )
     else:
         console.print(f"{loaded.name}: reading teacher and data", highlight=False)
         with console.status("") as status:

@@ -41,13 +41,12 @@ def translate_option(help_: str, *, required: bool = False) -> Callable[[Callabl
 class TranslationOptions:
     """What the user chose. ``model``: a directory for all languages, ``models``: those of single ones.
 
-    ``direct``: languages whose finals are translated from speech. ``beam``: for finals, of rtstream's own models.
+    ``beam``: for finals, of rtstream's own models.
     """
 
     languages: tuple[str, ...]
     model: Path | None
     models: Mapping[str, Path]
-    direct: tuple[str, ...]
     beam: int
 
     def load(self, *, threads: int = 1) -> Callable[[], list[Stabilizer]]:
@@ -56,7 +55,7 @@ class TranslationOptions:
         from rtstream.translation.opening import open_stabilizers  # noqa: PLC0415
 
         paths = model_paths(self.languages, self.model, self.models)
-        return open_stabilizers(paths, direct=self.direct, threads=threads, beam=self.beam)
+        return open_stabilizers(paths, threads=threads, beam=self.beam)
 
 
 def translation_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,13 +71,6 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
         "[default: $RTSTREAM_TRANSLATION_MODEL, or the shipped model]",
     )
     @click.option(
-        "--direct",
-        callback=read_languages,
-        default="",
-        metavar="LANGUAGES",
-        help="Of them those whose finals are translated from speech itself, not from the transcript.",
-    )
-    @click.option(
         "--translation-beam",
         type=click.IntRange(1, 4),
         default=4,
@@ -90,7 +82,6 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
         *args: Any,  # noqa: ANN401 - what click passes
         languages: tuple[str, ...],
         given: tuple[str, ...],
-        direct: tuple[str, ...],
         translation_beam: int,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
@@ -106,9 +97,7 @@ def translation_options(command: Callable[..., None]) -> Callable[..., None]:
                 raise click.UsageError(f"--translation-model {text}: {error}") from None
         if given and not languages:
             raise click.UsageError("--translation-model is of no use without --translate")
-        if extra := [language for language in direct if language not in languages]:
-            raise click.UsageError(f"--direct: {', '.join(extra)} is not among the languages of --translate")
-        options = TranslationOptions(languages, model, models, direct, translation_beam)
+        options = TranslationOptions(languages, model, models, translation_beam)
         command(*args, translation=options, **kwargs)
 
     return with_options

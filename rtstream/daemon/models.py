@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rtstream.config import Recognition, Text
     from rtstream.events import SegmentAudio
     from rtstream.recognizer.phrases import Phrase
-    from rtstream.recognizer.session import ToldStates
 
 
 LANGUAGES = ("en",)
@@ -59,11 +58,10 @@ class LoadedModel:
         self,
         recognizer: Recognizer,
         segments: Segments,
-        tell_states: ToldStates | None = None,
         tell_audio: Callable[[SegmentAudio], None] | None = None,
     ) -> Pipeline:
         """A stream from its beginning."""
-        return Pipeline(recognizer, segments, tell_states, tell_audio)
+        return Pipeline(recognizer, segments, tell_audio)
 
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool

@@ -131,17 +131,14 @@ class Service:
     def listen(self, model: LoadedModel) -> None:
         """Begin to recognise: the source's audio and that of clients."""
         recognizer = model.own(phrases(self.config.recognition))
-        translation = self._translation = start_translation(self.config, self.publish)
+        self._translation = start_translation(self.config, self.publish)
         speech = SpeechTeller(self.publish)
-        tell = translation.tell_states if translation is not None and self.config.translation.direct else None
 
         def make_pipeline() -> Pipeline:
             speech.abandon()
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
-            self._pipeline = model.pipeline(
-                model.own(phrases(self.config.recognition)), self._segmenter, tell, speech.hear
-            )
+            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter, speech.hear)
             return self._pipeline
 
         self._channel = AudioQueue(

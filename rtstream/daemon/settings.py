@@ -18,7 +18,7 @@ from rtstream.errors import ConfigError, TranslationError
 from rtstream.recognizer.phrases import Phrase, parse_phrases
 from rtstream.rpc.security import Address, ServerTls, check_public
 from rtstream.rpc.server import ServerConfig
-from rtstream.translation.models import manifest_hears, model_paths
+from rtstream.translation.models import model_paths
 from rtstream.translation.stabilizer import StabilizerConfig
 from rtstream.vad.open_gates import open_gates
 from rtstream.vad.segmenter import SegmenterConfig
@@ -44,7 +44,7 @@ def check_settings(config: Config) -> None:
         partial(wyoming_config, config),
         partial(http_config, config),
         partial(mqtt_config, config),
-        partial(check_direct, config.translation),
+        partial(translation_models, config.translation),
         partial(phrases, config.recognition),
     ):
         try:
@@ -257,16 +257,6 @@ def translation_models(translation: Translation) -> dict[str, Path]:
         return model_paths(translation.languages, translation.model, translation.models)
     except TranslationError as error:
         raise ConfigError(f"translation.languages: {error}") from None
-
-
-def check_direct(translation: Translation) -> None:
-    """Raise ConfigError as ``translation_models`` does, and for languages that cannot be translated from speech."""
-    models = translation_models(translation)
-    for language in translation.direct:
-        if language not in models:
-            raise ConfigError(f"translation.direct: {language} is none of translation.languages")
-        if not manifest_hears(models[language]):
-            raise ConfigError(f"translation.direct: {models[language]} translates text alone: leave {language} out")
 
 
 def stabilizer_config(translation: Translation) -> StabilizerConfig:

@@ -25,7 +25,7 @@ def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -
 
     def load() -> list[Stabilizer]:
         config = stabilizer_config(settings)
-        return open_stabilizers(paths, config, direct=settings.direct, threads=settings.threads, beam=settings.beam)()
+        return open_stabilizers(paths, config, threads=settings.threads, beam=settings.beam)()
 
     return TranslationWorker(
         tuple(paths), load, publish, partials=settings.partials, retry_seconds=config.recognition.retry_seconds

@@ -195,10 +195,3 @@ class TextEngine(BatchDecoder, Protocol):
     def encode(self, source: Ids, counts: Sequence[int]) -> BatchState:
         """The state after reading (batch, n) ``source`` ids, of which the first ``counts`` of each row are its own."""
         ...
-
-    def encode_speech(self, states: F32, language: int) -> tuple[BatchState, int]:
-        """The same of a segment of speech, (n, inputs) states of a recogniser, and how many rows were made of it.
-
-        ``language``: the target's token. Raises ValueError of a model without a part for speech.
-        """
-        ...

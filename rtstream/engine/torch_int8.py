@@ -195,15 +195,6 @@ class TorchTextEngine:
         return self.model.decoder.begin(self.model.encode(torch.from_numpy(source), mask), mask)
 
     @torch.inference_mode()
-    def encode_speech(self, states: F32, language: int) -> tuple[BatchState, int]:
-        """The same of a segment of speech."""
-        if self.model.speech is None:
-            raise ValueError("this model has no part for speech")
-        stacked = self.model.speech.stacked(torch.from_numpy(states)[None])
-        heard = self.model.hear(stacked, torch.tensor([language]))
-        return self.model.decoder.begin(heard), heard.shape[1]
-
-    @torch.inference_mode()
     def decode_batch(self, tokens: Ids, state: BatchState) -> tuple[F32, BatchState]:
         """Read further tokens of a batch."""
         return _read(self.model.decoder, tokens, state)

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from rtstream.model.shapes import Specs
 
 FULL_RANK, LOW_RANK, DIAGONAL, BIAS, CONVOLUTIONS = "full-rank", "low-rank", "diagonal", "bias and norm", "convolutions"
-CTC, DECODER, EMBEDDINGS, SPEECH, VOICE = "CTC", "decoder", "embeddings", "speech input", "voice"
+CTC, DECODER, EMBEDDINGS, VOICE = "CTC", "decoder", "embeddings", "voice"
 ENCODER_PARTS = (FULL_RANK, LOW_RANK, DIAGONAL, BIAS)
 STARTS = {
     "decoder.embedding": EMBEDDINGS,
     "decoder.": DECODER,
     "ctc.": CTC,
     "voice.": VOICE,
-    "speech.": SPEECH,
     "encoder.front.": CONVOLUTIONS,
     "encoder.groups.": FULL_RANK,
 }
@@ -69,7 +68,7 @@ def _model_names(config: ModelConfig | TextModelConfig) -> tuple[str, ...]:
     names = (*_encoder_names(config.encoder), DECODER, EMBEDDINGS)
     if isinstance(config, ModelConfig):
         return (*names, CTC, VOICE) if config.voice else (*names, CTC)
-    return names if config.speech is None else (*names, SPEECH)
+    return names
 
 
 def encoder_parameters(config: StackConfig) -> Counts:

@@ -185,26 +185,11 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechInputConfig:
-    """Sizes of what reads a recogniser's states, of ``inputs`` numbers each, ``stack`` of them at a time."""
-
-    inputs: int = 512
-    stack: int = 6
-
-    def __post_init__(self) -> None:
-        for name in ("inputs", "stack"):
-            if getattr(self, name) < 1:
-                msg = f"{name} ({getattr(self, name)}) must be at least 1"
-                raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
 class TextModelConfig:
-    """Sizes of both parts; the decoder's ``max_tokens`` bounds both sides. ``speech``: None of one for text alone."""
+    """Sizes of both parts; the decoder's ``max_tokens`` bounds both sides."""
 
     encoder: StackConfig
     decoder: DecoderConfig
-    speech: SpeechInputConfig | None = None
 
     def __post_init__(self) -> None:
         if self.encoder.d_model != self.decoder.d_model:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 Tensor = TypeVar("Tensor")
 RENAMED = {"encoder.conv1.": "encoder.front.conv1.", "encoder.conv2.": "encoder.front.conv2."}
 """What a name began with, and begins with now."""
+DROPPED = "speech."
+"""What names of a part began with that is no more: it translated speech itself."""
 
 
 def current_name(name: str) -> str:
@@ -21,5 +23,5 @@ def current_name(name: str) -> str:
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors by their present names."""
-    return {current_name(name): tensor for name, tensor in state.items()}
+    """The same tensors by their present names, without those of parts that are no more."""
+    return {current_name(name): tensor for name, tensor in state.items() if not name.startswith(DROPPED)}

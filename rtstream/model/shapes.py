@@ -71,11 +71,6 @@ def tensor_specs(config: ModelConfig | TextModelConfig) -> Specs:
         return out
     out |= dict(_stack("encoder.", config.encoder))
     out |= dict(_decoder(config.decoder))
-    if config.speech is not None:
-        d, speech = config.encoder.d_model, config.speech
-        out |= dict(_norm("speech.input_norm", speech.inputs))
-        out |= dict(_mlp("speech.", (speech.stack * speech.inputs, 2 * d, d), ("into", "out")))
-        out |= dict(_layers("speech.", config.encoder))
     return out
 
 

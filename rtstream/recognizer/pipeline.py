@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rtstream.events import AudioBlock, Event
     from rtstream.recognizer.recognizer import Recognizer
-    from rtstream.recognizer.session import StageTimes, ToldStates
+    from rtstream.recognizer.session import StageTimes
 
 
 class Segments(Protocol):
@@ -47,20 +47,18 @@ class Pipeline:
     """One stream of audio being recognised; what replay, evaluation and the daemon run. Not shared between threads.
 
     The events depend on the audio alone, not on how it is cut into blocks. Memory does not grow with the stream.
-    ``segmenter`` is taken over; by default it is webrtcvad's with its own settings. ``tell_states`` gets the states of
-    each segment that has a final, just before it, where the recognizer encodes segments once more. ``tell_audio`` gets
-    the audio of segments before it is recognised.
+    ``segmenter`` is taken over; by default it is webrtcvad's with its own settings. ``tell_audio`` gets the audio of
+    segments before it is recognised.
     """
 
     def __init__(
         self,
         recognizer: Recognizer,
         segmenter: Segments | None = None,
-        tell_states: ToldStates | None = None,
         tell_audio: Callable[[SegmentAudio], None] | None = None,
     ) -> None:
         self._segmenter: Segments = segmenter or Segmenter(WebRtcGate())
-        self._session = RecognizerSession(recognizer, tell_states)
+        self._session = RecognizerSession(recognizer)
         self._pieces = _Pieces(recognizer.chunk_samples, recognizer.bundle.config.encoder.look_ahead)
         self._tell_audio = tell_audio
         self._silence = 0  # of the audio that was given last

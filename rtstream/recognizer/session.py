@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -78,17 +77,13 @@ def _final_until(end: int, silence: int, tail: int) -> int:
     return min(end, end - silence + tail)
 
 
-ToldStates = Callable[[int, "F32"], None]
-"""Told a segment's number and its states (n, d_model) with full context, before its final is given."""
-
-
 @dataclass(frozen=True)
 class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
     ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
-    speak. ``states`` (n, d_model) only where somebody wants them. ``least``: the log-probability of its least likely
-    token by greedy search, minus infinity of what another search has found.
+    speak. ``least``: the log-probability of its least likely token by greedy search, minus infinity of what another
+    search has found.
     """
 
     until: int
@@ -96,7 +91,6 @@ class _Found:
     opening: Opening
     text: str | None
     vouched: bool
-    states: F32 | None
     least: float = -np.inf
 
 
@@ -131,10 +125,9 @@ class _OpenSegment:
 class RecognizerSession:
     """Turns the segments of one stream into partials and finals. Not shared between threads."""
 
-    def __init__(self, recognizer: Recognizer, tell_states: ToldStates | None = None) -> None:
+    def __init__(self, recognizer: Recognizer) -> None:
         self.recognizer = recognizer
         self.times = StageTimes()
-        self._tell_states = tell_states
         self._next = recognizer
         self._open: _OpenSegment | None = None
         self._cut_at: int | None = None  # where the segment before was cut within a sentence
@@ -295,7 +288,7 @@ class RecognizerSession:
     def _may_do(self, segment: _OpenSegment) -> bool:
         """Whether the chunks may do for a segment's final."""
         r = self.recognizer
-        if r.config.full_context != "unsure" or self._tell_states is not None or not r.by_chunks:
+        if r.config.full_context != "unsure" or not r.by_chunks:
             return False
         return bool(segment.text) and segment.least >= r.config.sure
 
@@ -309,21 +302,19 @@ class RecognizerSession:
 
     def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
-        r, heard, states = self.recognizer, segment.heard, None
+        r, heard = self.recognizer, segment.heard
         if audio is not None:
             with self.times.measure("features"):
                 mel = r.features(levelled(audio[: until - segment.start]))
             encoded, frames = self._encode_whole(mel)
             heard = self._hear(encoded, Heard(r.engine.decoder.initial_state(), letters=r.letters), spoken=frames)
-            if self._tell_states is not None:
-                states = encoded[:frames].copy()  # a view would keep its padding's too
         opening = heard.opening
         letters = heard.evidence.heard
         if not letters:
             with self.times.measure("guard"):
                 opening = opening or r.decoder.opening(heard.decoder)
             if not may_be_unheard(opening, r.guard):
-                return _Found(until, heard, opening, "", vouched=False, states=states)
+                return _Found(until, heard, opening, "", vouched=False)
         draft = self._guess(segment.draft_until(until), heard.log_probs)
         decoded, text, vouched = self._transcribed(r.decoder, heard, draft)
         least = min(decoded.log_probs, default=-np.inf)
@@ -335,7 +326,7 @@ class RecognizerSession:
             doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
             if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
-        return _Found(until, heard, opening, text, vouched, states, least)
+        return _Found(until, heard, opening, text, vouched, least)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
@@ -378,8 +369,6 @@ class RecognizerSession:
             text = unfinished(text)
         words = self._words(text, segment)
         confidence = mean_confidence(words)
-        if found.states is not None and self._tell_states is not None:
-            self._tell_states(audio.segment, found.states)
         source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
         words = words if r.config.words else ()
         final = Final(audio.segment, segment.start, segment.end, text, words, source, confidence)

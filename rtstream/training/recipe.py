@@ -8,7 +8,6 @@ from rtstream.errors import TrainingError
 from rtstream.training.core.toml import read_toml, validated
 from rtstream.training.speech.recipe import Recipe
 from rtstream.training.text.recipe import TranslationRecipe
-from rtstream.training.text.spoken_recipe import SpokenRecipe
 
 SHIPPED = Path(__file__).parent / "recipes"
 ABLATION = "ablation"
@@ -31,7 +30,7 @@ def find_recipe(name: str, *, plan: bool = False) -> Path:
     return Path(name)
 
 
-def load_recipe(path: Path) -> Recipe | TranslationRecipe | SpokenRecipe:
+def load_recipe(path: Path) -> Recipe | TranslationRecipe:
     """Read a recipe, of what its ``task`` says. Raises TrainingError naming the key, the value and what is allowed."""
     data = read_toml(path)
     if data.get("task") == ABLATION:
@@ -39,6 +38,4 @@ def load_recipe(path: Path) -> Recipe | TranslationRecipe | SpokenRecipe:
         raise TrainingError(msg)
     if data.get("task") == "translation":
         return validated(TranslationRecipe, path, data)
-    if data.get("task") == "speech-translation":
-        return validated(SpokenRecipe, path, data)
     return validated(Recipe, path, data)

@@ -8,13 +8,12 @@ from rtstream.bundle.pieces import END_ID, PAD_ID, UNKNOWN_ID
 from rtstream.engine.open import load_text_bundle
 from rtstream.errors import BundleError, TranslationError
 from rtstream.languages import known_as
-from rtstream.translation.search import Rules, Task, forbidden, search, search_speech
+from rtstream.translation.search import Rules, Task, forbidden, search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rtstream.engine.base import F32
     from rtstream.engine.open import TextBundle
 
 BEAMS = (1, 4)
@@ -102,33 +101,6 @@ class BuiltInTranslator:
             for index, found in zip(some, search(self._engine, tasks, self._rules, self.beam), strict=True):
                 out[index] = self._pieces.decode(found, encoded[index][1])
         return out
-
-    @property
-    def hears(self) -> bool:
-        """Whether it can translate speech without a transcript, too."""
-        return self._engine.config.speech is not None
-
-    def translate_speech(self, states: F32, language: str) -> str:
-        """Translate a segment of speech: (n, d_model) states of its recogniser, full context, 50 a second.
-
-        No state, no text. What is longer than the model has room for is left out. Raises TranslationError for a
-        language that is not known, and of a model that only translates text or has learnt other recognisers' states.
-        """
-        speech = self._engine.config.speech
-        if speech is None:
-            raise TranslationError(f"{self.bundle.name} translates text alone: leave out the direct translation")
-        if states.shape[1] != speech.inputs:
-            raise TranslationError(
-                f"{self.bundle.name} reads states of {speech.inputs} numbers, the recogniser's have {states.shape[1]}: "
-                "leave out the direct translation, or use the recogniser that it was made for"
-            )
-        symbol = self._symbol(language)
-        states = states[: speech.stack * (self._engine.config.decoder.max_tokens - 1)]
-        if not len(states):
-            return ""
-        return self._pieces.decode(
-            search_speech(self._engine, states, Task([symbol], [symbol]), self._rules, self.beam)
-        )
 
     def with_beam(self, beam: int) -> BuiltInTranslator:
         """The same weights with another beam. Raises TranslationError for one that is not from 1 to 4."""

@@ -55,14 +55,6 @@ def _default_for(languages: Sequence[str]) -> Path:
     )
 
 
-def manifest_hears(directory: Path) -> bool:
-    """Whether a model can translate speech, as far as can be told without loading it: True of what cannot be read."""
-    if (directory / MODEL).is_file():
-        return False
-    model = _manifest(directory).get("model")
-    return not isinstance(model, dict) or "speech" in model
-
-
 def _manifest(directory: Path) -> dict[str, Any]:
     """What a bundle says of itself; nothing where it cannot be read."""
     try:

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from rtstream.errors import TranslationError
 from rtstream.translation.models import open_translators
 from rtstream.translation.stabilizer import Stabilizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from rtstream.translation.stabilizer import StabilizerConfig
-    from rtstream.translation.translator import SpeechTranslator, Translator
+    from rtstream.translation.translator import Translator
 
 
 def open_stabilizers(
     paths: Mapping[str, Path],
     config: StabilizerConfig | None = None,
     *,
-    direct: Collection[str] = (),
     threads: int = 1,
     beam: int = 1,
 ) -> Callable[[], list[Stabilizer]]:
     """Load the models of ``paths``, by language; the result makes the stabilizers of a stream.
 
-    ``direct``: languages whose finals are translated from speech. ``beam`` is for the finals of rtstream's own models:
-    partials, of which the next one is already on its way, are searched greedily. Raises TranslationError.
+    ``beam`` is for the finals of rtstream's own models: partials, of which the next one is already on its way, are
+    searched greedily. Raises TranslationError.
     """
     translators = open_translators(paths, threads=threads, beam=beam)
-    hearing = {language: _speech(paths[language], translators[language]) for language in direct}
     return lambda: [
-        Stabilizer(translator, language, config, partials=_greedy(translator), speech=hearing.get(language))
+        Stabilizer(translator, language, config, partials=_greedy(translator))
         for language, translator in translators.items()
     ]
 
@@ -41,10 +38,3 @@ def _greedy(translator: Translator) -> Translator:
     """The same weights without a beam, where there is one that can be changed."""
     with_beam = getattr(translator, "with_beam", None)
     return translator if with_beam is None else cast("Translator", with_beam(1))
-
-
-def _speech(directory: Path, translator: Translator) -> SpeechTranslator:
-    """What of a model translates speech. Raises TranslationError where it is for text alone."""
-    if getattr(translator, "hears", False):
-        return cast("SpeechTranslator", translator)
-    raise TranslationError(f"{directory}: this model translates text alone: leave its languages out of --direct")

@@ -12,7 +12,7 @@ from rtstream.engine.beam_search import Beam
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.engine.base import F32, BatchState, TextEngine
+    from rtstream.engine.base import F32, TextEngine
 
 LENGTH_PENALTY = 0.6
 """Scores are divided by ((5 + tokens) / 6) to this power (arXiv 1609.08144, section 7)."""
@@ -93,36 +93,20 @@ def search(engine: TextEngine, tasks: Sequence[Task], rules: Rules, beam: int = 
 
     All tasks' ``start`` must be of one length. Raises ValueError where they are not, or are longer than the model.
     """
+    if len({len(task.start) for task in tasks}) > 1:
+        msg = "tasks of one batch must begin with as many tokens"
+        raise ValueError(msg)
     counts = [len(task.source) for task in tasks]
     source = np.full((len(tasks), max(counts)), rules.pad)
     for row, task in enumerate(tasks):
         source[row, : counts[row]] = task.source
-    return _search(engine, engine.encode(source, counts), counts, tasks, rules=rules, beam=beam)
-
-
-def search_speech(engine: TextEngine, states: F32, task: Task, rules: Rules, beam: int = 1) -> list[int]:
-    """As ``search`` for one segment of speech, (n, inputs) states of a recogniser; ``source`` is the language alone.
-
-    Raises ValueError where the model cannot translate speech, or not so much.
-    """
-    state, count = engine.encode_speech(states, task.source[0])
-    return _search(engine, state, [count], [task], rules=rules, beam=beam)[0]
-
-
-def _search(
-    engine: TextEngine, state: BatchState, counts: Sequence[int], tasks: Sequence[Task], *, rules: Rules, beam: int
-) -> list[list[int]]:
-    """As ``search``, of encoded sources of so many tokens."""
-    if len({len(task.start) for task in tasks}) > 1:
-        msg = "tasks of one batch must begin with as many tokens"
-        raise ValueError(msg)
     limit = engine.config.decoder.max_tokens
     first = len(tasks[0].start)
     sentences = [
         _Sentence(task, rules, most_tokens(count, limit - first)) for task, count in zip(tasks, counts, strict=True)
     ]
     tokens = np.array([list(task.start) for task in tasks])
-    found = Beam(beam, rules.end, rules.banned, _norm).search(engine, tokens, state, sentences)
+    found = Beam(beam, rules.end, rules.banned, _norm).search(engine, tokens, engine.encode(source, counts), sentences)
     return [hypotheses[0].tokens if hypotheses else [] for hypotheses in found]
 
 

@@ -10,8 +10,7 @@ from rtstream.events import Event, Final, Translation
 from rtstream.languages import join_words, split_words
 
 if TYPE_CHECKING:
-    from rtstream.engine.base import F32
-    from rtstream.translation.translator import SpeechTranslator, Translator
+    from rtstream.translation.translator import Translator
 
 ENDS = tuple(".?!…。\N{FULLWIDTH QUESTION MARK}\N{FULLWIDTH EXCLAMATION MARK}")
 """What ends a sentence."""
@@ -38,8 +37,7 @@ class StabilizerConfig:
 class Stabilizer:
     """The translations of one stream into one language. Give it the stream's events in order; some may be left out.
 
-    ``partials`` translates what is still being said, by default ``translator``. With ``speech`` finals are translated
-    by it, from the states of what was said, where they are given.
+    ``partials`` translates what is still being said, by default ``translator``.
     """
 
     def __init__(
@@ -49,21 +47,19 @@ class Stabilizer:
         config: StabilizerConfig | None = None,
         *,
         partials: Translator | None = None,
-        speech: SpeechTranslator | None = None,
     ) -> None:
         self.language = language
         self._partials = partials or translator
-        self._speech = speech
         self._translator = translator
         self._config = config or StabilizerConfig()
         self._segment: int | None = None
         self._shown = ""
         self._before: deque[tuple[str, str]] = deque(maxlen=self._config.context)
 
-    def translate(self, event: Event, states: F32 | None = None) -> Translation | None:
+    def translate(self, event: Event) -> Translation | None:
         """The translation of a final, empty if it is; that of a partial as far as it is to be shown, None if no news.
 
-        ``states``: the recogniser's, of a final. Raises TranslationError.
+        Raises TranslationError.
         """
         if event.segment != self._segment:
             self._segment, self._shown = event.segment, ""
@@ -73,10 +69,7 @@ class Stabilizer:
                 return Translation(
                     event.segment, event.start, event.end, "", self.language, final=True, time=event.time
                 )
-            if self._speech is not None and states is not None:
-                text = self._speech.translate_speech(states, self.language)
-            else:
-                text = self._run(self._translator, event.text, self._shown if self._config.keep == "all" else "")
+            text = self._run(self._translator, event.text, self._shown if self._config.keep == "all" else "")
             self._before.append((event.text, text))
             return self._translation(event, text)
         kept = "" if self._config.keep == "nothing" else self._shown

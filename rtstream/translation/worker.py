@@ -17,7 +17,6 @@ from rtstream.events import Fault, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rtstream.engine.base import F32
     from rtstream.events import Event, Partial, Translation
     from rtstream.translation.stabilizer import Stabilizer
 
@@ -69,8 +68,7 @@ class TranslationWorker:
         self._wants_partials = partials
         self._retry_seconds = retry_seconds
         self._most = most_finals * len(self.languages)
-        self._waiting: deque[tuple[str, Final, F32 | None]] = deque()
-        self._states: tuple[int, F32] | None = None  # of the segment whose final comes next
+        self._waiting: deque[tuple[str, Final]] = deque()
         self._newest: dict[str, Partial] = {}  # by language, the one that has waited longest first
         self._dropped = 0  # and not told yet
         self._busy = False
@@ -85,11 +83,6 @@ class TranslationWorker:
         """Translations of finals that are still to be made."""
         return len(self._waiting)
 
-    def tell_states(self, segment: int, states: F32) -> None:
-        """Take the recogniser's states of a segment, just before its final; returns at once, from any thread."""
-        with self._changed:
-            self._states = segment, states
-
     def submit(self, event: Event) -> None:
         """Take an event; returns at once, from any thread."""
         with self._changed:
@@ -97,9 +90,7 @@ class TranslationWorker:
                 return
             if isinstance(event, Final):
                 self._skip_partials()
-                told, self._states = self._states, None
-                states = told[1] if told is not None and told[0] == event.segment else None
-                self._waiting.extend((language, event, states) for language in self.languages)
+                self._waiting.extend((language, event) for language in self.languages)
                 while len(self._waiting) > self._most:
                     self._waiting.popleft()
                     self._dropped += 1
@@ -139,8 +130,8 @@ class TranslationWorker:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
         stabilizers = self._loaded()
         while (work := self._next()) is not None:
-            language, event, states = work
-            self._translate(stabilizers[language], event, states)
+            language, event = work
+            self._translate(stabilizers[language], event)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
@@ -167,7 +158,7 @@ class TranslationWorker:
                 return loaded
         return {}
 
-    def _next(self) -> tuple[str, Event, F32 | None] | None:
+    def _next(self) -> tuple[str, Event] | None:
         """What to translate next; None at the end."""
         self._tell_load()
         with self._changed:
@@ -178,12 +169,12 @@ class TranslationWorker:
             if self._waiting:
                 return self._waiting.popleft()
             language = next(iter(self._newest))
-            return language, self._newest.pop(language), None
+            return language, self._newest.pop(language)
 
-    def _translate(self, stabilizer: Stabilizer, event: Event, states: F32 | None) -> None:
+    def _translate(self, stabilizer: Stabilizer, event: Event) -> None:
         began = time.monotonic()
         try:
-            translation = stabilizer.translate(event, states)
+            translation = stabilizer.translate(event)
         except Exception as error:  # a text that fails must not end the others
             log.exception("translation has failed", language=stabilizer.language)
             if isinstance(event, Final):

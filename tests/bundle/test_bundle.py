@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,7 +10,7 @@ from rtstream.bundle import default
 from rtstream.bundle.bundle import TOKENIZER
 from rtstream.bundle.default import model_path
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
-from rtstream.engine.open import load_bundle
+from rtstream.engine.open import load_bundle, load_text_bundle
 from rtstream.errors import BundleError
 from rtstream.export.bundles import save_bundle
 from rtstream.export.rounding import Rounding
@@ -19,6 +20,7 @@ from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import quantize_state
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
+from tests.translation.tiny_random import save_random_model
 
 
 def make_model(vocabulary: int) -> SpeechModel:
@@ -281,3 +283,22 @@ def test_a_tokenizer_of_another_size_is_refused(copy):
 def test_an_unknown_engine_is_an_error_of_one_line(copy):
     with pytest.raises(BundleError, match="'abacus' does not work on this machine"):
         load_bundle(copy, "abacus")
+
+
+@pytest.mark.parametrize("engine", ["onnx", "float"])
+def test_translation_model_of_before_loads_without_its_part_for_speech(tmp_path, engine):
+    path = save_random_model(tmp_path / "text")
+    wanted = load_text_bundle(path, engine)
+    weights = load_file(path / WEIGHTS)
+    save_file(weights | {"speech.norm.weight": torch.ones(16, dtype=torch.float16)}, path / WEIGHTS)
+
+    def change(manifest):
+        manifest["model"]["speech"] = {"inputs": 32, "stack": 6}
+        manifest["sha256"][WEIGHTS] = sha256(path / WEIGHTS)
+
+    edit_manifest(path, change)
+    found = load_text_bundle(path, engine)
+    assert found.engine.config == wanted.engine.config
+    source, tokens = np.array([[5, 6, 2]]), np.array([[5]])
+    one, other = (each.engine.decode_batch(tokens, each.engine.encode(source, [3]))[0] for each in (wanted, found))
+    assert np.array_equal(one, other)

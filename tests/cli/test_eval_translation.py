@@ -6,10 +6,7 @@ import json
 import pytest
 
 from rtstream.cli.main import main
-from tests.training.tiny_pairs import ENGLISH, translated
-from tests.training.tiny_training import write_shard
 from tests.translation.tiny_ctranslate2 import save_shouting_model
-from tests.translation.tiny_hearing import save_hearing_model
 
 TEXTS = ("So it goes.", "A high wall divided the courtyard from the men's.", "Twelve!")
 
@@ -63,28 +60,6 @@ def test_table_and_plot(evaluate, tmp_path):
     assert (code, err) == (0, "")
     assert "LAAL" in out
     assert (tmp_path / "lag.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_speech_is_scored_by_way_of_its_transcript_and_without_one(tmp_path, tiny_model, capsys):  # noqa: ARG001 - the latter sets the environment
-    hearing = save_hearing_model(tmp_path / "hearing")
-    rows = [(1.5, text, {"translations": {"es": [translated(text, "es")]}}) for text in ENGLISH[:3]]
-    write_shard(tmp_path / "clips", rows)
-
-    def run(*options):
-        words = ["eval-translation", hearing, "--speech", tmp_path / "clips", *options]
-        return main([str(word) for word in words]), *capsys.readouterr()
-
-    code, out, err = run("--translate", "es", "--json", "--examples", "1")
-    assert (code, err) == (0, "")
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [(row["language"], row["input"], row["sentences"]) for row in told] == [
-        ("es", way, 3) for way in ("reference", "cascade", "direct")
-    ]
-    assert all(len(row["examples"]) == 1 for row in told)
-    assert "cascade" in run("--translate", "es", "--limit", "1")[1]
-    code, out, err = run("--translate", "de")
-    assert code == 1
-    assert "no clip has translations into de" in err
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.recognizer.tiny_bundle import DATA
 from tests.rpc.calls import until
 from tests.rpc.conftest import running
 from tests.translation.tiny_ctranslate2 import save_shouting_model
-from tests.translation.tiny_hearing import save_hearing_model
+from tests.translation.tiny_random import save_random_model
 
 CLIP = DATA / "lj-high-wall.flac"
 
@@ -98,27 +98,13 @@ def test_captions_have_the_original_and_below_it_the_translation(replay, polyglo
 
 
 @pytest.fixture(scope="module")
-def hearing(tmp_path_factory):
-    return save_hearing_model(tmp_path_factory.mktemp("hearing"))
+def random(tmp_path_factory):
+    return save_random_model(tmp_path_factory.mktemp("random"))
 
 
-def test_finals_are_translated_from_speech_where_that_is_asked_for(replay, hearing):
-    def translations(*options):
-        given = replay("--translate", "es,de", "--translation-model", hearing, "--format", "jsonl", *options, CLIP)[1]
-        lines = [json.loads(line) for line in given.splitlines()]
-        return [line for line in lines if line["type"] == "translation"]
-
-    from_text, mixed = translations(), translations("--direct", "de")
-    assert [line for line in mixed if not line["final"]] == [line for line in from_text if not line["final"]]
-    finals, directs = ([line for line in lines if line["final"]] for lines in (from_text, mixed))
-    assert [line["language"] for line in directs] == [line["language"] for line in finals]
-    for before, line in zip(finals, directs, strict=True):
-        assert (line == before) == (line["language"] == "es")
-
-
-def test_beam_of_translation_is_taken(replay, hearing):
+def test_beam_of_translation_is_taken(replay, random):
     def translations(beam):
-        options = ("--translate", "es", "--translation-model", hearing, "--translation-beam", beam)
+        options = ("--translate", "es", "--translation-model", random, "--translation-beam", beam)
         lines = map(json.loads, replay(*options, "--format", "jsonl", CLIP)[1].splitlines())
         given = [line for line in lines if line["type"] == "translation"]
         return [[line for line in given if line["final"] is final] for final in (False, True)]
@@ -126,15 +112,6 @@ def test_beam_of_translation_is_taken(replay, hearing):
     one, four = translations(1), translations(4)
     assert one[0] == four[0]  # partials are searched greedily
     assert one[1] != four[1]
-
-
-@pytest.mark.parametrize("languages", ["es", "es,de"])
-def test_direct_translation_that_is_not_possible_is_told(replay, polyglot, languages):
-    code, out, err = replay("--translate", "es", "--translation-model", polyglot, "--direct", languages, CLIP)
-    told = "translates text alone" if languages == "es" else "--direct: de is not among the languages of --translate"
-    assert (code, out) == (1 if languages == "es" else 2, "")
-    assert told in err
-    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from tests.audio.sound_server import until
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA
 from tests.translation.tiny_ctranslate2 import save_shouting_model
-from tests.translation.tiny_hearing import save_hearing_model
 
 CTC = '[recognition]\npartials = "ctc"\nretry_seconds = 0.2\n'
 
@@ -26,7 +25,6 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     save_shouting_model(folder / "opus")
     save_shouting_model(folder / "nllb", family="nllb", languages=("eng_Latn", "fra_Latn", "por_Latn"))
-    save_hearing_model(folder / "hearing")
     return folder
 
 
@@ -76,19 +74,6 @@ def test_subscribers_get_translations_of_partials_and_of_every_final(serve, mode
     assert counters["translations_lost"] == 0
     assert daemon.stop() in {0, 75}
     assert not [entry for entry in daemon.log if "text" in entry]
-
-
-def test_finals_are_translated_from_speech_where_the_settings_say_so(serve, models, speech):
-    text = f'{CTC}[translation]\nlanguages = ["es", "de"]\nmodel = "{models}/hearing"\npartials = false\n'
-    made = []
-    for more in ("", 'direct = ["de"]\n'):
-        daemon = serve("--source", f"wav:{speech}", settings=text + more).ready()
-        subscriber = daemon.subscribe()
-        until(lambda: len(subscriber.of("translation")) >= 4, "translations")  # noqa: B023 - called at once
-        made.append({(t.segment, t.language): t.text for t in subscriber.of("translation")})
-        daemon.stop()
-    assert made[0].keys() == made[1].keys()
-    assert all((made[0][key] == made[1][key]) == (key[1] == "es") for key in made[0])
 
 
 def test_sigterm_translates_the_segment_that_is_being_spoken(serve, models, speech, tmp_path):

@@ -24,7 +24,6 @@ from rtstream.model.config import (
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
-    SpeechInputConfig,
     StackConfig,
     TextModelConfig,
 )
@@ -33,7 +32,7 @@ from rtstream.nn.quantized import _unsaturated
 from rtstream.nn.text_model import TextModel
 from tests.bundle.tiny_tokenizer import make_tokenizer
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
-from tests.translation.tiny_hearing import LANGUAGES, make_pieces
+from tests.translation.tiny_random import make_pieces
 
 TOKENIZER = make_tokenizer()
 SIZES = {"d_model": 64, "heads": 4, "ffn": 96, "layers": 4}
@@ -146,12 +145,10 @@ def test_more_than_there_are_positions_is_refused(tmp_path):
         found.decoder.decode([1] * 61, state)
 
 
-@pytest.mark.parametrize("hears", [False, True])
-def test_translation_gives_what_torchs_gives(tmp_path, hears):
+def test_translation_gives_what_torchs_gives(tmp_path):
     pieces = make_pieces()
     stack = StackConfig(**SIZES, share=2, rank=6, diagonal=True)
-    speech = SpeechInputConfig(20, 3) if hears else None
-    config = TextModelConfig(stack, DecoderConfig(len(pieces), **SIZES, max_tokens=60), speech)
+    config = TextModelConfig(stack, DecoderConfig(len(pieces), **SIZES, max_tokens=60))
     save_text_bundle(tmp_path / "text", "some", randomize(TextModel(config)), pieces, "", rounding=Rounding(8))
     wanted, found = (load_text_bundle(tmp_path / "text", name).engine for name in ("float", "onnx"))
     source = np.array([[5, 6, 7, 8, 2], [5, 9, 2, 0, 0]])
@@ -161,11 +158,6 @@ def test_translation_gives_what_torchs_gives(tmp_path, hears):
         logits, state = each.decode_batch(tokens, each.encode(source, [5, 3]))
         more, _ = each.decode_batch(np.array([[4], [4]]), state.select([1, 1]))
         results.append([logits, more])
-        if hears:
-            states = np.random.default_rng(1).standard_normal((10, 20)).astype(np.float32)
-            begun, rows = each.encode_speech(states, pieces.languages[LANGUAGES[0]])
-            assert rows == 5
-            results[-1].append(each.decode_batch(np.array([[5]]), begun)[0])
     for mine, theirs in zip(*results, strict=True):
         same(mine, theirs)
 

@@ -15,7 +15,6 @@ from rtstream.model.accounting import (
     EMBEDDINGS,
     FULL_RANK,
     LOW_RANK,
-    SPEECH,
     encoder_bytes_int8,
     encoder_parameters,
     group_parameters,
@@ -29,7 +28,6 @@ from rtstream.model.config import (
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
-    SpeechInputConfig,
     StackConfig,
     TextModelConfig,
 )
@@ -76,8 +74,7 @@ def model_configs(draw):
 def text_configs(draw):
     speech = draw(model_configs())
     sizes = {field.name: getattr(speech.encoder, field.name) for field in fields(StackConfig)}
-    hears = st.builds(SpeechInputConfig, inputs=st.integers(1, 9), stack=st.integers(1, 3))
-    return TextModelConfig(StackConfig(**sizes), speech.decoder, draw(st.none() | hears))
+    return TextModelConfig(StackConfig(**sizes), speech.decoder)
 
 
 def build(config):
@@ -89,8 +86,6 @@ def summed(config, sizes):
     parts = dict.fromkeys((FULL_RANK, LOW_RANK, DIAGONAL, BIAS, DECODER, EMBEDDINGS), 0)
     if isinstance(config, ModelConfig):
         parts |= {CONVOLUTIONS: 0, CTC: 0}
-    elif config.speech is not None:
-        parts[SPEECH] = 0
     for name, size in sizes:
         parts[part_of(name)] += size
     return parts

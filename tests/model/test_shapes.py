@@ -6,7 +6,6 @@ from rtstream.model.config import (
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
-    SpeechInputConfig,
     StackConfig,
     TextModelConfig,
 )
@@ -25,10 +24,7 @@ DECODER = DecoderConfig(50, **SIZES)
 MODELS = {name: ModelConfig(encoder, DECODER, voice=name == "wave") for name, encoder in ENCODERS.items()}
 MODELS["rotary"] = ModelConfig(ENCODERS["plain"], DecoderConfig(50, **SIZES, rotary=4, mlp="swiglu"))
 STACK = StackConfig(**SIZES, share=2, rank=3)
-TEXT_MODELS = {
-    "text": TextModelConfig(STACK, DECODER),
-    "speech": TextModelConfig(STACK, DECODER, SpeechInputConfig(20, 3)),
-}
+TEXT_MODELS = {"text": TextModelConfig(STACK, DECODER)}
 CONFIGS = MODELS | TEXT_MODELS
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
+from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
 from rtstream.nn.quantized import choose_engine, float_model, packed_buffers, packed_model, quantize_state
-from rtstream.nn.text_model import TextModel, set_dropout, with_speech
+from rtstream.nn.text_model import TextModel, set_dropout
 
 ENCODER = StackConfig(16, 2, 24, 4, 2, rank=3, diagonal=True)
 CONFIG = TextModelConfig(ENCODER, DecoderConfig(30, 16, 2, 24, 2, 20))
@@ -91,56 +91,6 @@ def test_dropout_is_of_training_alone():
     assert_close(model(SOURCE, MASK, TOKENS), before)
     model.train()
     assert not torch.allclose(model(SOURCE, MASK, TOKENS), before)
-
-
-HEARS = SpeechInputConfig(inputs=10, stack=3)
-
-
-def test_part_for_speech_leaves_text_as_it_was():
-    model = make()
-    before = model(SOURCE, MASK, TOKENS)
-    hearing = with_speech(model, HEARS)
-    assert_close(hearing(SOURCE, MASK, TOKENS), before)
-    shared = {id(p) for group in model.encoder.groups for p in group.parameters()}
-    assert shared <= {id(p) for p in hearing.parameters()}
-    assert not shared & {id(p) for p in hearing.speech.parameters()}
-
-
-@pytest.mark.parametrize("count", [7, 8, 9])
-def test_padding_of_speech_changes_nothing(count):
-    model = with_speech(make(), HEARS).double()
-    with torch.no_grad():
-        model.speech.input_norm.bias += 1.0
-    states = torch.randn(2, 14, 10, dtype=torch.float64)
-    states[1, count:] = 0.0
-    languages = torch.tensor([4, 5])
-    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
-    together = model.hear(model.speech.stacked(states), languages, mask)
-    alone = model.hear(model.speech.stacked(states[1:, :count]), languages[1:])
-    assert_close(together[1:, :4], alone)
-
-
-def test_language_changes_what_is_heard_and_too_much_of_it_is_an_error():
-    model = with_speech(make(), HEARS).double()
-    rows = model.speech.stacked(torch.randn(1, 12, 10, dtype=torch.float64))
-    assert rows.shape == (1, 4, 16)
-    assert not torch.allclose(model.hear(rows, torch.tensor([4])), model.hear(rows, torch.tensor([5])))
-    with pytest.raises(ValueError, match="21 rows of speech are more than the 20"):
-        model.hear(torch.zeros(1, 20, 16, dtype=torch.float64), torch.tensor([4]))
-
-
-def test_int8_hears_nearly_the_same_with_the_shared_matrices_of_text():
-    model = with_speech(make(TextModelConfig(ENCODER, DecoderConfig(64, 16, 2, 24, 2, 20))), HEARS).float().eval()
-    state = quantize_state(model.state_dict(), model.config)
-    packed = packed_model(model.config, state, choose_engine())
-    assert not [name for name in packed_buffers(packed.speech) if name.startswith("groups.")]
-    states = torch.randn(1, 14, 10)
-    with torch.inference_mode():
-        exact, close = (
-            each.hear(each.speech.stacked(states), torch.tensor([4]))
-            for each in (float_model(model.config, state), packed)
-        )
-    assert float((exact - close).norm() / exact.norm()) < 0.05
 
 
 def test_int8_packs_each_shared_matrix_once_and_computes_nearly_the_same():

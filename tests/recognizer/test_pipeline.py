@@ -76,24 +76,6 @@ def events(pipeline, samples, sizes=(1600,), position=0):
     return given + pipeline.finish()
 
 
-def test_states_of_each_final_are_told_just_before_it(bundle, speech):
-    told = []
-    model = recognizer(bundle)
-    pipeline = Pipeline(model, tell_states=lambda segment, states: told.append((segment, states)))
-    given = events(pipeline, speech)
-    finals = [event for event in given if isinstance(event, Final)]
-    assert given == events(Pipeline(model), speech)
-    assert [segment for segment, _ in told] == [event.segment for event in finals]
-    for (_, states), event in zip(told, finals, strict=True):
-        # The first is closed by 700 ms of silence, of which a final needs 300; the other by the end.
-        unheard = 6_400 if event is finals[0] else 0
-        assert states.shape == (-(-(event.end - event.start - unheard) // 320), 32)
-        assert states.base is None  # it is no view of more
-        assert np.isfinite(states).all()
-    assert events(Pipeline(recognizer(bundle, full_context="never"), tell_states=lambda *_: told.clear()), speech)
-    assert told  # without a second encoding there is nothing to tell
-
-
 def test_finals_of_a_model_of_one_pass_are_of_its_chunks(bundle, speech):
     once = replace(bundle, config=replace(bundle.config, one_pass=True))
     assert events(Pipeline(recognizer(once)), speech) == events(
@@ -524,15 +506,12 @@ def test_memory_does_not_grow_with_the_stream(bundle, speech):
 def test_events_are_the_same_where_finals_are_prepared(bundle, speech, chunk_ms, partials):
     """Whenever that is done."""
     model = recognizer(bundle, chunk_ms=chunk_ms, partials=partials, guard=GuardConfig(0, 1e9, 1e9, min_known=0.0))
-    wanted_states = []
-    pipeline = Pipeline(model, tell_states=lambda *told: wanted_states.append(told))
-    wanted = events(pipeline, speech)
+    wanted = events(Pipeline(model), speech)
 
     @settings(max_examples=8, deadline=None)
     @given(st.lists(st.integers(1, 9_000), min_size=1, max_size=5), st.lists(st.booleans(), min_size=1, max_size=7))
     def same(sizes, turns):
-        states = []
-        pipeline = Pipeline(model, tell_states=lambda *told: states.append(told))
+        pipeline = Pipeline(model)
         given, start, turn = [], 0, 0
         while start < len(speech):
             block = speech[start : start + sizes[turn % len(sizes)]]
@@ -542,8 +521,6 @@ def test_events_are_the_same_where_finals_are_prepared(bundle, speech, chunk_ms,
                 pipeline.prepare()
             turn += 1
         assert given + pipeline.finish() == wanted
-        assert [number for number, _ in states] == [number for number, _ in wanted_states]
-        assert all(np.array_equal(a[1], b[1]) for a, b in zip(states, wanted_states, strict=True))
 
     same()
 

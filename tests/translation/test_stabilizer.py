@@ -146,23 +146,7 @@ def test_context_is_translated_too_and_not_given_again(shouter):
     )
 
 
-class Hearing:
-    """Says what it hears."""
-
-    def translate_speech(self, states, language):
-        return f"{language}: {states}"
-
-
-def test_final_is_translated_from_speech_where_there_is_any(shouter):
-    stabilizer = Stabilizer(shouter, "es", StabilizerConfig(mask=0), speech=Hearing())
-    said = Final(0, 0, 9, "so it goes")
-    assert stabilizer.translate(Partial(0, 0, 5, "so")).text == "SO"
-    assert stabilizer.translate(said, "states").text == "es: states"
-    assert stabilizer.translate(said).text == "SO IT GOES"
-
-
-@pytest.mark.parametrize("states", [None, "states"])
-def test_what_an_empty_final_takes_back_has_an_empty_translation_and_is_no_context(states):
+def test_what_an_empty_final_takes_back_has_an_empty_translation_and_is_no_context():
     asked = []
 
     class Asked:
@@ -170,8 +154,8 @@ def test_what_an_empty_final_takes_back_has_an_empty_translation_and_is_no_conte
             asked.append(text)
             return prefix
 
-    stabilizer = Stabilizer(Asked(), "es", StabilizerConfig(mask=0, context=2), speech=Hearing())
-    assert stabilizer.translate(Final(0, 0, 10, ""), states) == Translation(0, 0, 10, "", "es", final=True)
+    stabilizer = Stabilizer(Asked(), "es", StabilizerConfig(mask=0, context=2))
+    assert stabilizer.translate(Final(0, 0, 10, "")) == Translation(0, 0, 10, "", "es", final=True)
     assert asked == []
     stabilizer.translate(Final(1, 10, 20, "so it goes"))
     assert asked == ["so it goes"]

@@ -105,27 +105,6 @@ def test_recognition_does_not_wait_while_a_translation_takes_its_time(gated):
     until(lambda: worker.finals == 8, "all finals")
 
 
-def test_states_are_for_the_final_of_their_segment_alone(start):
-    class Noting:
-        def translate(self, text, language, prefix=""):  # noqa: ARG002 - a translator's signature
-            return text
-
-        def translate_speech(self, states, language):
-            return f"{language} {states}"
-
-    noting = Noting()
-    worker, given = start(lambda: [Stabilizer(noting, name, CONFIG, speech=noting) for name in ("es", "fr")])
-    worker.tell_states(3, "heard")
-    worker.submit(partial(3, 1))
-    worker.submit(final(3))
-    worker.submit(final(4))
-    worker.tell_states(5, "of another")
-    worker.submit(final(6))
-    assert worker.finish(60.0)
-    texts = [event.text for event in translations(given) if event.final]
-    assert texts == ["es heard", "fr heard", "said 4", "said 4", "said 6", "said 6"]
-
-
 def test_of_partials_only_the_newest_is_translated_for_each_language(gated):
     worker, gate, given = gated()
     for count in range(1, 50):

@@ -262,20 +262,6 @@ class OnnxDecoder:
         """Tokens (batch, n), placed from the beginning, (batch, n, d_model)."""
         return self._embedded(tokens, 0)
 
-    def speech(self, language: int, stacked: F32) -> F32:
-        """A language's token before the rows (1, n, d_model) that were made of speech, placed, (1, 1 + n, d_model).
-
-        Raises ValueError for more rows than there are positions.
-        """
-        first = self._table[language].astype(np.float32) * self._scale[language]
-        x: F32 = np.concatenate([first[None, None], stacked], axis=1)
-        if x.shape[1] > self.config.max_tokens:
-            msg = f"{x.shape[1]} rows of speech are more than the {self.config.max_tokens} of the model"
-            raise ValueError(msg)
-        assert self._added is not None
-        placed: F32 = x + self._added[: x.shape[1]]
-        return placed
-
     def _embedded(self, tokens: Ids, start: int) -> F32:
         x: F32 = self._table[tokens].astype(np.float32) * self._scale[tokens][..., None]
         return x if self._added is None else x + self._added[start : start + tokens.shape[1]]
@@ -352,12 +338,6 @@ class OnnxTextEngine:
         self.config = config
         self._decoder = OnnxDecoder(config.decoder, load, parts, input_scale=config.decoder.d_model**0.5)
         self._encoder = parts.session("encoder", lambda: graphs().text_encoder_graph(config.encoder, load()))
-        self._speech = self._hearing = None
-        if config.speech is not None:
-            self._speech = parts.session("speech", lambda: graphs().speech_graph(config, load()))
-            self._hearing = parts.session(
-                "hearing", lambda: graphs().text_encoder_graph(config.encoder, load(), "speech.")
-            )
 
     def encode(self, source: Ids, counts: Sequence[int]) -> BatchState:
         """The state after reading sources."""
@@ -369,17 +349,6 @@ class OnnxTextEngine:
         mask = np.where(hidden, HIDDEN, np.float32(0.0))[:, None, None, :].astype(np.float32)
         states = self._encoder.run({"x": self._decoder.embed(source), "mask": mask})["states"]
         return self._decoder.begin(states, mask)
-
-    def encode_speech(self, states: F32, language: int) -> tuple[BatchState, int]:
-        """The same of a segment of speech."""
-        speech = self.config.speech
-        if speech is None or self._speech is None or self._hearing is None:
-            raise ValueError("this model has no part for speech")
-        padded = np.pad(states, ((0, -len(states) % speech.stack), (0, 0)))
-        stacked = self._speech.run({"x": padded[None]})["y"]
-        x = self._decoder.speech(language, stacked)
-        mask = np.zeros((1, 1, 1, x.shape[1]), np.float32)
-        return self._decoder.begin(self._hearing.run({"x": x, "mask": mask})["states"], mask), x.shape[1]
 
     def decode_batch(self, tokens: Ids, state: BatchState) -> tuple[F32, BatchState]:
         """Read further tokens of a batch."""

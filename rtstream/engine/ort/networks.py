@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from rtstream.bundle.files import State
-    from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
+    from rtstream.model.config import DecoderConfig, StackConfig
 
 
 class _Stack:
@@ -150,15 +150,15 @@ def _turns(g: Graph, rotary: int) -> tuple[str, str] | None:
     return g.input("cos", [None, rotary // 2]), g.input("sin", [None, rotary // 2])
 
 
-def text_encoder_graph(config: StackConfig, state: State, private: str = "encoder.") -> ModelProto:
+def text_encoder_graph(config: StackConfig, state: State) -> ModelProto:
     """An encoder of what is all there: ``x`` (batch, n, d_model) and ``mask`` (batch, 1, 1, n), added to the scores.
 
-    ``private``: where its layers' private parts and its norm are. Gives ``states``.
+    Gives ``states``.
     """
     g = Graph(state)
     size = config.d_model // config.heads
     x, mask = g.input("x", [None, None, config.d_model]), g.input("mask", [None, 1, 1, None])
-    stack = _Stack(g, config, "encoder.", private)
+    stack = _Stack(g, config, "encoder.", "encoder.")
     for layer in range(config.layers):
         q, k, v = (
             g.heads(part, config.heads)
@@ -201,19 +201,6 @@ def matrix_graph(state: State, name: str) -> ModelProto:
     """GELU of an int8 matrix: ``x`` (n, inputs) to ``y``."""
     g = Graph(state)
     g.output(g.gelu(g.linear(g.input("x", [None, g.state[f"{name}.weight"].shape[1]]), name)), "y", 2)
-    return g.model()
-
-
-def speech_graph(config: TextModelConfig, state: State) -> ModelProto:
-    """A recogniser's states ``x`` (1, n, inputs), n a multiple of the stack, to rows ``y`` (1, n / stack, d_model)."""
-    assert config.speech is not None
-    inputs, stack = config.speech.inputs, config.speech.stack
-    g = Graph(state)
-    x = g.norm(g.input("x", [1, None, inputs]), *(g.weight(f"speech.input_norm.{each}") for each in ("weight", "bias")))
-    x = g.op("Reshape", x, g.numbers(0, -1, stack * inputs))
-    y = g.linear(g.gelu(g.linear(x, "speech.into")), "speech.out")
-    ones = g.constant("ones", np.ones(config.encoder.d_model, np.float32))
-    g.output(g.norm(y, ones, g.constant("zeros", np.zeros(config.encoder.d_model, np.float32))), "y", 3)
     return g.model()
 
 

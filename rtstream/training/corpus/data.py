@@ -11,7 +11,7 @@ import itertools
 import json
 import tarfile
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,9 +54,9 @@ class Clip:
     """One recording inside a shard; ``text`` is None where there is none to learn from.
 
     ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
-    whatever ``language``; ``label`` the index's too, such as the kind of a noise, and ``translations`` by people, of
-    each language those that there are. A clip that has ``parts`` is no recording of its own: those are heard one after
-    another, ``pauses`` (seconds) between them. ``untaught``: the teacher does not know such.
+    whatever ``language``; ``label`` the index's too, such as the kind of a noise. A clip that has ``parts`` is no
+    recording of its own: those are heard one after another, ``pauses`` (seconds) between them. ``untaught``: the
+    teacher does not know such.
     """
 
     shard: Path
@@ -68,7 +68,6 @@ class Clip:
     reference: str = ""
     language: str = ENGLISH
     label: str = ""
-    translations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     speaker: str = ""
     parts: tuple[Clip, ...] = ()
     pauses: tuple[float, ...] = ()
@@ -151,7 +150,6 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
                 reference=row.get("text") or "",
                 language=language,
                 label=row.get("label") or "",
-                translations={name: list(map(str, texts)) for name, texts in row.get("translations", {}).items()},
                 speaker=row.get("speaker") or "",
             )
             kinds.add(clip.kind)

@@ -22,7 +22,8 @@ from rtstream.engine.open import TextBundle, load_text_bundle
 from rtstream.engine.torch_int8 import TorchTextEngine, text_model
 from rtstream.errors import BundleError, TrainingError
 from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
-from rtstream.nn.text_model import TextModel, set_dropout, with_speech
+from rtstream.model.names import renamed
+from rtstream.nn.text_model import TextModel, set_dropout
 from rtstream.training.core.loop import CHECKPOINT, Loop, read_checkpoint
 from rtstream.training.core.precision import autocast
 from rtstream.training.corpus.data import IGNORED
@@ -188,7 +189,6 @@ def make_translation_trainer(
     path = directory / PIECES
     resumed = (directory / CHECKPOINT).exists()
     if start is not None and not resumed:
-        start = with_speech(start[0], None), start[1]  # what it hears would no longer fit what it has learnt to read
         _check_start(*start, recipe)
     if rank == 0 and not resumed:
         if start is not None:
@@ -260,7 +260,7 @@ def load_translation_checkpoint(path: Path) -> tuple[TextModel, PieceTokenizer]:
     state = read_checkpoint(path, torch.device("cpu"))
     try:
         model = TextModel(text_config_from_dict(state["config"]))
-        model.load_state_dict(state["model"] | state["average"])
+        model.load_state_dict(renamed(state["model"] | state["average"]))
     except (RuntimeError, TypeError, BundleError) as error:
         msg = f"{path}: not a checkpoint of a translation run: {error}"
         raise TrainingError(msg) from error

@@ -6,14 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES
 from rtstream.engine.open import load_text_bundle
 from rtstream.errors import TrainingError
 from rtstream.export.bundles import save_text_bundle
 from rtstream.export.rounding import Rounding
-from rtstream.model.config import SpeechInputConfig
-from rtstream.nn.text_model import TextModel, with_speech
+from rtstream.nn.text_model import TextModel
 from rtstream.training.corpus.data import IGNORED
 from rtstream.training.text.translation import (
     load_translation_checkpoint,
@@ -143,14 +141,16 @@ def test_start_counts_for_a_new_run_only(texts, tmp_path):
     assert all(torch.equal(tensor, begun.average[name]) for name, tensor in resumed.average.items())
 
 
-def test_start_that_hears_is_gone_on_with_as_one_for_text(texts, tmp_path):
-    trainer = make_translation_trainer(make_recipe(), directory=tmp_path / "run", texts=[texts])
-    pieces = PieceTokenizer.load(tmp_path / "run" / PIECES)
-    hears = with_speech(trainer.model, SpeechInputConfig(8, 2))
-    again = make_translation_trainer(make_recipe(), directory=tmp_path / "new", texts=[texts], start=(hears, pieces))
-    assert again.model.config == trainer.model.config
-    assert again.run(lambda _: None, workers=0)
-    load_translation_checkpoint(tmp_path / "new")
+def test_run_of_before_with_a_part_for_speech_loads_without_it(texts, tmp_path):
+    run(make(make_recipe(), texts, tmp_path / "run"))
+    before = load_translation_checkpoint(tmp_path / "run")[0]
+    state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
+    state["config"]["speech"] = {"inputs": 8, "stack": 2}
+    state["model"]["speech.norm.weight"] = torch.ones(4)
+    torch.save(state, tmp_path / "run/checkpoint.pt")
+    again = load_translation_checkpoint(tmp_path / "run")[0]
+    assert again.config == before.config
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in before.state_dict().items())
 
 
 def test_start_may_translate_into_more_languages_than_are_learnt(texts, tmp_path):

@@ -1,15 +1,12 @@
-"""A translation model at random that takes text, and speech as the tiny recogniser encodes it."""
+"""A translation model at random."""
 
 import torch
 
 from rtstream.export.bundles import save_text_bundle
-from rtstream.model.config import DecoderConfig, SpeechInputConfig, StackConfig, TextModelConfig
+from rtstream.model.config import DecoderConfig, StackConfig, TextModelConfig
 from rtstream.nn.text_model import TextModel
 from rtstream.training.text.train_pieces import train_pieces
 from tests.training.tiny_pairs import ENGLISH, WORDS, translated
-
-RECOGNISER_WIDTH = 32  # of tests.recognizer.tiny_bundle
-
 
 LANGUAGES = tuple(WORDS)
 
@@ -20,11 +17,10 @@ def make_pieces():
     return train_pieces(texts, LANGUAGES, 60)
 
 
-def save_hearing_model(path, *, hears=True):
+def save_random_model(path):
     """Its bundle, for Spanish and German."""
     pieces = make_pieces()
     torch.manual_seed(0)
-    speech = SpeechInputConfig(RECOGNISER_WIDTH, 6) if hears else None
-    config = TextModelConfig(StackConfig(16, 2, 24, 2, 2, rank=2), DecoderConfig(60, 16, 2, 24, 1, 260), speech)
-    save_text_bundle(path, "hearing", TextModel(config).eval(), pieces, "# Hearing\n")
+    config = TextModelConfig(StackConfig(16, 2, 24, 2, 2, rank=2), DecoderConfig(60, 16, 2, 24, 1, 260))
+    save_text_bundle(path, "random", TextModel(config).eval(), pieces, "# Random\n")
     return path
