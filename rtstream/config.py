@@ -115,6 +115,10 @@ class Recognition(Section):
         640, description="audio recognised at a time: 320 shows words sooner, 1280 takes less computing"
     )
     partials: Literal["decoder", "ctc", "none"] = Field("decoder", description="what writes the partials, if anything")
+    full_context: Literal["always", "unsure"] = Field(
+        "unsure",
+        description="whether a segment is encoded once more for its final: always, for the best text, or where unsure",
+    )
     beam: int = Field(
         4, ge=1, le=5, description="hypotheses among which the decoder looks for a text where it is unsure"
     )

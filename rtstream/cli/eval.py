@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rtstream.evaluation.evaluate import Score
     from rtstream.recognizer.number_forms import NumberForm
     from rtstream.recognizer.phrases import Phrase
-    from rtstream.recognizer.recognizer import RecognizerConfig
+    from rtstream.recognizer.recognizer import FullContext, RecognizerConfig
     from rtstream.vad.gate import GateName
 
 CHUNKS = ("320", "640", "1280", "full")
@@ -107,6 +107,15 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     help="Hypotheses among which the decoder looks for a text where it is unsure; may be given more than once.",
 )
 @click.option(
+    "--full-context",
+    "contexts",
+    type=click.Choice(["always", "unsure", "never"]),
+    multiple=True,
+    default=("unsure",),
+    show_default=True,
+    help="Whether segments are encoded once more for their finals; may be given more than once.",
+)
+@click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="PNG of partials: their errors against their lag."
 )
 @click.option(
@@ -143,6 +152,7 @@ def command(  # noqa: PLR0917  # click passes by name
     partials: Literal["decoder", "ctc", "none"],
     stops: Sequence[int],
     beams: Sequence[int],
+    contexts: Sequence[FullContext],
     plot: Path | None,
     listed: Path | None,
     vad: GateName,
@@ -178,7 +188,12 @@ def command(  # noqa: PLR0917  # click passes by name
 
     phrases = _read_phrases(listed)
     new_gate = open_gates(vad)
-    configs = [replace(each, numbers=numbers) for each in _configs(chunks, stops, beams, partials, phrases)]
+    configs = [
+        replace(each, numbers=numbers)
+        for each in _configs(
+            chunks=chunks, stops=stops, beams=beams, contexts=contexts, partials=partials, phrases=phrases
+        )
+    ]
     clips = {name: spread(load_set(data, name), most) for name in sets}
     reference = open_reference(teacher, threads=threads, beam=teacher_beam) if teacher else None
     theirs: dict[str, Score] = {}
@@ -220,9 +235,11 @@ def command(  # noqa: PLR0917  # click passes by name
 
 
 def _configs(
+    *,
     chunks: Sequence[str],
     stops: Sequence[int],
     beams: Sequence[int],
+    contexts: Sequence[FullContext],
     partials: Literal["decoder", "ctc", "none"],
     phrases: tuple[Phrase, ...],
 ) -> list[RecognizerConfig]:
@@ -232,10 +249,11 @@ def _configs(
     default = RecognizerConfig(partials=partials, words=True)
     lengths = [0 if chunk == "full" else int(chunk) for chunk in chunks]
     return [
-        replace(default, chunk_ms=length, stop_ms=stop, beam=beam, phrases=used)
+        replace(default, chunk_ms=length, stop_ms=stop, beam=beam, full_context=context, phrases=used)
         for length in lengths
         for stop in (stops if length and stops else [default.stop_ms])
         for beam in beams
+        for context in contexts
         for used in ([(), phrases] if phrases else [()])
     ]
 
@@ -247,6 +265,7 @@ def _settings(config: RecognizerConfig) -> dict[str, Any]:
         "partials_by": config.partials,
         "stop_ms": config.stop_ms if stops else None,
         "beam": config.beam,
+        "full_context": config.full_context,
     }
 
 

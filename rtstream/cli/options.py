@@ -39,6 +39,7 @@ class RecognizerOptions:
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
     beam: int = BEAM
+    full_context: Literal["always", "unsure"] = "unsure"
     numbers: NumberForm = "as spoken"
 
     def gates(self) -> Callable[[], Gate]:
@@ -60,7 +61,13 @@ class RecognizerOptions:
         phrases = parse_phrases(self.phrases)
         written = self.partials if partials else "none"
         config = RecognizerConfig(
-            self.chunk_ms, written, beam=self.beam, words=words, numbers=self.numbers, phrases=phrases
+            self.chunk_ms,
+            written,
+            full_context=self.full_context,
+            beam=self.beam,
+            words=words,
+            numbers=self.numbers,
+            phrases=phrases,
         )
         return Recognizer(load_bundle(model_path(self.model), self.engine, threads=self.threads), config)
 
@@ -148,6 +155,13 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Hypotheses among which the decoder looks for a text where it is unsure; more take longer.",
     )
+    @click.option(
+        "--full-context",
+        type=click.Choice(("always", "unsure")),
+        default="unsure",
+        show_default=True,
+        help="Whether a segment is encoded once more for its final: always, for the best text, or where unsure.",
+    )
     @number_option
     @vad_option
     @wraps(command)
@@ -159,12 +173,21 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         chunk_ms: str,
         partials: Literal["decoder", "ctc"],
         beam: int,
+        full_context: Literal["always", "unsure"],
         numbers: NumberForm,
         vad: GateName,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         options = RecognizerOptions(
-            model, engine, threads, int(chunk_ms), partials, vad=vad, beam=beam, numbers=numbers
+            model,
+            engine,
+            threads,
+            int(chunk_ms),
+            partials,
+            vad=vad,
+            beam=beam,
+            full_context=full_context,
+            numbers=numbers,
         )
         command(*args, options=options, **kwargs)
 

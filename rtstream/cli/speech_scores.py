@@ -41,7 +41,7 @@ PHRASE_CAPTION = (
 )
 RUN_COLUMNS = {"set": "set", "engine": "engine", "chunk_ms": "ms"}
 STOP_COLUMN = {"stop_ms": "stop"}
-BEAM_COLUMN = {"beam": "beam"}
+BEAM_COLUMN = {"beam": "beam", "full_context": "full context"}
 LAG_COLUMNS = {
     "shown_wer": "shown",
     "shown_words": "words",
@@ -141,7 +141,11 @@ def lag_points(rows: Sequence[Row]) -> list[LagPoint]:
     Rows of which no partial has been scored have none.
     """
     rows = [row for row in rows if row["shown_words"] and row["lag_ms"]]
-    varied = [name for name in ("engine", "chunk_ms", "beam", "phrases") if len({row.get(name) for row in rows}) > 1]
+    varied = [
+        name
+        for name in ("engine", "chunk_ms", "beam", "full_context", "phrases")
+        if len({row.get(name) for row in rows}) > 1
+    ]
     headings = RUN_COLUMNS | BEAM_COLUMN | PHRASE_COLUMNS
     return [
         LagPoint(
@@ -157,7 +161,7 @@ def lag_points(rows: Sequence[Row]) -> list[LagPoint]:
 def _run_columns(rows: Sequence[Row]) -> dict[str, str]:
     """What tells the rows apart."""
     settings = STOP_COLUMN | BEAM_COLUMN
-    return RUN_COLUMNS | {name: settings[name] for name in settings if len({row[name] for row in rows}) > 1}
+    return RUN_COLUMNS | {name: settings[name] for name in settings if len({row.get(name) for row in rows}) > 1}
 
 
 def _cells(row: Row) -> Row:

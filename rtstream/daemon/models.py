@@ -66,6 +66,13 @@ class LoadedModel:
     def _recognizer(
         self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool
     ) -> Recognizer:
-        beam, numbers = self._settings.beam, self._text.numbers
-        config = RecognizerConfig(chunk_ms, partials, beam=beam, words=words, numbers=numbers, phrases=phrases)
+        config = RecognizerConfig(
+            chunk_ms,
+            partials,
+            full_context=self._settings.full_context,
+            beam=self._settings.beam,
+            words=words,
+            numbers=self._text.numbers,
+            phrases=phrases,
+        )
         return Recognizer(self._bundle, config)

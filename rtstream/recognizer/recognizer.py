@@ -40,8 +40,9 @@ class RecognizerConfig:
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``full_context``: whether a segment that has ended is encoded once more,
     with full context, for its final: fewer errors, for as much encoding again and a delay that grows with the segment.
-    ``unsure``: not where the partials' text and the rest of it were written with at least a log-probability of ``sure``
-    a token, and CTC supports it; of a model that knows one pass alone ``never``.
+    ``unsure``: not where the decoder's partials, and the rest of the text, have no token below the log-probability
+    ``sure``, CTC supports it and somebody speaks the model's language for sure: that final then hangs on how loud the
+    audio is, and comes of the chunks. ``never`` of a model that knows one pass alone.
     ``tail_ms``: how much of the silence that closes a segment its final is then made of.
     ``beam``: hypotheses among which the decoder looks for a text where greedy search, 1, is unsure. Whatever it is, a
     final that the guard refuses is looked for once more, from its beginning and among as many as can be.
@@ -54,8 +55,8 @@ class RecognizerConfig:
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     ahead_ms: int = 320
     stop_ms: int = 400
-    full_context: FullContext = "always"
-    sure: float = -0.5
+    full_context: FullContext = "unsure"
+    sure: float = -1.0
     tail_ms: int = 300
     beam: int = 4
     words: bool = False
@@ -114,6 +115,7 @@ class Recognizer:
         # Else nothing is made of the chunks: a final's segment is encoded whole.
         self.by_chunks = config.chunk_ms > 0 and (config.partials != "none" or config.full_context == "never")
         self.reencodes = config.full_context != "never"
+        self.spares = config.full_context == "unsure" and self.by_chunks and config.partials == "decoder"
         self.ahead_frames = self._frames(config.ahead_ms) if config.partials == "decoder" else 0
         self.stop_frames = self._frames(config.stop_ms)
         self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 NOISES = re.compile(r"\([^()]*\)|\[[^][]*\]|\*[^*]*\*")
 UNANSWERED = 4
 """Letters of a word, which CTC hears, and to which no text at all is no answer."""
-SUPPORTED = 0.75
+SUPPORTED = 0.5
 """Nats a letter by which CTC's best path may be better than that of a text that needs no second pass."""
 SHAPE_STEP = 32
 """Encoder frames to whose multiple a whole segment is padded."""
@@ -288,14 +288,14 @@ class RecognizerSession:
     def _may_do(self, segment: _OpenSegment) -> bool:
         """Whether the chunks may do for a segment's final."""
         r = self.recognizer
-        if r.config.full_context != "unsure" or not r.by_chunks:
-            return False
-        return bool(segment.text) and segment.least >= r.config.sure
+        return r.spares and bool(segment.text) and segment.least >= r.config.sure
 
     def _does(self, found: _Found) -> bool:
         """Whether what was found in the chunks is sure enough."""
-        r = self.recognizer
+        r, opening = self.recognizer, found.opening
         if not found.text or found.least < r.config.sure:
+            return False
+        if opening.no_speech > r.guard.max_no_speech_sure or opening.language < r.guard.min_language_sure:
             return False
         support = found.heard.evidence.support(found.text)
         return support is not None and support.excess <= SUPPORTED * support.letters

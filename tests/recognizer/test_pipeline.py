@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtstream.audio.open import open_audio
+from rtstream.engine.counting import counting
 from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial, SegmentAudio
@@ -257,6 +258,46 @@ class Says:
 
     def opening(self, _state):
         return self.heard
+
+
+class Sure(Says):
+    """Writes a text that CTC hears in the chunks, its first word while it is spoken, with a log-probability a token."""
+
+    def __init__(self, tokenizer, text, log_prob):
+        super().__init__(tokenizer, text)
+        tokens = self.decoded.tokens
+        self.decoded = replace(self.decoded, log_probs=[log_prob] * (len(tokens) + 1), certainty=-0.1)
+        self.first = Grown(tokenizer.encode(text.split()[0]), [], Opening(0.0, 1.0), [-0.1])
+
+    def extend(self, _state, committed, _stop_frames, _draft):
+        return Grown([], [], None) if committed else self.first
+
+
+@pytest.mark.parametrize(
+    ("full_context", "log_prob", "opening", "spared"),
+    [
+        ("unsure", -0.1, Opening(0.0, 1.0), True),
+        ("unsure", -1.5, Opening(0.0, 1.0), False),
+        ("unsure", -0.1, Opening(0.0, 0.6), False),
+        ("always", -0.1, Opening(0.0, 1.0), False),
+    ],
+    ids=["sure", "unsure of a token", "unsure of the language", "always"],
+)
+def test_a_segment_whose_chunks_are_sure_is_not_encoded_once_more(
+    *, bundle, speech, full_context, log_prob, opening, spared
+):
+    guard = GuardConfig(0, 1e9, 1e9, min_confidence_kept=0.0, min_confidence_shown=0.0, min_known=0.0)
+    spoken = speech[:ONE_SEGMENT]
+    of_chunks = Pipeline(recognizer(bundle, full_context="never", guard=guard))
+    heard = next(event.text for event in events(of_chunks, spoken) if isinstance(event, Final))
+    counted, counts = counting(bundle)
+    model = recognizer(counted, partials="decoder", full_context=full_context, guard=guard)
+    model.decoder = Sure(bundle.tokenizer, heard, log_prob)
+    model.decoder.decoded = replace(model.decoder.decoded, opening=opening)
+    given = events(Pipeline(model), spoken)
+    assert any(isinstance(event, Partial) for event in given)
+    assert [event.text for event in given if isinstance(event, Final)] == [heard]
+    assert (counts.by["", "full context"].calls == 0) is spared
 
 
 ONE_SEGMENT = 3 * SAMPLE_RATE

@@ -33,7 +33,9 @@ def finals(bundle, samples, **config):
 def test_finals_are_the_same_with_and_without_partials(bundle, clip):
     with open_audio(DATA / clip) as audio:
         samples = np.concatenate([block.samples for block in audio])
-    with_partials, without = (finals(bundle, samples, partials=partials) for partials in ("decoder", "none"))
+    with_partials, without = (
+        finals(bundle, samples, partials=partials, full_context="always") for partials in ("decoder", "none")
+    )
     assert with_partials == without != []
 
 
