@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rtstream.constants import DEFAULT_CHUNK_MS
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
@@ -28,7 +30,7 @@ def load(
     words: bool = False,
     phrases: Iterable[str] = (),
     numbers: NumberForm = "as spoken",
-    chunk_ms: int = 640,
+    chunk_ms: int = DEFAULT_CHUNK_MS,
     beam: int = 4,
     vad: GateName = "webrtc",
     threads: int = 1,

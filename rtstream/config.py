@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from rtstream.constants import DEFAULT_CHUNK_MS, ChunkMs
 from rtstream.errors import ConfigError
 from rtstream.languages import canonical
 
@@ -111,8 +112,8 @@ class Recognition(Section):
     )
     threads: int = Field(1, ge=1, le=64, description="threads that compute one chunk")
     workers: int = Field(1, ge=1, le=64, description="streams that are recognised at the same moment")
-    chunk_ms: Literal[320, 640, 1280] = Field(
-        640, description="audio recognised at a time: 320 shows words sooner, 1280 takes less computing"
+    chunk_ms: ChunkMs = Field(
+        DEFAULT_CHUNK_MS, description="audio recognised at a time: 320 shows words sooner, 1280 takes less computing"
     )
     partials: Literal["decoder", "ctc", "none"] = Field("decoder", description="what writes the partials, if anything")
     full_context: Literal["always", "unsure"] = Field(

@@ -89,20 +89,7 @@ class Transcriber:
 
     def _events(self, recognizer: Recognizer, blocks: Iterable[AudioBlock]) -> Iterator[events.Event]:
         """All that is recognised in ``blocks``; what these raise is raised behind it."""
-        pipeline = Pipeline(recognizer, Segmenter(self._new_gate()))
-        fault: Exception | None = None
-        coming = iter(blocks)
-        while True:
-            try:
-                block = next(coming, None)
-            except Exception as error:  # noqa: BLE001 - the caller's own, raised again below
-                fault, block = error, None
-            if block is None:
-                break
-            yield from pipeline.push(block)
-        yield from pipeline.finish()
-        if fault is not None:
-            raise fault
+        return Pipeline(recognizer, Segmenter(self._new_gate())).run(blocks)
 
 
 def load_transcriber(

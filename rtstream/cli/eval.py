@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rtstream.cli.options import BEAM, BEAMS, number_option, vad_option
+from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import FullContext, RecognizerConfig
     from rtstream.vad.gate import GateName
 
-CHUNKS = ("320", "640", "1280", "full")
+CHUNKS = (*map(str, CHUNKS_MS), "full")
 EPILOG = """\b
 Examples:
   rtstream eval models/base dev-cv dev-lj --data ~/speech --chunk-ms 640 --chunk-ms full
@@ -69,7 +70,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     "chunks",
     type=click.Choice(CHUNKS),
     multiple=True,
-    default=("640",),
+    default=(str(DEFAULT_CHUNK_MS),),
     show_default=True,
     help="Chunk length; may be given more than once. 'full' encodes each segment when it has ended.",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 from rtstream.recognizer.number_forms import NUMBER_FORMS, NumberForm
 from rtstream.vad.gate import GateName
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rtstream.vad.gate import Gate
 
 ENGINES = ("onnx", "auto", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float")
-CHUNKS_MS = ("320", "640", "1280")
 BEAMS, BEAM = (1, 5), 4
 GATES: tuple[GateName, ...] = get_args(GateName)
 
@@ -34,7 +34,7 @@ class RecognizerOptions:
     model: Path | None = None
     engine: str = "onnx"
     threads: int = 1
-    chunk_ms: int = 640
+    chunk_ms: int = DEFAULT_CHUNK_MS
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
@@ -136,8 +136,8 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
     @click.option(
         "--chunk-ms",
-        type=click.Choice(CHUNKS_MS),
-        default="640",
+        type=click.Choice([str(each) for each in CHUNKS_MS]),
+        default=str(DEFAULT_CHUNK_MS),
         show_default=True,
         help="Audio recognised at a time; longer is more accurate and later.",
     )

@@ -124,36 +124,21 @@ class Replay:
 
     def _events(self, pipeline: Pipeline, audio: AudioFile) -> Iterator[Event]:
         """What is in a recording. Raises AudioError at the end of the good audio, or if it holds no speech."""
-        good = _Good(audio)
         found = False
         position = 0
-        for block in paced(good) if self._realtime else good:
-            for event in pipeline.push(block):
-                found |= isinstance(event, Final) and bool(event.text)
-                yield event
-            position = block.position + len(block.samples)
-            self._line.advance(position)
-        for event in pipeline.finish():
+
+        def blocks() -> Iterator[AudioBlock]:
+            nonlocal position
+            for block in paced(audio) if self._realtime else audio:
+                yield block
+                position = block.position + len(block.samples)
+                self._line.advance(position)
+
+        for event in pipeline.run(blocks()):
             found |= isinstance(event, Final) and bool(event.text)
             yield event
-        if good.fault is not None:
-            raise good.fault
         if not found:
             length = hms(position / SAMPLE_RATE)
             raise AudioError(
                 f"{audio.name}: no speech was found in its {length}; check that it is not silent or in another language"
             )
-
-
-class _Good:
-    """The blocks of ``audio`` up to what is wrong with it, if anything is, which is ``fault`` afterwards."""
-
-    def __init__(self, audio: AudioFile) -> None:
-        self._audio = audio
-        self.fault: AudioError | None = None
-
-    def __iter__(self) -> Iterator[AudioBlock]:
-        try:
-            yield from self._audio
-        except AudioError as error:
-            self.fault = error

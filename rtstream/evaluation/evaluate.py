@@ -175,12 +175,15 @@ def recognize(
 ) -> Transcript:
     """What the daemon's pipeline publishes of one recording and its tail."""
     pipeline = Pipeline(recognizer, Segmenter(new_gate()))
-    published: list[Came] = []
     heard = 0
-    for block in blocks(audio):
-        heard = block.position + len(block.samples)
-        published += [Came(heard, event) for event in pipeline.push(block)]
-    published += [Came(heard, event) for event in pipeline.finish()]
+
+    def played() -> Iterator[AudioBlock]:
+        nonlocal heard
+        for block in blocks(audio):
+            heard = block.position + len(block.samples)
+            yield block
+
+    published = [Came(heard, event) for event in pipeline.run(played())]
     events = [came.event for came in published]
     finals = [event for event in events if isinstance(event, Final)]
     newest = {event.segment: event.text for event in events if isinstance(event, Partial)}

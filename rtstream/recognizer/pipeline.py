@@ -13,7 +13,7 @@ from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -72,6 +72,25 @@ class Pipeline:
     def quiet(self) -> bool:
         """Whether nobody seems to speak: what comes next may come later and more of it at once."""
         return self._segmenter.quiet
+
+    def run(self, blocks: Iterable[AudioBlock]) -> Iterator[Event]:
+        """All events of a stream, as they come. What ``blocks`` raise is raised here, behind the last final.
+
+        An event is given before the next block is asked for.
+        """
+        coming = iter(blocks)
+        fault: Exception | None = None
+        while True:
+            try:
+                block = next(coming, None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it takes away nothing that was said before
+                fault, block = error, None
+            if block is None:
+                break
+            yield from self.push(block)
+        yield from self.finish()
+        if fault is not None:
+            raise fault
 
     def change(self, recognizer: Recognizer) -> None:
         """Use other settings than those so far, but for the chunk length, from the next segment on; from any thread."""

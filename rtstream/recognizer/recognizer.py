@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.features.make import Features, make_features
@@ -25,7 +26,6 @@ BEAMS = (1, 5)
 FRAME_MS = 20
 """What lengths in ms are multiples of; they are rounded to the encoder's own frames."""
 FullContext = Literal["always", "unsure", "never"]
-CHUNKS_MS = (320, 640, 1280)
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
 
 
@@ -51,7 +51,7 @@ class RecognizerConfig:
     ``phrases``: what is to be found where it is said; without any nothing is looked for.
     """
 
-    chunk_ms: int = 640
+    chunk_ms: int = DEFAULT_CHUNK_MS
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     ahead_ms: int = 320
     stop_ms: int = 400

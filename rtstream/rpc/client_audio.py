@@ -14,6 +14,7 @@ from rtstream.audio.live import ByteQueue, open_live
 from rtstream.audio.open import open_bytes
 from rtstream.audio.parts import MAX_CHANNELS
 from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
+from rtstream.constants import CHUNKS_MS
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.phrases import parse_phrases
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from rtstream.audio.live import Container
 
-CHUNKS_MS = (320, 640, 1280)
 SILENCE_MS = (100, 5000)
 SLICE_SAMPLES = 1 << 17
 """Samples of all channels decoded at a time, one second at most: a large message must not hold up the event loop."""

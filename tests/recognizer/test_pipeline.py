@@ -77,6 +77,19 @@ def events(pipeline, samples, sizes=(1600,), position=0):
     return given + pipeline.finish()
 
 
+def test_what_blocks_raise_comes_behind_the_last_final(bundle, speech):
+    def blocks():
+        for start in range(0, len(speech), 1600):
+            yield AudioBlock(speech[start : start + 1600], start)
+        raise ValueError("the end is missing")
+
+    wanted, given = events(Pipeline(recognizer(bundle)), speech), []
+    with pytest.raises(ValueError, match="the end is missing"):
+        given.extend(Pipeline(recognizer(bundle)).run(blocks()))  # what was given before stays
+    assert isinstance(wanted[-1], Final)
+    assert given == wanted
+
+
 def test_finals_of_a_model_of_one_pass_are_of_its_chunks(bundle, speech):
     once = replace(bundle, config=replace(bundle.config, one_pass=True))
     assert events(Pipeline(recognizer(once)), speech) == events(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
+from rtstream.constants import DEFAULT_CHUNK_MS
 from rtstream.engine.open import load_bundle
 from rtstream.errors import RtstreamError, TrainingError
 from rtstream.evaluation.evaluate import evaluate, spread
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from rtstream.training.speech.trainer import Trainer
 
 TABLE, FIGURE, START = "table.md", "figure.png", "start.json"
-CHUNK_MS = 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def _measure(
         bundle = Path(temporary) / name
         save_bundle(bundle, name, *load_checkpoint(directory / CHECKPOINT), f"# {name}\n")
         loaded = load_bundle(bundle, engine)
-    recognizer = Recognizer(loaded, RecognizerConfig(chunk_ms=CHUNK_MS))
+    recognizer = Recognizer(loaded, RecognizerConfig(chunk_ms=DEFAULT_CHUNK_MS))
     rows = list(outcome.rows)
     for key, clips in missing.items():
         chosen = spread(clips, asked)
@@ -188,7 +188,7 @@ def _measure(
             msg = f"{key}: none of {len(chosen)} clips has a text to compare with"
             raise TrainingError(msg)
         setting = {"set": key, "asked": asked, "taken": len(chosen), "of": len(clips)}
-        rows.append(setting | {"engine": loaded.engine.name, "chunk_ms": CHUNK_MS} | score.figures())
+        rows.append(setting | {"engine": loaded.engine.name, "chunk_ms": DEFAULT_CHUNK_MS} | score.figures())
         write_results(outcome, directory, rows)
         viewer.done(f"{name}: {key}: WER {score.wer:.1f} % finals, {score.shown_wer:.1f} % partials as shown")
 
