@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
@@ -16,7 +16,11 @@ ONE_BY_ONE = re.compile(r"(?<=\d)(?=\d)")
 LONGEST = 24
 """Pieces of what is said again."""
 FEW = 2
-"""Times up to which a repetition is not doubted, unless the text is nothing else: "very very good"."""
+"""Times up to which a repetition is not doubted within a text: "very very good".
+
+It is where the text is nothing else, and at its end, where a decoder writes the last word once more of audio that
+breaks off in it.
+"""
 DIGITS = 3
 """Digits from which on a number is looked at digit by digit."""
 LETTERS_A_DIGIT = 3
@@ -37,19 +41,24 @@ CHANGES = 4
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """``length`` pieces from ``start`` on, said ``times`` times; after them ``rest`` pieces of the same once more."""
+    """``length`` pieces from ``start`` on, said ``times`` times; after them ``rest`` pieces of the same once more.
+
+    ``at_most``: it may be said less often, but not more.
+    """
 
     start: int
     length: int
     times: int
     rest: int = 0
+    at_most: bool = False
 
 
 def as_often_as_heard(text: str, penalty: Callable[[str], float]) -> str:
     """The text with each of its repetitions as often as CTC hears it.
 
     ``penalty``: how much worse than the best CTC finds a text, in nats. Looked at are what is said three times or more,
-    a text that says the same all along, and digits of a number that is said digit by digit.
+    a text that says the same all along, words at its end that are written twice, and digits of a number that is said
+    digit by digit.
     """
     if not PIECE.search(text):
         return text
@@ -67,8 +76,11 @@ def _runs(keys: list[str], place: int) -> Iterator[_Run]:
     """The repetitions in question from a place on, from left to right, each the longest there."""
     while place < len(keys):
         run = _run_at(keys, place)
+        end = place + run.length * run.times
         if run.times > FEW or (run.times > 1 and run.length * run.times + run.rest == len(keys)):
             yield run
+        elif run.times > 1 and end == len(keys) and any(len(key) > 1 and key.isalpha() for key in keys[place:end]):
+            yield replace(run, at_most=True)
         place += run.length * run.times
 
 
@@ -103,7 +115,7 @@ def _climb(
     letters = sum(_letters(piece["key"]) for piece in pieces[run.start : run.start + run.length])
     plain = penalty(text)
     best, times, least = text, run.times, plain
-    for step, missed in ((-1, MISSED), (1, MISSED_MORE)):
+    for step, missed in ((-1, MISSED), (1, MISSED_MORE))[: 1 if run.at_most else 2]:
         count, worse = run.times + step, 0
         while 0 < count <= 2 * run.times + MORE and worse < 2:
             other = _with_count(text, pieces, run, count)

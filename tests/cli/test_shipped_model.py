@@ -4,6 +4,7 @@ import itertools
 import json
 
 import pytest
+import soundfile
 
 from rtstream.cli.main import main
 from tests.recognizer.tiny_bundle import DATA
@@ -90,3 +91,10 @@ def test_phrases_are_found_where_they_are_said_and_nowhere_else(replay):
 def test_partials_come_while_one_speaks(replay):
     _, lines = replay(DATA / "libri-32-newspaper.flac")  # 7.5 s without a pause
     assert sum(line["type"] == "partial" for line in lines) >= 5
+
+
+def test_word_in_which_a_recording_breaks_off_is_written_once(replay, tmp_path):
+    samples, rate = soundfile.read(DATA / "libri-669-gloves.flac")
+    soundfile.write(tmp_path / "cut.wav", samples[: int(2.56 * rate)], rate)
+    _, lines = replay(tmp_path / "cut.wav")
+    assert lines[-1]["text"].lower().count("sometime") == 1

@@ -37,6 +37,8 @@ def heard(text, said):
         ("Thank you. Thank you.", "thank you", "Thank you."),
         ("We went home. We went home. We went", "we went home", "We went home"),
         ("Stop it, stop it, stop it!", "stop it stop it stop it", "Stop it, stop it, stop it!"),
+        ("His mother's desk sometime sometime.", "his mother's desk sometime", "His mother's desk sometime."),
+        ("On his mother's desk, his mother's desk.", "on his mother's desk", "On his mother's desk."),
     ],
 )
 def test_repetitions_are_as_often_as_they_are_heard(written, said, right):
@@ -47,6 +49,10 @@ def test_repetitions_are_as_often_as_they_are_heard(written, said, right):
     ("text", "said"),
     [
         ("It was very very good", "it was very good"),  # what is said twice is not doubted
+        ("It is far far away", "it is far away"),
+        ("He said bye bye.", "he said bye bye"),
+        ("It was had had", "it was had had had"),  # nor is more made of it
+        ("D A L Z E L L", "d a l z e l"),
         ("call 911", "call nine one one"),
         ("1,111,111", "one million one hundred eleven thousand one hundred eleven"),
         ("2000", "two thousand"),
