@@ -48,7 +48,8 @@ class GuardConfig:
 
     Where a head of the model finds that nobody speaks with a probability of ``max_no_speech_sure`` at most, and the
     model's language with one of ``min_language_sure`` at least, and the decoder's mean log-probability of its tokens
-    is ``min_certainty_sure`` at least, CTC may miss as many letters as it likes.
+    is ``min_certainty_sure`` at least, CTC may miss as many letters as it likes, and a text of at most
+    ``max_letters_unheard`` letters may be worse than the best path by ``max_excess_sure`` nats a letter.
     """
 
     min_letters: int = 2
@@ -70,6 +71,7 @@ class GuardConfig:
     max_no_speech_sure: float = 0.02
     min_language_sure: float = 0.95
     min_certainty_sure: float = -0.4
+    max_excess_sure: float = 3.0
 
 
 def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
@@ -90,7 +92,9 @@ def borne_out(text: str, evidence: Evidence, config: GuardConfig, *, sure: bool 
     heard = evidence.heard
     if not sure and (heard < config.min_letters or support.letters > config.max_length_ratio * heard + 6):
         return False
-    return support.excess <= config.max_excess * support.letters
+    short = sure and support.letters <= config.max_letters_unheard
+    worse = max(config.max_excess, config.max_excess_sure) if short else config.max_excess
+    return support.excess <= worse * support.letters
 
 
 def is_sure(voice: Opening | None, certainty: float, config: GuardConfig) -> bool:

@@ -15,6 +15,6 @@ def say(text, sure=0.9, stretch=4):
     return np.log(table / table.sum(axis=1, keepdims=True))
 
 
-def faint(text):
+def faint(text, share=0.1):
     """Posteriors that say nothing, but might have said a text."""
-    return np.log(0.9 * np.exp(say("")) + 0.1 * np.exp(say(text)))
+    return np.log((1 - share) * np.exp(say("")) + share * np.exp(say(text)))

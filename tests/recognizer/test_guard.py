@@ -210,6 +210,15 @@ def test_head_that_hears_english_and_decoder_that_is_certain_make_sure(voice, ce
     assert is_sure(voice, certainty, CONFIG) is sure
 
 
+@pytest.mark.parametrize(("text", "counts"), [("okay", True), ("thank you very much", False)])
+def test_where_that_is_sure_a_short_word_counts_of_which_ctc_hears_next_to_nothing(text, counts):
+    strict = GuardConfig(max_excess=2.25)  # as models/base has it
+    evidence = Evidence(faint(text, 0.06), LETTERS)  # 2.7 nats a letter
+    assert borne_out(text, evidence, strict, sure=True) is counts
+    assert not borne_out(text, evidence, strict)
+    assert not borne_out(text, Evidence(faint(text, 0.04), LETTERS), strict, sure=True)
+
+
 def test_where_that_is_sure_ctc_may_miss_letters_but_not_contradict():
     text = "eight zero zero five five five"
     assert not borne_out(text, Evidence(faint(text), LETTERS), CONFIG)
