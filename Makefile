@@ -8,7 +8,7 @@ DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel test-wheel teacher music numbers protos clean
+.PHONY: help setup demo test check wheel test-wheel teacher music numbers bench-check protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+[0-9]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ music: setup ## get music without words, in which a model should find none, into
 
 numbers: setup ## have machines say numbers to train with, and join digits to test with, into ~/.cache/rtstream/audio
 	scripts/make-numbers.sh $(BIN)/python "$(HOME)/.cache/rtstream/audio" "$(DATA)"
+
+bench-check: setup ## compare what recognition takes and writes with the figures in benchmarks/figures.json
+	$(BIN)/python -m benchmarks.check
 
 protos: setup ## generate rtstream/wire/v1 from protos/
 	scripts/make-protos.sh $(BIN)/python
