@@ -50,7 +50,7 @@ class FifoSource:
 
     def __init__(self, path: str, rate: int, *, pause_seconds: float = PAUSE_SECONDS, create: bool = False) -> None:
         self.signs = 0
-        self.resting = True  # whoever writes decides when
+        self.idle = True  # whoever writes decides when
         self.quiet = False
         self._path = path
         self._rate = rate

@@ -30,7 +30,7 @@ class FileSource:
 
     def __init__(self, path: str, *, speed: float = 1.0, loop: bool = False, raw_rate: int | None = None) -> None:
         self.signs = 0
-        self.resting = False
+        self.idle = False
         self.quiet = False
         self._path = path
         self._speed = speed
@@ -46,7 +46,7 @@ class FileSource:
         """Give the file's audio, once or until :meth:`close`."""
         name = "standard input" if self._path == "-" else self._path
         # What comes through a pipe may take any time to come.
-        self.resting = self._path == "-"
+        self.idle = self._path == "-"
         yield DeviceState(name, "starting")
         position = 0
         try:
@@ -61,10 +61,10 @@ class FileSource:
                 if not self._loop or position == begin:
                     break
         except AudioError as error:
-            self.resting = True
+            self.idle = True
             yield DeviceState(name, "lost", str(error))
             return
-        self.resting = True
+        self.idle = True
         yield DeviceState(name, "ended", "closed" if self._closed.is_set() else "played to its end")
 
     def _play(self, begin: int) -> Iterator[AudioBlock]:

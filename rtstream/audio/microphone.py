@@ -56,7 +56,7 @@ class Microphone:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.signs = 0
-        self.resting = False
+        self.idle = False
         self.quiet = False
         self._request = request
         self._config = config or MicrophoneConfig()

@@ -29,7 +29,7 @@ class Source(Protocol):
 
     Its items end when the source does; what goes wrong on the way is a DeviceState, never an exception.
     ``live``: the audio does not wait for who is slow. ``signs`` counts signs of life: audio that came, or a device that
-    was looked for in vain. ``resting``: no audio is to be expected now, however long that takes. ``quiet``: set by who
+    was looked for in vain. ``idle``: no audio is to be expected now, however long that takes. ``quiet``: set by who
     reads it while nobody speaks, so that it may let some audio gather and wake less often.
     """
 
@@ -46,7 +46,7 @@ class Source(Protocol):
         ...
 
     @property
-    def resting(self) -> bool:
+    def idle(self) -> bool:
         """Whether the absence of signs is nothing to worry about."""
         ...
 

@@ -89,7 +89,7 @@ def command(
     import torch  # noqa: PLC0415  # slow to import, not needed for --help
 
     from rtstream.research.ablation.plan import load_plan  # noqa: PLC0415
-    from rtstream.research.ablation.run import TABLE, Places, conduct, redraw  # noqa: PLC0415
+    from rtstream.research.ablation.run import TABLE, Places, redraw, run_plan  # noqa: PLC0415
     from rtstream.training.core.precision import keep_kernels  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe  # noqa: PLC0415
 
@@ -115,6 +115,6 @@ def command(
         start=None if start is None else start.expanduser(),
     )
     with _Screen(Console(stderr=True)) as screen:
-        finished = conduct(loaded, places, screen, arms=wanted, clips=clips)
+        finished = run_plan(loaded, places, screen, arms=wanted, clips=clips)
     if finished:
         click.echo(runs / loaded.name / TABLE)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rtstream.cli.score_table import score_table
-from rtstream.evaluation.retranslation import Remembering, score_streaming
+from rtstream.evaluation.retranslation import CachingTranslator, score_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def streaming_scores(
 ) -> Iterator[StreamingScore]:
     """Score each language's model on its sentences, spoken at an even pace. Raises TranslationError."""
     for language, translator in translators.items():
-        remembering = Remembering(translator)
+        remembering = CachingTranslator(translator)
         for config in configs:
             yield score_streaming(remembering, language, sentences[language], config)
 

@@ -30,7 +30,7 @@ class Progress:
     def made(self) -> bool:
         """Whether there was progress since it was asked last; if not, the next look compares with the same state."""
         signs, steps = self._source.signs, self._engine.load.steps
-        heard = signs != self._signs or self._source.resting
+        heard = signs != self._signs or self._source.idle
         recognised = steps != self._steps or self._engine.idle
         if heard and recognised:
             self._signs, self._steps = signs, steps

@@ -11,7 +11,7 @@ import numpy as np
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from rtstream.evaluation.digit_score import score_digits
-from rtstream.evaluation.lag import Came, WordLag, lag_figures, word_lags
+from rtstream.evaluation.lag import TimedEvent, WordLag, lag_figures, word_lags
 from rtstream.evaluation.written_score import score_written
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
@@ -183,7 +183,7 @@ def recognize(
             heard = block.position + len(block.samples)
             yield block
 
-    published = [Came(heard, event) for event in pipeline.run(played())]
+    published = [TimedEvent(heard, event) for event in pipeline.run(played())]
     events = [came.event for came in published]
     finals = [event for event in events if isinstance(event, Final)]
     newest = {event.segment: event.text for event in events if isinstance(event, Partial)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sacrebleu
 
-from rtstream.training.text.asr_noise import Mishearing, spoken
+from rtstream.training.text.asr_noise import AsrNoise, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def inputs(rows: Sequence[References], kind: str, error_rate: float) -> list[str
     said = [spoken(row.english) for row in rows]
     if kind == "spoken":
         return said
-    mishearing = Mishearing.of(said, least=2)
+    mishearing = AsrNoise.of(said, least=2)
     rng = np.random.default_rng(SEED)
     return [mishearing(text, error_rate, rng) for text in said]
 

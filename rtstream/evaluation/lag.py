@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jiwer
 import numpy as np
 
-from rtstream.evaluation.simultaneous import Shown, delays
+from rtstream.evaluation.simultaneous import Output, delays
 from rtstream.events import SAMPLE_RATE, Event, Final, Partial
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class TimedEvent:
     """An event, and how much of the source had been given, in samples, when it came."""
 
     heard: int
@@ -46,7 +46,7 @@ class LagPoint:
     wer: float
 
 
-def word_lags(published: Iterable[Came]) -> list[WordLag]:
+def word_lags(published: Iterable[TimedEvent]) -> list[WordLag]:
     """The lag of every word of the finals that has a time, which takes ``RecognizerConfig.words``.
 
     Words end where CTC's alignment of the final says. Final and last partial are paired word by word as word error rate
@@ -55,12 +55,12 @@ def word_lags(published: Iterable[Came]) -> list[WordLag]:
     end of its segment. Words without a letter that CTC knows, such as digits, have no time and do not count.
     """
     lags: list[WordLag] = []
-    partials: defaultdict[int, list[Shown]] = defaultdict(list)
+    partials: defaultdict[int, list[Output]] = defaultdict(list)
     for came in published:
         match came.event:
             case Partial(segment=segment, text=text):
                 # A mark that comes after its word changes nothing: compared is what the word is paired by.
-                partials[segment].append(Shown(came.heard, tuple(filter(None, map(_key, text.split())))))
+                partials[segment].append(Output(came.heard, tuple(filter(None, map(_key, text.split())))))
             case Final(segment=segment) as final:
                 lags += _of_final(final, came.heard, partials.pop(segment, []))
     return lags
@@ -74,7 +74,7 @@ def lag_figures(lags: Sequence[WordLag]) -> dict[str, Any] | None:
     return _figures(lags) | {"early": _figures(early) if early else None}
 
 
-def _of_final(final: Final, heard: int, partials: Sequence[Shown]) -> list[WordLag]:
+def _of_final(final: Final, heard: int, partials: Sequence[Output]) -> list[WordLag]:
     words = [word for word in final.words if word.confidence > 0.0]
     since = delays(partials)
     early = _paired([_key(word.text) for word in words], partials[-1].words if partials else ())

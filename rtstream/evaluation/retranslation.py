@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sacrebleu
 
-from rtstream.evaluation.simultaneous import Shown, delays, laal, normalized_erasure
+from rtstream.evaluation.simultaneous import Output, delays, laal, normalized_erasure
 from rtstream.events import SAMPLE_RATE, Final, Partial
 from rtstream.languages import join_words, split_words
 from rtstream.training.corpus.pairs import References
@@ -77,7 +77,7 @@ def speak(
     return [*events, Final(0, 0, round(seconds * SAMPLE_RATE), text)]
 
 
-class Remembering:
+class CachingTranslator:
     """A translator that translates nothing twice, for runs that differ in little; ``seconds`` count as if it did."""
 
     def __init__(self, translator: Translator) -> None:
@@ -103,16 +103,16 @@ class Remembering:
 
 
 def score_streaming(
-    translator: Remembering, language: str, sentences: Sequence[References], config: StabilizerConfig
+    translator: CachingTranslator, language: str, sentences: Sequence[References], config: StabilizerConfig
 ) -> StreamingScore:
     """Translate sentences while they are spoken, as segments of one stream. Raises TranslationError."""
-    runs: list[list[Shown]] = []
+    runs: list[list[Output]] = []
     before, speech = translator.seconds, 0.0
     stabilizer = Stabilizer(translator, language, config)
     for number, sentence in enumerate(sentences):
         events = [replace(event, segment=number) for event in speak(sentence.english)]
         given = [(event.end / SAMPLE_RATE, stabilizer.translate(event)) for event in events]
-        run = [Shown(heard, _words(made.text, language)) for heard, made in given if made is not None]
+        run = [Output(heard, _words(made.text, language)) for heard, made in given if made is not None]
         runs.append(run)
         speech += run[-1].heard
     references = [sentence.translations for sentence in sentences]
@@ -129,7 +129,7 @@ def score_streaming(
     )
 
 
-def _mean_laal(runs: Sequence[Sequence[Shown]], references: Sequence[Sequence[str]], language: str) -> float:
+def _mean_laal(runs: Sequence[Sequence[Output]], references: Sequence[Sequence[str]], language: str) -> float:
     lags = [
         laal(delays(run), run[-1].heard, len(_words(texts[0], language)))
         for run, texts in zip(runs, references, strict=True)
@@ -138,7 +138,7 @@ def _mean_laal(runs: Sequence[Sequence[Shown]], references: Sequence[Sequence[st
     return sum(known) / len(known) if known else 0.0
 
 
-def _bleu(runs: Sequence[Sequence[Shown]], references: Sequence[Sequence[str]], language: str) -> float:
+def _bleu(runs: Sequence[Sequence[Output]], references: Sequence[Sequence[str]], language: str) -> float:
     texts = [join_words(run[-1].words, language) for run in runs]
     tokenizer = TOKENIZERS.get(language.partition("-")[0])
     columns = list(zip_longest(*references))  # sacreBLEU's order; None where a sentence has fewer

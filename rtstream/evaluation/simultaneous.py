@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Output:
     """What stood on the screen when ``heard`` of the source had been heard, in seconds or words of it."""
 
     heard: float
@@ -43,7 +43,7 @@ def normalized_erasure(runs: Iterable[Sequence[Sequence[str]]]) -> float:
     return erased / final if final else 0.0
 
 
-def delays(outputs: Sequence[Shown]) -> list[float]:
+def delays(outputs: Sequence[Output]) -> list[float]:
     """For each word of the last output, what had been heard when it was there for good, as were all before it."""
     if not outputs:
         return []

@@ -98,7 +98,7 @@ def test_file_is_played_once_and_then_rests(ramp, speed):
     blocks, states = split(list(source))
     np.testing.assert_array_equal(joined(blocks), samples)
     assert states == ["starting", "capturing", "ended"]
-    assert source.resting
+    assert source.idle
     assert source.signs == len(blocks)
 
 
@@ -196,7 +196,7 @@ def test_writer_that_pauses_with_the_fifo_open_is_waited_for_and_nothing_is_lost
     with path.open("wb", buffering=0) as writer:
         writer.write(b"\1\0" * 100 + b"\1")  # half a sample
         until(lambda: split(items)[1][-1:] == ["paused"], "pause")
-        assert source.resting
+        assert source.idle
         writer.write(b"\0" + b"\1\0" * 99)
         until(lambda: sum(len(b.samples) for b in split(items)[0]) == 200, "the rest")
     until(lambda: split(items)[1][-1:] == ["ended"], "end")

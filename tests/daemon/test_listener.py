@@ -23,7 +23,7 @@ class Given:
         self.live = live
         self.fails = fails
         self.signs = 0
-        self.resting = False
+        self.idle = False
         self.quiet = False
 
     def __iter__(self):
@@ -130,7 +130,7 @@ def test_progress_is_audio_that_comes_and_work_that_is_done():
     engine.load.add(320, 0.1, None)
     assert progress.made()
     engine.idle = True
-    source.resting = True  # a file that has ended
+    source.idle = True  # a file that has ended
     assert progress.made()
     assert progress.made()
 
@@ -138,7 +138,7 @@ def test_progress_is_audio_that_comes_and_work_that_is_done():
 def test_recognition_whose_results_nobody_hands_out_is_no_progress():
     source, alive = Given(), [True]
     progress = Progress(source, Busy(), lambda: alive[0])
-    source.resting = True
+    source.idle = True
     assert progress.made()
     alive[0] = False
     assert not progress.made()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.errors import TrainingError
-from rtstream.evaluation.lag import Came, LagPoint, WordLag, lag_figures, word_lags
+from rtstream.evaluation.lag import LagPoint, TimedEvent, WordLag, lag_figures, word_lags
 from rtstream.evaluation.lag_plot import draw_lags
 from rtstream.events import SAMPLE_RATE, Final, Partial, Word
 
@@ -13,7 +13,7 @@ SECOND = SAMPLE_RATE
 
 
 def partial(seconds, text, segment=0):
-    return Came(round(seconds * SECOND), Partial(segment, 0, round(seconds * SECOND), text))
+    return TimedEvent(round(seconds * SECOND), Partial(segment, 0, round(seconds * SECOND), text))
 
 
 def final(seconds, text, segment=0, *, timed=True):
@@ -22,7 +22,7 @@ def final(seconds, text, segment=0, *, timed=True):
         Word(word, SECOND * place, SECOND * (place + 1), 0.0 if word.isdigit() else 0.5)
         for place, word in enumerate(text.split())
     )
-    return Came(round(seconds * SECOND), Final(segment, 0, round(seconds * SECOND), text, words if timed else ()))
+    return TimedEvent(round(seconds * SECOND), Final(segment, 0, round(seconds * SECOND), text, words if timed else ()))
 
 
 def seconds(lags):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.evaluation.retranslation import Remembering, score_streaming, speak
+from rtstream.evaluation.retranslation import CachingTranslator, score_streaming, speak
 from rtstream.evaluation.retranslation_plot import draw_streaming
 from rtstream.events import SAMPLE_RATE, Final, Partial
 from rtstream.training.corpus.pairs import References
@@ -44,7 +44,7 @@ def test_spoken_text_grows_word_by_word_and_ends_with_its_final(text, chunk):
 
 
 def test_perfect_translations_are_scored_so_and_wait_longer_behind_a_mask(shouter):
-    translator = Remembering(shouter)
+    translator = CachingTranslator(shouter)
     scores = [score_streaming(translator, "es", SENTENCES, StabilizerConfig(mask=mask)) for mask in (0, 2, 5)]
     for score in scores:
         assert score.bleu == pytest.approx(100.0)
@@ -54,7 +54,7 @@ def test_perfect_translations_are_scored_so_and_wait_longer_behind_a_mask(shoute
 
 
 def test_what_changes_its_mind_has_erasure_and_what_was_shown_spoils_what_follows_it():
-    translator = Remembering(Fickle())
+    translator = CachingTranslator(Fickle())
     sentences = [References(TEXTS[1], (Fickle().translate(TEXTS[1], "es"),), "test")]
 
     def score(keep, mask=0):
@@ -69,7 +69,7 @@ def test_what_changes_its_mind_has_erasure_and_what_was_shown_spoils_what_follow
 
 
 def test_remembered_translations_are_the_same_and_cost_as_much():
-    remembering = Remembering(Fickle())
+    remembering = CachingTranslator(Fickle())
     first = remembering.translate("a b", "es", "x")
     cost = remembering.seconds
     assert remembering.translate("a b", "es", "x") == first == "x b3"
@@ -78,7 +78,7 @@ def test_remembered_translations_are_the_same_and_cost_as_much():
 
 
 def test_scores_are_drawn(tmp_path):
-    translator = Remembering(Fickle())
+    translator = CachingTranslator(Fickle())
     scores = [
         score_streaming(translator, "es", SENTENCES, StabilizerConfig(mask, keep))
         for mask in (0, 3)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.evaluation.simultaneous import Shown, common, delays, erased_words, laal, normalized_erasure
+from rtstream.evaluation.simultaneous import Output, common, delays, erased_words, laal, normalized_erasure
 
 words = st.lists(st.sampled_from("abc"), max_size=6).map(tuple)
 outputs = st.lists(words, min_size=1, max_size=6)
@@ -10,7 +10,7 @@ lags = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=10).map(sorted)
 
 
 def shown(outputs):
-    return [Shown(float(number), output) for number, output in enumerate(outputs, start=1)]
+    return [Output(float(number), output) for number, output in enumerate(outputs, start=1)]
 
 
 @given(words, words)
@@ -61,7 +61,7 @@ def test_delay_of_a_word_is_when_it_was_there_for_good(outputs):
 
 def test_no_output_has_no_delays():
     assert delays([]) == []
-    assert delays([Shown(1.0, ())]) == []
+    assert delays([Output(1.0, ())]) == []
 
 
 @given(lags, st.integers(1, 12))

@@ -66,7 +66,7 @@ class Viewer(Protocol):
         """Let the trainer run and show that. Returns whether it came to its last step."""
 
 
-def conduct(plan: Plan, places: Places, viewer: Viewer, *, arms: Collection[str], clips: int | None) -> bool:
+def run_plan(plan: Plan, places: Places, viewer: Viewer, *, arms: Collection[str], clips: int | None) -> bool:
     """Train and measure the runs of ``arms``, one after the other, and draw what there is after each.
 
     ``clips``: how many of each set are recognised, None for all. Returns False where training was stopped; the same

@@ -60,13 +60,13 @@ def sound_key(word: str) -> str:
 
 
 @dataclass(frozen=True)
-class Mishearing:
+class AsrNoise:
     """Errors of a recogniser. ``similar``: the words that each word may be taken for, most likely first."""
 
     similar: Mapping[str, Sequence[str]]
 
     @classmethod
-    def of(cls, texts: Iterable[str], *, least: int = 5, most: int = 8) -> Mishearing:
+    def of(cls, texts: Iterable[str], *, least: int = 5, most: int = 8) -> AsrNoise:
         """Words are taken for others of these spoken texts that sound alike and occur ``least`` times or more."""
         counts = Counter(word for text in texts for word in text.split())
         groups: dict[str, list[str]] = defaultdict(list)

@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset
 from rtstream.bundle.pieces import COPY, END_ID, PAD_ID
 from rtstream.errors import TrainingError
 from rtstream.training.corpus.data import IGNORED, batch_numbers
-from rtstream.training.text.asr_noise import Mishearing, spoken
+from rtstream.training.text.asr_noise import AsrNoise, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ class TextBatches(IterableDataset[TextBatch]):
         data: Mapping[str, Sequence[Pair]],
         tokenizer: PieceTokenizer,
         noise: Noise,
-        mishearing: Mishearing,
+        mishearing: AsrNoise,
         *,
         pairs: int,
         share: Mapping[str, float],

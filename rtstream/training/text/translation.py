@@ -28,7 +28,7 @@ from rtstream.training.core.loop import CHECKPOINT, Loop, read_checkpoint
 from rtstream.training.core.precision import autocast
 from rtstream.training.corpus.data import IGNORED
 from rtstream.training.corpus.pairs import read_pairs
-from rtstream.training.text.asr_noise import Mishearing, spoken
+from rtstream.training.text.asr_noise import AsrNoise, spoken
 from rtstream.training.text.data import TextBatches, shares
 from rtstream.training.text.train_pieces import train_pieces
 from rtstream.translation.built_in import BuiltInTranslator
@@ -208,7 +208,7 @@ def make_translation_trainer(
         data,
         tokenizer,
         recipe.noise,
-        Mishearing.of({spoken(english) for rows in data.values() for english, _ in sample(rows)}),
+        AsrNoise.of({spoken(english) for rows in data.values() for english, _ in sample(rows)}),
         pairs=recipe.optimizer.pairs,
         share=shares(sizes, recipe.data.temperature, recipe.data.least_share),
         seed=recipe.seed,

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from rtstream.errors import TrainingError
 from rtstream.research.ablation.outcome import read_outcome
-from rtstream.research.ablation.run import conduct, redraw
+from rtstream.research.ablation.run import redraw, run_plan
 from rtstream.training.core.loop import write_metrics
 from tests.research.ablation.tiny_plan import PLAN, make_plan, write_places, write_set, write_start
 from tests.training.tiny_whisper import make_weights, write_hugging_face
@@ -47,7 +47,7 @@ def once(tmp_path_factory):
     """Places where both arms are finished and measured on one clip of each set, and what was told meanwhile."""
     directory = tmp_path_factory.mktemp("once")
     places, viewer = write_places(directory), Watching()
-    assert conduct(make_plan(directory), places, viewer, arms=ARMS, clips=1)
+    assert run_plan(make_plan(directory), places, viewer, arms=ARMS, clips=1)
     return places, viewer
 
 
@@ -106,7 +106,7 @@ def test_all_arms_are_measured_by_one_int8_engine(plan, once):
 def test_nothing_is_done_twice(plan, finished):
     before = {path: path.read_bytes() for path in finished.runs.glob("tiny-*/*") if path.is_file()}
     viewer = Watching()
-    assert conduct(plan, finished, viewer, arms=ARMS, clips=1)
+    assert run_plan(plan, finished, viewer, arms=ARMS, clips=1)
     assert (viewer.steps, viewer.told, viewer.shown) == ([], [], [])
     assert {path: path.read_bytes() for path in before} == before
 
@@ -114,25 +114,25 @@ def test_nothing_is_done_twice(plan, finished):
 @pytest.mark.slow
 @pytest.mark.parametrize("shown", ["tiny-unshared: dev-two: clip 1", "tiny-k2: writing its bundle"])
 def test_what_was_interrupted_ends_as_if_it_had_not_been(plan, places, once, shown):
-    assert not conduct(plan, places, Watching(after=2), arms=ARMS, clips=1)
+    assert not run_plan(plan, places, Watching(after=2), arms=ARMS, clips=1)
     assert "tiny-unshared at step 2 of 3" in (places.runs / "tiny/table.md").read_text()
     with pytest.raises(KeyboardInterrupt):
-        conduct(plan, places, Watching(interrupt=shown), arms=ARMS, clips=1)
+        run_plan(plan, places, Watching(interrupt=shown), arms=ARMS, clips=1)
     viewer = Watching()
-    assert conduct(plan, places, viewer, arms=ARMS, clips=1)
+    assert run_plan(plan, places, viewer, arms=ARMS, clips=1)
     assert not any("unshared: dev-one" in text for text in viewer.shown)
     assert rows(plan, places) == rows(plan, once[0])
     assert_close(weights(plan, places), weights(plan, once[0]), rtol=0, atol=0)
 
 
 def test_arms_can_be_chosen_and_the_table_says_what_is_open(plan, places):
-    assert conduct(plan, places, Watching(), arms=["k2"], clips=1)
+    assert run_plan(plan, places, Watching(), arms=["k2"], clips=1)
     assert "**Not finished:** tiny-unshared not begun." in (places.runs / "tiny/table.md").read_text()
 
 
 def test_other_number_of_clips_is_measured_beside_the_first(plan, finished):
     viewer = Watching()
-    conduct(plan, finished, viewer, arms=ARMS, clips=None)
+    run_plan(plan, finished, viewer, arms=ARMS, clips=None)
     assert not viewer.steps
     assert [text.split(": WER")[0] for text in viewer.told] == ["tiny-unshared: dev-two", "tiny-k2: dev-two"]
     assert "1 of 2 clips" in redraw(plan, finished.runs, clips=1).read_text()
@@ -142,7 +142,7 @@ def test_run_that_was_trained_on_is_measured_again(finished, tmp_path):
     longer = make_plan(tmp_path, PLAN.replace("steps = 3", "steps = 4"))
     assert not any(read_outcome(run, finished.runs / run.recipe.name).finished for run in longer.runs)
     viewer = Watching()
-    assert conduct(longer, finished, viewer, arms=["k2"], clips=1)
+    assert run_plan(longer, finished, viewer, arms=["k2"], clips=1)
     assert viewer.steps == [("tiny-k2", 4)]
     assert [text.split(": WER")[0] for text in viewer.told] == ["tiny-k2: dev-one", "tiny-k2: dev-two"]
 
@@ -152,7 +152,7 @@ def test_arm_that_fails_does_not_lose_the_others(places, tmp_path):
     with pytest.raises(
         TrainingError, match=r"1 of tiny's 3 runs failed.*: tiny-k3: encoder: layers \(2\) must be a mul"
     ):
-        conduct(plan, places, Watching(), arms=plan.arms, clips=1)
+        run_plan(plan, places, Watching(), arms=plan.arms, clips=1)
     table = (places.runs / "tiny/table.md").read_text()
     assert "tiny-k3 failed (encoder: layers (2) must be a multiple of share (3))" in table
     assert all(len(read_outcome(run, places.runs / run.recipe.name).rows) == 2 for run in plan.runs[::2])
@@ -163,26 +163,26 @@ def test_broken_or_foreign_checkpoint_fails_its_arm_alone(plan, finished, tmp_pa
     assert "tiny-unshared failed (" in redraw(plan, finished.runs, clips=1).read_text()
     other = make_plan(tmp_path, PLAN.replace("rank = 2", "rank = 3"))
     with pytest.raises(TrainingError, match=r"2 of tiny's 2 runs failed.*not a checkpoint.*has rank 2, the recipe 3"):
-        conduct(other, finished, Watching(), arms=ARMS, clips=1)
+        run_plan(other, finished, Watching(), arms=ARMS, clips=1)
 
 
 def test_all_runs_of_a_plan_have_one_start(plan, places, tmp_path):
-    conduct(plan, places, Watching(), arms=["unshared"], clips=1)
+    run_plan(plan, places, Watching(), arms=["unshared"], clips=1)
     write_start(tmp_path / "start", seed=5)
     with pytest.raises(
         TrainingError, match=r"start: other runs of tiny started from start, other weights: give the sam"
     ):
-        conduct(plan, places, Watching(), arms=ARMS, clips=1)
+        run_plan(plan, places, Watching(), arms=ARMS, clips=1)
     write_start(tmp_path / "start")
-    assert conduct(plan, places, Watching(), arms=ARMS, clips=1)
+    assert run_plan(plan, places, Watching(), arms=ARMS, clips=1)
 
 
 def test_start_that_nothing_came_of_does_not_count(plan, places):
     with pytest.raises(KeyboardInterrupt):
-        conduct(plan, places, Watching(interrupt="reading teacher"), arms=ARMS, clips=1)
+        run_plan(plan, places, Watching(interrupt="reading teacher"), arms=ARMS, clips=1)
     (places.runs / "tiny/start.json").parent.mkdir(parents=True, exist_ok=True)
     (places.runs / "tiny/start.json").write_text(json.dumps({"name": "former", "weights": "others"}))
-    assert conduct(plan, places, Watching(), arms=["k2"], clips=1)
+    assert run_plan(plan, places, Watching(), arms=["k2"], clips=1)
     assert "one start from `start`" in (places.runs / "tiny/table.md").read_text()
 
 
@@ -190,7 +190,7 @@ def test_missing_set_is_told_before_anything_is_trained(places, tmp_path):
     plan = make_plan(tmp_path, PLAN.replace('"dev-two"]', '"dev-three"]'))
     viewer = Watching()
     with pytest.raises(TrainingError, match="dev-three: no shard"):
-        conduct(plan, places, viewer, arms=ARMS, clips=None)
+        run_plan(plan, places, viewer, arms=ARMS, clips=None)
     assert not viewer.steps
     with pytest.raises(TrainingError, match="no run of tiny has been begun there"):
         redraw(plan, places.runs, clips=None)
@@ -202,7 +202,7 @@ def test_set_without_texts_cannot_be_measured_on(plan, places):
     index = audio / "dev-one.jsonl"
     index.write_text(index.read_text().replace("romanians also lived in the city", ""))
     with pytest.raises(TrainingError, match="dev-one: none of 1 clips has a text to compare with"):
-        conduct(plan, places, Watching(), arms=["unshared"], clips=None)
+        run_plan(plan, places, Watching(), arms=["unshared"], clips=None)
 
 
 def test_distance_to_the_teacher_is_that_of_the_last_steps(places, tmp_path):
@@ -213,7 +213,7 @@ def test_distance_to_the_teacher_is_that_of_the_last_steps(places, tmp_path):
     )
     plan = make_plan(tmp_path, text)
     from_teacher = type(places)(**{name: getattr(places, name) for name in places.__slots__} | {"start": None})
-    assert conduct(plan, from_teacher, Watching(), arms=["k2"], clips=1)
+    assert run_plan(plan, from_teacher, Watching(), arms=["k2"], clips=1)
     lines = (places.runs / "tiny-k2/metrics.jsonl").read_text().splitlines()
     given = [json.loads(line)["distance"] for line in lines]
     outcome = read_outcome(plan.runs[1], places.runs / "tiny-k2")

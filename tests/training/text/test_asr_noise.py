@@ -4,7 +4,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from rtstream.training.text.asr_noise import Mishearing, sound_key, spoken
+from rtstream.training.text.asr_noise import AsrNoise, sound_key, spoken
 
 TEXTS = ["they took their two books there", "she sees the sea", "we wait for the weight", "write it right"] * 5
 
@@ -23,14 +23,14 @@ def test_words_that_sound_alike_have_one_key(one, other):
 
 
 def test_a_word_is_taken_for_one_that_sounds_like_it():
-    similar = Mishearing.of(TEXTS).similar
+    similar = AsrNoise.of(TEXTS).similar
     assert "there" in similar["their"]
     assert "write" in similar["right"]
     assert all(word not in others for word, others in similar.items())
 
 
 def test_errors_are_as_many_as_asked_for_and_the_same_each_time():
-    mishearing = Mishearing.of(TEXTS)
+    mishearing = AsrNoise.of(TEXTS)
     texts = TEXTS * 100
     first, again = (
         [mishearing(text, 0.2, rng) for text in texts] for rng in (np.random.default_rng(1), np.random.default_rng(1))
@@ -41,6 +41,6 @@ def test_errors_are_as_many_as_asked_for_and_the_same_each_time():
 
 
 def test_without_errors_nothing_changes():
-    mishearing = Mishearing.of(TEXTS)
+    mishearing = AsrNoise.of(TEXTS)
     assert [mishearing(text, 0.0, np.random.default_rng(0)) for text in TEXTS] == TEXTS
     assert mishearing("", 0.9, np.random.default_rng(0)) == ""

@@ -9,7 +9,7 @@ import torch
 from rtstream.bundle.pieces import COPY, END_ID, PAD_ID
 from rtstream.errors import TrainingError
 from rtstream.training.corpus.data import IGNORED
-from rtstream.training.text.asr_noise import Mishearing
+from rtstream.training.text.asr_noise import AsrNoise
 from rtstream.training.text.data import BATCHES_A_POOL, TextBatches, shares
 from rtstream.training.text.recipe import Noise
 from rtstream.training.text.train_pieces import train_pieces
@@ -26,7 +26,7 @@ def tokenizer():
 
 def make(tokenizer, noise=PLAIN, **changes):
     options = {"pairs": 6, "share": {"es": 0.5, "de": 0.5}, "seed": 1, "max_tokens": 80} | changes
-    return TextBatches(DATA, tokenizer, noise, Mishearing.of(ENGLISH), **options)
+    return TextBatches(DATA, tokenizer, noise, AsrNoise.of(ENGLISH), **options)
 
 
 def batches(stream, count):
@@ -108,5 +108,5 @@ def test_language_without_token_or_pairs_is_an_error(tokenizer):
     for data, told in (({"fr": [("a", "b")]}, "fr: no token"), ({"es": []}, "es: no pairs")):
         with pytest.raises(TrainingError, match=told):
             TextBatches(
-                data, tokenizer, PLAIN, Mishearing({}), pairs=1, share=dict.fromkeys(data, 1.0), seed=0, max_tokens=9
+                data, tokenizer, PLAIN, AsrNoise({}), pairs=1, share=dict.fromkeys(data, 1.0), seed=0, max_tokens=9
             )
