@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from rtstream.audio.devices import list_devices
 from rtstream.audio.source import parse_source
 from rtstream.daemon.settings import check_settings, server_config, translation_models, vad_settings
+from rtstream.engine.room import available, needed
 from rtstream.errors import AudioError, BundleError, ConfigError, TranslationError
 from rtstream.rpc.security import make_way
 from rtstream.translation.ctranslate2 import INSTALL
@@ -32,6 +34,8 @@ Verdict = Literal["ok", "warning", "failed"]
 CLOCK_SET_AFTER = 1_735_689_600.0
 """2025-01-01: before it, no time server was reached since the machine was switched on."""
 FREE_BYTES = 256 << 20
+ENOUGH_CORES = 2
+"""For base: recognition takes one, and the rest of the machine wants one too."""
 SOUND_DEVICES = Path("/dev/snd")
 
 
@@ -63,7 +67,7 @@ def look(config: Config) -> Iterator[Finding]:
     if config.publish.store is not None:
         yield _store(config.publish.store)
     yield _clock()
-    yield _memory()
+    yield _memory(config)
 
 
 def _sound(config: Config) -> Iterator[Finding]:
@@ -209,9 +213,33 @@ def _clock() -> Finding:
     return Finding("clock", "ok", f"shows {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}")
 
 
-def _memory() -> Finding:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-    free = int(fields["MemAvailable"].split()[0]) >> 10
-    if free < 512:
-        return Finding("memory", "warning", f"{free} MiB are available", "512 MiB should be: stop other programs")
-    return Finding("memory", "ok", f"{free} MiB are available")
+def _memory(config: Config) -> Finding:
+    """What there is beside what the model takes, and which model suits this machine."""
+    from rtstream.bundle.bundle import read_manifest  # noqa: PLC0415 - numpy, without which others are looked at
+    from rtstream.bundle.default import model_path  # noqa: PLC0415
+
+    free, cores = available(), os.cpu_count() or 1
+    if free is None:
+        return Finding("memory", "ok", "the system does not say how much there is")
+    wants = {}
+    for model in ("base", "tiny"):
+        with suppress(BundleError):
+            wants[model] = needed(read_manifest(model_path(Path(model)))[1])
+    fitting = [model for model, wanted in wants.items() if wanted <= free]
+    if cores < ENOUGH_CORES and "tiny" in fitting:
+        fitting = ["tiny"]
+    suited = f"{fitting[0]} suits this machine" if fitting else "no model that ships fits"
+    found = f"{free >> 20} MiB are available, {cores} core{'s' * (cores != 1)}: {suited}"
+    try:
+        wanted = needed(read_manifest(model_path(config.recognition.model))[1])
+    except BundleError:  # which has a line of its own
+        return Finding("memory", "ok", found)
+    if wanted <= free:
+        return Finding("memory", "ok", found)
+    other = f", or recognition.model = {fitting[0]!r}" if fitting else ""
+    return Finding(
+        "memory",
+        "failed",
+        f"{found}; the model of the settings needs {wanted >> 20} MiB at its first start",
+        f"stop other programs, raise the limit{other}",
+    )

@@ -230,3 +230,17 @@ def test_level_is_judged(items, verdict, told):
 def test_meter_grows_with_the_level():
     bars = [bar(decibels(np.full(10, value, np.float32))).count("█") for value in (0.0, 0.01, 0.1, 1.0)]
     assert bars == sorted(set(bars))
+
+
+@pytest.mark.parametrize(("free", "suits"), [(250, "tiny suits this machine"), (100, "no model that ships fits")])
+def test_doctor_says_which_model_fits_where_that_of_the_settings_does_not(tmp_path, capsys, monkeypatch, free, suits):
+    monkeypatch.setattr(checkup, "available", lambda: free << 20)
+    source = tmp_path / "speech.wav"
+    source.touch()
+    assert main(["doctor", "--config", settings(tmp_path, ""), "--source", f"wav:{source}"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("FAIL")]
+    assert f"memory: {free} MiB are available" in lines[number]
+    assert suits in lines[number]
+    assert "the model of the settings needs 334 MiB at its first start" in lines[number]
+    assert ("recognition.model = 'tiny'" in lines[number + 1]) == (free == 250)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from rtstream.cli.serve import _without
+
 PROGRAM = """
 from rtstream.engine.torch_int8 import bound_kernel_cache
 
@@ -30,3 +32,39 @@ def test_code_of_a_shape_is_not_kept_until_it_comes_again_unless_the_environment
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True, text=True, env=environment)
     assert "eltwise" in done.stdout
     assert ("create:cache_hit" in done.stdout) == kept
+
+
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+
+THREADS = """
+import ctypes, threading
+from rtstream.recognizer.memory import keep_heap_small
+keep_heap_small()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+places = []
+for _ in range(4):
+    thread = threading.Thread(target=lambda: places.append(libc.malloc(1000)))
+    thread.start()
+    thread.join()
+heap = next(line for line in open("/proc/self/maps") if "[heap]" in line)
+start, end = (int(each, 16) for each in heap.split()[0].split("-"))
+print([start <= place < end for place in places])
+"""
+
+
+@needs_glibc
+def test_threads_have_no_heaps_of_their_own():
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([True] * 4)
+
+
+def test_what_is_left_out_is_not_imported_and_can_be_imported_afterwards():
+    sys.modules.pop("wave", None)
+    with _without("wave"), pytest.raises(ImportError):
+        import wave
+    import wave
+
+    with _without("wave"):
+        import wave as again
+    assert again is wave

@@ -13,6 +13,7 @@ import structlog
 from rtstream.engine.ort.engine import OnnxSpeechEngine, OnnxTextEngine
 from rtstream.engine.ort.sessions import Parts, cache_folder, discard, seal, whole
 from rtstream.engine.ort.tensors import quantized
+from rtstream.engine.room import check_room
 from rtstream.errors import BundleError
 from rtstream.model.shapes import tensor_specs
 
@@ -60,7 +61,9 @@ def _opened(
     place = None
     try:
         place = cache_folder(f"{checksum} {config!r}")
-        if not whole(place):
+        kept = whole(place)
+        check_room(config, first=not kept)
+        if not kept:
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=".making-") as folder:
                 made = Path(folder) / "cache"
