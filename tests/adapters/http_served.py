@@ -1,6 +1,7 @@
 """The HTTP adapter in this process, on a free port of the loopback interface."""
 
 import asyncio
+import json
 import math
 import socket
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import numpy as np
 import soundfile
+import websockets
 
 from rtstream.adapters.http.config import HttpConfig
 from rtstream.adapters.http.server import HttpServer
@@ -68,3 +70,14 @@ async def unread(served, request):
     await loop.sock_connect(slow, ("127.0.0.1", served.port))
     await loop.sock_sendall(slow, request)
     return slow
+
+
+async def to_the_end(websocket):
+    """The messages that still come over a connection of the library websockets, and the close frame behind them."""
+    messages = []
+    async with asyncio.timeout(120):
+        try:
+            while True:
+                messages.append(json.loads(await websocket.recv()))
+        except websockets.ConnectionClosed as closed:
+            return messages, closed.rcvd

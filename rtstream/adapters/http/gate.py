@@ -27,6 +27,7 @@ log = structlog.get_logger()
 CLIENT = web.RequestKey("client", str)
 """Who asks: the client that a token stands for, or an address."""
 STARTED = web.RequestKey("started", web.StreamResponse)
+DEEPGRAM_SCHEME = "token"
 SUBPROTOCOL_TOKEN = "openai-insecure-api-key."  # noqa: S105 - what precedes a token where browsers can send no header
 
 
@@ -103,7 +104,8 @@ class HttpGate:
 def _authorization(request: web.Request) -> list[tuple[str, str]]:
     """The header with the token, wherever it is."""
     if (given := request.headers.get("Authorization")) is not None:
-        return [("authorization", given)]
+        scheme, _, token = given.partition(" ")
+        return [("authorization", f"Bearer {token}" if scheme.lower() == DEEPGRAM_SCHEME else given)]
     offered = request.headers.get("Sec-WebSocket-Protocol", "")
     for protocol in map(str.strip, offered.split(",")):
         if protocol.startswith(SUBPROTOCOL_TOKEN):

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from rtstream.adapters.connections import Connections
+from rtstream.adapters.http.deepgram import Deepgram
 from rtstream.adapters.http.events import Events
 from rtstream.adapters.http.gate import HttpGate
 from rtstream.adapters.http.models import ModelList, health
@@ -16,6 +17,7 @@ from rtstream.adapters.http.mute import Mute
 from rtstream.adapters.http.page import page_routes
 from rtstream.adapters.http.realtime import Realtime
 from rtstream.adapters.http.transcriptions import Transcriptions
+from rtstream.adapters.http.vosk import Vosk
 from rtstream.adapters.listener import Listener, client_name
 from rtstream.rpc.security import Tokens
 
@@ -30,6 +32,8 @@ HEALTH = "/health"
 EVENTS = "/events"
 MUTE = "/mute"
 REALTIME = "/v1/realtime"
+DEEPGRAM = "/v1/listen"
+VOSK = "/vosk"
 SHORTEST_GRACE = 0.01
 """For aiohttp none at all is one without end."""
 SMALL_BYTES = 1 << 20
@@ -69,6 +73,8 @@ class HttpServer:
         for method in ("GET", "PUT", "DELETE"):
             app.router.add_route(method, MUTE, mute.serve)
         app.router.add_get(REALTIME, Realtime(hub, config).serve)
+        app.router.add_get(DEEPGRAM, Deepgram(hub, config).serve)
+        app.router.add_get(VOSK, Vosk(hub, config).serve)
         app.router.add_post("/v1/audio/transcriptions", transcriptions.serve)
         runner = web.AppRunner(
             app,
