@@ -52,7 +52,6 @@ class AudioQueue:
         sink: Callable[[ServiceEvent | Flushed | None], None],
         *,
         seconds: float,
-        chunk_samples: int,
         first: bool = False,
         held: Callable[[], bool] = lambda: False,
         stepped: Callable[[], None] = lambda: None,
@@ -67,10 +66,10 @@ class AudioQueue:
         self._sink = sink
         self._capacity = int(seconds * SAMPLE_RATE)
         self._least = min(int(QUIET_SECONDS * SAMPLE_RATE), self._capacity // 2)
-        self._chunk = chunk_samples
         self._held = held
         self._stepped = stepped
         self._pipeline = make_pipeline()
+        self._chunk = self._pipeline.chunk_samples
         self._waiting: deque[tuple[float, AudioBlock] | AudioLost | _Mark] = deque()
         self._samples = 0  # of the waiting audio
         self._others = 0  # that wait and are no audio

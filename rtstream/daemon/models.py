@@ -50,10 +50,6 @@ class LoadedModel:
             chunk_ms or self._settings.chunk_ms, self._settings.partials if partials else "none", phrases, words=words
         )
 
-    def chunk_samples(self, recognizer: Recognizer) -> int:
-        """How much audio is recognised at a time."""
-        return recognizer.chunk_samples
-
     def pipeline(
         self,
         recognizer: Recognizer,

@@ -130,7 +130,6 @@ class Service:
 
     def listen(self, model: LoadedModel) -> None:
         """Begin to recognise: the source's audio and that of clients."""
-        recognizer = model.own(phrases(self.config.recognition))
         self._translation = start_translation(self.config, self.publish)
         speech = SpeechTeller(self.publish)
 
@@ -147,7 +146,6 @@ class Service:
             lambda event: None if event is None or isinstance(event, Flushed) else self.publish(event),
             seconds=self.config.audio.backlog_seconds,
             first=True,
-            chunk_samples=model.chunk_samples(recognizer),
         )
         self.listener = Listener(
             self._source, self._channel, self.publish, self._clock, self.audio.put, muted=self.muted
@@ -300,7 +298,7 @@ class Service:
             stream.tell(speech)
 
         teller = SpeechTeller(tell)
-        stream = ClientStream(self.engine, make_pipeline, model.chunk_samples(recognizer), closed)
+        stream = ClientStream(self.engine, make_pipeline, closed)
         self._streams += 1
         self._counts["streams_opened"] += 1
         return stream

@@ -36,7 +36,6 @@ class ClientStream:
         self,
         engine: Engine,
         make_pipeline: Callable[[], Pipeline],
-        chunk_samples: int,
         closed: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -53,7 +52,6 @@ class ClientStream:
             make_pipeline,
             self._take,
             seconds=WAITING_SECONDS,
-            chunk_samples=chunk_samples,
             held=lambda: len(self._events) >= WAITING_EVENTS,
             stepped=lambda: self._call(self._room.set),
         )

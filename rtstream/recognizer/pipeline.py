@@ -69,6 +69,11 @@ class Pipeline:
         return self._session.times
 
     @property
+    def chunk_samples(self) -> int:
+        """How much audio is recognised at a time."""
+        return self._session.recognizer.chunk_samples
+
+    @property
     def quiet(self) -> bool:
         """Whether nobody seems to speak: what comes next may come later and more of it at once."""
         return self._segmenter.quiet

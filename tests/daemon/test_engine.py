@@ -57,6 +57,7 @@ class Slow:
     """A pipeline that takes a block only when it is let, and gives what it got."""
 
     quiet = False
+    chunk_samples = BLOCK
 
     def __init__(self, *, fails_at=None):
         self.go = threading.Semaphore(0)
@@ -80,10 +81,7 @@ class Slow:
 def test_streams_side_by_side_give_what_each_gives_alone(engine, recognizer, speech):
     streams = [speech, speech[::-1].copy(), speech[20_000:]]
     events = [[] for _ in streams]
-    channels = [
-        AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=3.0, chunk_samples=10_240)
-        for given in events
-    ]
+    channels = [AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=3.0) for given in events]
     for channel, samples in zip(channels, streams, strict=True):
         threading.Thread(
             target=lambda c=channel, s=samples: [[c.put(block) for block in blocks(s)], c.end()], daemon=True
@@ -111,7 +109,7 @@ def test_streams_get_their_turn_one_chunk_at_a_time(engine):
 
     pipelines = {name: Noting(name) for name in "abc"}
     channels = {
-        name: AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
+        name: AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0)
         for name, pipeline in pipelines.items()
     }
     for name in "aaabcbccb":  # the first has much more than the others before they come
@@ -139,6 +137,7 @@ def test_first_stream_goes_before_all_others_however_far_behind_it_is(engine):
 
     class Told:
         quiet = False
+        chunk_samples = BLOCK
 
         def __init__(self, name):
             self.name = name
@@ -156,7 +155,7 @@ def test_first_stream_goes_before_all_others_however_far_behind_it_is(engine):
             return []
 
     def channel(name, **more):
-        return AudioQueue(engine, lambda: Told(name), lambda _: None, seconds=60, chunk_samples=BLOCK, **more)
+        return AudioQueue(engine, lambda: Told(name), lambda _: None, seconds=60, **more)
 
     greedy = [channel(f"client {number}") for number in range(4)]
     own = channel("own", first=True)
@@ -178,10 +177,7 @@ def test_finals_are_prepared_only_when_nothing_else_waits(prepares):
     engine = Engine(prepares=prepares)
     pipelines = [Preparing(), Preparing()]
     try:
-        channels = [
-            AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0, chunk_samples=BLOCK)
-            for pipeline in pipelines
-        ]
+        channels = [AudioQueue(engine, lambda p=pipeline: p, lambda _: None, seconds=60.0) for pipeline in pipelines]
         for count, channel in zip((4, 3), channels, strict=True):
             for number in range(count):
                 channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
@@ -207,7 +203,7 @@ def test_preparing_that_fails_is_a_fault(engine):
     given, pipelines = [], [Failing(), Slow()]
     for pipeline in pipelines:
         pipeline.go.release(10)
-    channel = AudioQueue(engine, iter(pipelines).__next__, given.append, seconds=1.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, iter(pipelines).__next__, given.append, seconds=1.0)
     for number in range(2):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
         assert channel.wait(300.0)
@@ -218,7 +214,7 @@ def test_preparing_that_fails_is_a_fault(engine):
 def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):
     slow = Slow()
     given = []
-    channel = AudioQueue(engine, lambda: slow, given.append, seconds=1.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, given.append, seconds=1.0)
     total = 200
     for number in range(total):
         channel.put_live(AudioBlock(np.full(BLOCK, number, np.float32), number * BLOCK))
@@ -245,7 +241,7 @@ def test_recognition_that_is_behind_loses_audio_of_exactly_known_length(engine):
 
 def test_loss_is_told_between_the_finals_around_it(engine, recognizer, speech):
     given = []
-    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=60.0, chunk_samples=10_240)
+    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=60.0)
     half = 2 * SAMPLE_RATE
     for block in blocks(speech[:half]):
         channel.put(block)
@@ -262,7 +258,7 @@ def test_loss_is_told_between_the_finals_around_it(engine, recognizer, speech):
 
 def test_who_may_wait_waits_and_loses_nothing(engine, recognizer, speech):
     given = []
-    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=0.1, chunk_samples=10_240)
+    channel = AudioQueue(engine, lambda: Pipeline(recognizer), given.append, seconds=0.1)
     for block in blocks(speech):
         channel.put(block)
     channel.end()
@@ -273,10 +269,8 @@ def test_who_may_wait_waits_and_loses_nothing(engine, recognizer, speech):
 def test_stream_whose_events_nobody_takes_stops_and_costs_nobody_else(engine, recognizer, speech):
     held = True
     stopped, going = [], []
-    first = AudioQueue(
-        engine, lambda: Pipeline(recognizer), stopped.append, seconds=1.0, chunk_samples=10_240, held=lambda: held
-    )
-    second = AudioQueue(engine, lambda: Pipeline(recognizer), going.append, seconds=60.0, chunk_samples=10_240)
+    first = AudioQueue(engine, lambda: Pipeline(recognizer), stopped.append, seconds=1.0, held=lambda: held)
+    second = AudioQueue(engine, lambda: Pipeline(recognizer), going.append, seconds=60.0)
     for block in blocks(np.zeros(SAMPLE_RATE, np.float32)):
         assert first.offer(block)
     assert not first.offer(AudioBlock(np.zeros(BLOCK, np.float32), SAMPLE_RATE))
@@ -296,7 +290,7 @@ def test_failing_recognition_is_a_fault_and_the_stream_goes_on(engine):
         pipeline.go.release(100)
     made = iter(pipelines)
     given = []
-    channel = AudioQueue(engine, lambda: next(made), given.append, seconds=60.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: next(made), given.append, seconds=60.0)
     for number in range(4):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
     assert channel.wait(300.0)
@@ -311,7 +305,7 @@ def test_failing_recognition_is_a_fault_and_the_stream_goes_on(engine):
 def test_cut_gives_up_what_waits_but_not_the_end(engine):
     slow = Slow()
     given = []
-    channel = AudioQueue(engine, lambda: slow, given.append, seconds=60.0, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, given.append, seconds=60.0)
     for number in range(10):
         channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
     channel.end()
@@ -324,7 +318,7 @@ def test_cut_gives_up_what_waits_but_not_the_end(engine):
 
 def test_closed_stream_lets_go_of_who_waits(engine):
     slow = Slow()
-    channel = AudioQueue(engine, lambda: slow, lambda _: None, seconds=0.02, chunk_samples=BLOCK)
+    channel = AudioQueue(engine, lambda: slow, lambda _: None, seconds=0.02)
     done = threading.Event()
 
     def fill():
@@ -385,9 +379,10 @@ def test_another_gate_begins_with_the_next_segment(speech):
 def test_while_nobody_speaks_audio_gathers_and_is_not_lost(engine):
     class Quiet(Slow):
         quiet = True
+        chunk_samples = 10_240
 
     pipeline = Quiet()
-    channel = AudioQueue(engine, lambda: pipeline, lambda _: None, seconds=1.0, chunk_samples=10_240)
+    channel = AudioQueue(engine, lambda: pipeline, lambda _: None, seconds=1.0)
     for _ in range(100):
         pipeline.go.release()
     audio = blocks(np.zeros(SAMPLE_RATE, np.float32))

@@ -41,6 +41,7 @@ class Talkative:
     """A pipeline that has something to say about every block, at once."""
 
     quiet = False
+    chunk_samples = 320
 
     def __init__(self):
         self.blocks = 0
@@ -69,7 +70,7 @@ def test_events_are_those_of_the_audio_alone_however_it_comes(engine, recognizer
     assert any(isinstance(event, Final) for event in expected)
 
     async def client(sizes):
-        stream = ClientStream(engine, lambda: Pipeline(recognizer), 10_240, lambda: None)
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), lambda: None)
 
         async def send():
             at = turn = 0
@@ -94,7 +95,7 @@ def test_events_are_those_of_the_audio_alone_however_it_comes(engine, recognizer
 
 def test_flush_closes_the_segment_and_the_audio_goes_on(engine, recognizer, speech):
     async def test():
-        stream = ClientStream(engine, lambda: Pipeline(recognizer), 10_240, lambda: None)
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), lambda: None)
         half = 2 * SAMPLE_RATE
         await stream.push(speech[:half])
         await stream.flush()
@@ -117,7 +118,7 @@ def test_pause_gives_the_final_and_what_follows_follows_without_a_gap(engine, re
     expected += pipeline.push(AudioBlock(speech, len(speech))) + pipeline.finish()
 
     async def test():
-        stream = ClientStream(engine, lambda: Pipeline(recognizer), recognizer.chunk_frames * 320, lambda: None)
+        stream = ClientStream(engine, lambda: Pipeline(recognizer), lambda: None)
         events = aiter(stream)
         await stream.push(speech)
         await stream.pause()
@@ -134,7 +135,7 @@ def test_pause_gives_the_final_and_what_follows_follows_without_a_gap(engine, re
 
 def test_client_that_asks_for_flushes_without_end_is_held_back(engine):
     async def test():
-        stream = ClientStream(engine, Talkative, 320, lambda: None)
+        stream = ClientStream(engine, Talkative, lambda: None)
 
         async def ask():
             for _ in range(10 * WAITING_EVENTS):
@@ -156,7 +157,7 @@ def test_speech_starts_before_its_first_partial_and_ends_before_its_final(engine
         def make_pipeline():
             return Pipeline(recognizer, tell_audio=lambda audio: teller.hear(audio))  # noqa: PLW0108 - it is made later
 
-        stream = ClientStream(engine, make_pipeline, 10_240, lambda: None)
+        stream = ClientStream(engine, make_pipeline, lambda: None)
         teller = SpeechTeller(stream.tell)
         await stream.push(np.concatenate([speech, np.zeros(SAMPLE_RATE, np.float32)]))
         await stream.finish()
@@ -202,7 +203,7 @@ def test_shorter_silence_ends_segments_sooner_and_an_impossible_one_is_refused()
 def test_client_that_is_faster_than_recognition_is_held_back(engine):
     async def test():
         pipeline = Talkative()
-        stream = ClientStream(engine, lambda: pipeline, 320, lambda: None)
+        stream = ClientStream(engine, lambda: pipeline, lambda: None)
         # Nobody reads: after so many events recognition leaves the stream alone, then pushing waits.
         sending = asyncio.create_task(stream.push(np.zeros(SAMPLE_RATE * 200, np.float32)))
         await asyncio.to_thread(until, lambda: stream._channel.waiting_seconds >= WAITING_SECONDS, "full")
@@ -225,7 +226,7 @@ def test_client_that_is_faster_than_recognition_is_held_back(engine):
 def test_closing_lets_go_of_who_waits_and_is_told_once(engine):
     async def test():
         closed = []
-        stream = ClientStream(engine, Talkative, 320, lambda: closed.append(True))
+        stream = ClientStream(engine, Talkative, lambda: closed.append(True))
         reading = asyncio.create_task(anext(aiter(stream), None))
         await asyncio.sleep(0.05)
         await stream.close()
@@ -240,7 +241,7 @@ def test_closing_lets_go_of_who_waits_and_is_told_once(engine):
 def test_streams_that_come_and_go_leave_nothing_behind(engine):
     async def test():
         for _ in range(300):
-            stream = ClientStream(engine, Talkative, 320, lambda: None)
+            stream = ClientStream(engine, Talkative, lambda: None)
             await stream.push(np.zeros(320, np.float32))
             await stream.close()
         await asyncio.to_thread(until, lambda: engine.idle, "idle")
