@@ -8,7 +8,7 @@ DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel test-wheel teacher music numbers bench-check protos clean
+.PHONY: help setup demo test check wheel test-wheel test-aarch64 teacher music numbers bench-check protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+[0-9]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ wheel: ## build dist/rtstream-*.whl, with the models in it
 
 test-wheel: ## install that wheel into an empty virtual environment, and recognise there
 	@scripts/test-wheel.sh "$(PYTHON)" "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
+
+test-aarch64: setup ## install it on emulated ARM, and recognise there: an hour of QEMU on a busy machine, see docs/aarch64.md
+	@scripts/test-aarch64.sh $(BIN)/python "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
 
 teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
 	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"
