@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from rtstream.bundle import default
 from rtstream.bundle.deflate import inflate
 from rtstream.errors import BundleError
-from rtstream.model.names import current_name, renamed
+from rtstream.model.names import DROPPED, current_name, renamed
 from rtstream.model.shapes import SCALE, Kind, tensor_specs
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
 
 
 def tensor_bytes(path: Path) -> dict[str, int]:
-    """Bytes that each tensor of a file takes in it. Raises BundleError where it is not readable."""
+    """Bytes that each tensor of a file that is read takes in it. Raises BundleError where it is not readable."""
     with _reading(path), safe_open(path, "np") as file:
-        return {current_name(name): file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        names = [name for name in file.keys() if not name.startswith(DROPPED)]  # noqa: SIM118  # it is no mapping
+        return {current_name(name): file.get_tensor(name).nbytes for name in names}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from rtstream.bundle import default
 from rtstream.bundle.bundle import TOKENIZER
 from rtstream.bundle.default import model_path
-from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256
+from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256, tensor_bytes
 from rtstream.engine.open import load_bundle, load_text_bundle
 from rtstream.errors import BundleError
 from rtstream.export.bundles import save_bundle
@@ -298,6 +298,7 @@ def test_translation_model_of_before_loads_without_its_part_for_speech(tmp_path,
 
     edit_manifest(path, change)
     found = load_text_bundle(path, engine)
+    assert tensor_bytes(path / WEIGHTS).keys() == weights.keys()
     assert found.engine.config == wanted.engine.config
     source, tokens = np.array([[5, 6, 2]]), np.array([[5]])
     one, other = (each.engine.decode_batch(tokens, each.engine.encode(source, [3]))[0] for each in (wanted, found))
