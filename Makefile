@@ -8,7 +8,7 @@ DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel test-wheel test-aarch64 teacher music numbers bench-check protos clean
+.PHONY: help setup demo test check wheel test-wheel deb test-deb test-aarch64 teacher music numbers bench-check protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+[0-9]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ test-wheel: ## install that wheel into an empty virtual environment, and recogni
 
 test-aarch64: setup ## install it on emulated ARM, and recognise there: an hour of QEMU on a busy machine, see docs/aarch64.md
 	@scripts/test-aarch64.sh $(BIN)/python "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
+
+deb: ## build a Debian package in dist, for this release of Debian and this processor
+	@deploy/make-deb.sh dist
+
+test-deb: ## install that package in a bare Debian, use, remove and purge it there; as root
+	@scripts/test-deb.sh "$$(deploy/make-deb.sh dist)"
 
 teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
 	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"

@@ -42,7 +42,7 @@ if [ "${RTSTREAM_FILES_ONLY:-}" != 1 ]; then
     # finds, and installs, what an older one had and this one has no longer.
     work=$(mktemp -d)
     printf '[build]\nbuild_base = %s\n[egg_info]\negg_base = %s\n' "$work" "$work" >"$work/extra.cfg"
-    DIST_EXTRA_CONFIG=$work/extra.cfg "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root"
+    DIST_EXTRA_CONFIG=$work/extra.cfg "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$root[http,mqtt,wyoming]"
     rm -rf "$work"
     if [ -n "$destination" ]; then
         # Scripts begin with the path of their interpreter, and venv's own files name their folder.

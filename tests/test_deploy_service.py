@@ -108,6 +108,22 @@ def test_image_has_every_bundle_where_it_is_found_without_being_named():
     assert default.INSTALLED == translation_models.INSTALLED
 
 
+def test_image_gets_all_that_it_copies_and_nothing_else():
+    given = {
+        line.removeprefix("!")
+        for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert {name for names in copied for name in names.split()} == given
+    assert all((DEPLOY.parent / name).exists() for name in given)
+
+
+def test_image_is_for_any_architecture():
+    text = re.sub(r"^#.*$", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert not re.search(r"amd64|arm64|x86|aarch64|gcc|build-essential", text)
+
+
 def everything(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 

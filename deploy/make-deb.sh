@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Build a Debian package of the service from this checkout, rtstream_VERSION_ARCHITECTURE.deb. Prints its path.
+#
+#     deploy/make-deb.sh FOLDER        for example: deploy/make-deb.sh dist
+#
+# It carries a virtual environment under /usr/lib/rtstream with all Python packages that the service needs: of most of
+# them (onnxruntime, soxr, grpcio and protobuf as new as they must be) Debian has no package, or an older one. It is made
+# for this machine's Debian release and processor, by the system's Python, on which the package depends. Needs python3-venv.
+# In the environment: PYTHON is that interpreter (/usr/bin/python3). RTSTREAM_FILES_ONLY=1 leaves the environment out.
+# Compressing takes most of the time: DPKG_DEB_COMPRESSOR_TYPE=gzip is quicker.
+set -euo pipefail
+umask 022
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-/usr/bin/python3}
+
+fail() {
+    echo "deb: error: $*" >&2
+    exit 1
+}
+
+for tool in dpkg-deb dpkg; do
+    command -v "$tool" >/dev/null || fail "there is no $tool: packages are built on Debian, Ubuntu or Raspberry Pi OS"
+done
+folder=${1:?usage: make-deb.sh FOLDER}
+mkdir -p "$folder"
+output=$(cd "$folder" && pwd)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/rtstream/__init__.py")
+minor=$("$python" -c 'import sys; print(sys.version_info.minor)') || fail "there is no $python"
+architecture=$(dpkg --print-architecture)
+# The same commit gives the same dates.
+date=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+stage=$work/rtstream
+DESTDIR=$stage PYTHON=$python "$root/deploy/install.sh"
+
+# Where a package of the distribution has what install.sh puts beside it.
+cd "$stage"
+mkdir -p usr/lib/systemd/system usr/lib/sysusers.d usr/lib/tmpfiles.d usr/bin DEBIAN
+mv etc/systemd/system/rtstream.service usr/lib/systemd/system/
+mv etc/sysusers.d/rtstream.conf usr/lib/sysusers.d/
+mv etc/tmpfiles.d/rtstream.conf usr/lib/tmpfiles.d/
+rm -r etc/systemd etc/sysusers.d etc/tmpfiles.d usr/local
+ln -s ../lib/rtstream/bin/rtstream usr/bin/rtstream
+if [ -d opt/rtstream ]; then
+    mv opt/rtstream usr/lib/rtstream
+    site=usr/lib/rtstream/lib/python3.$minor/site-packages
+    # apt brings it up to date: it needs nothing that installs, activates or is started by somebody else.
+    rm -rf "$site"/pip "$site"/pip-* "$site"/setuptools "$site"/setuptools-* "$site"/pkg_resources "$site"/_distutils_hack \
+        "$site"/distutils-precedence.pth usr/lib/rtstream/{include,share}
+    find usr/lib/rtstream/bin -mindepth 1 ! -name rtstream ! -name 'python*' -delete
+    # Tests and their data, a tenth of it; numpy.testing is no test.
+    find "$site" -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune -exec rm -rf {} +
+    find usr/lib/rtstream -name __pycache__ -prune -exec rm -rf {} +
+    # One copy of the models, where those are that every machine can read.
+    rm -rf "$site/rtstream/models"
+    ln -s ../../../../../../share/rtstream/models "$site/rtstream/models"
+fi
+rm -rf opt
+grep -rlI /opt/rtstream usr etc | while read -r file; do
+    [ -L "$file" ] || sed -i 's#/opt/rtstream#/usr/lib/rtstream#g' "$file"
+done
+
+# What dpkg and lintian want.
+doc=usr/share/doc/rtstream
+rm -f $doc/LICENSE # copyright names where Debian has it
+{
+    cat "$root/deploy/debian/copyright"
+    sed 's/^[[:space:]]*$/./; s/^/ /' "$root/NOTICE"
+} >$doc/copyright
+rm -f $doc/NOTICE
+printf 'rtstream (%s) stable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md.\n\n -- %s  %s\n' "$version" \
+    "$(sed -n 's/^Maintainer: //p' "$root/deploy/debian/control")" "$(date -uRd "@$date")" | gzip -9n >$doc/changelog.gz
+install -D -m 0644 "$root/deploy/debian/lintian-overrides" usr/share/lintian/overrides/rtstream
+find . -type d -exec chmod 0755 {} +
+find usr -type f ! -path '*/bin/*' -exec chmod 0644 {} +
+find . -exec touch -h -d "@$date" {} +
+echo /etc/rtstream/rtstream.toml >DEBIAN/conffiles
+sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$(du -sk --apparent-size usr etc | awk '{s += $1} END {print s}')/
+s/@PYTHON@/3.$minor/; s/@NEXT@/3.$((minor + 1))/" "$root/deploy/debian/control" >DEBIAN/control
+for name in postinst prerm postrm; do
+    install -m 0755 "$root/deploy/debian/$name" DEBIAN/$name
+done
+find usr -type f -printf '%P\n' | LC_ALL=C sort | sed 's#^#usr/#' | tr '\n' '\0' | xargs -0 md5sum >DEBIAN/md5sums
+package=$output/rtstream_${version}_$architecture.deb
+SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group --build . "$package" >/dev/null
+echo "$package"
