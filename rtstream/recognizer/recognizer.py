@@ -101,11 +101,9 @@ class Recognizer:
         self.frame_samples = sizes.frame_samples
         self.guard = config.guard or guard_of(bundle.guard, bundle.path)
         decoder, tokenizer = bundle.engine.decoder, bundle.tokenizer
-        greedy = config.beam == 1
+        self.greedy = GreedyDecoder(decoder, tokenizer, frame=self.frame_samples)
         self.decoder: GreedyDecoder = (
-            GreedyDecoder(decoder, tokenizer, frame=self.frame_samples)
-            if greedy
-            else BeamDecoder(decoder, tokenizer, config.beam, frame=self.frame_samples)
+            self.greedy if config.beam == 1 else BeamDecoder(decoder, tokenizer, config.beam, frame=self.frame_samples)
         )
         self.second: GreedyDecoder = BeamDecoder(
             decoder, tokenizer, BEAMS[1], frame=self.frame_samples, sure=math.inf, empty=False

@@ -82,8 +82,7 @@ class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
     ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
-    speak. ``least``: the log-probability of its least likely token by greedy search, minus infinity of what another
-    search has found.
+    speak.
     """
 
     until: int
@@ -91,7 +90,6 @@ class _Found:
     opening: Opening
     text: str | None
     vouched: bool
-    least: float = -np.inf
 
 
 class _OpenSegment:
@@ -110,7 +108,7 @@ class _OpenSegment:
         self.draft: list[int] = []  # what the decoder wrote after it
         self.drafts: list[tuple[int, list[int]]] = []  # all of both, and up to where it was heard, after each chunk
         self.text = ""
-        self.least = 0.0  # as of a _Found
+        self.least = 0.0  # log-probability of its tokens by greedy search, minus infinity of what another has found
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
 
     def draft_until(self, position: int) -> list[int]:
@@ -290,15 +288,25 @@ class RecognizerSession:
         r = self.recognizer
         return r.spares and bool(segment.text) and segment.least >= r.config.sure
 
-    def _does(self, found: _Found) -> bool:
-        """Whether what was found in the chunks is sure enough."""
-        r, opening = self.recognizer, found.opening
-        if not found.text or found.least < r.config.sure:
-            return False
+    def _found_in_chunks(self, segment: _OpenSegment) -> _Found | None:
+        """What a segment's final is made of where its chunks are sure enough."""
+        r, heard = self.recognizer, segment.heard
+        with self.times.measure("finals"):
+            draft = self._guess(segment.draft_until(segment.end), heard.log_probs)
+            decoded = r.greedy.transcribe(heard.decoder, draft)
+        opening = heard.opening or decoded.opening
+        if not decoded.ended or min(decoded.log_probs) < r.config.sure:
+            return None
         if opening.no_speech > r.guard.max_no_speech_sure or opening.language < r.guard.min_language_sure:
-            return False
-        support = found.heard.evidence.support(found.text)
-        return support is not None and support.excess <= SUPPORTED * support.letters
+            return None
+        text, vouched = self._judged(decoded, heard)
+        if text != self._written(decoded.tokens):  # it repeats itself
+            return None
+        with self.times.measure("guard"):
+            support = heard.evidence.support(text)
+        if support is None or support.excess > SUPPORTED * support.letters:
+            return None
+        return _Found(segment.end, heard, opening, text, vouched)
 
     def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
@@ -317,26 +325,22 @@ class RecognizerSession:
                 return _Found(until, heard, opening, "", vouched=False)
         draft = self._guess(segment.draft_until(until), heard.log_probs)
         decoded, text, vouched = self._transcribed(r.decoder, heard, draft)
-        least = min(decoded.log_probs, default=-np.inf)
         opening = opening or decoded.opening
         unanswered = not text and letters >= UNANSWERED
         if (text is None or unanswered) and addressed(opening, r.guard):
             second, text, vouched = self._transcribed(r.second, heard, decoded.tokens)
-            least = -np.inf
             doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
             if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
-        return _Found(until, heard, opening, text, vouched, least)
+        return _Found(until, heard, opening, text, vouched)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
         r = self.recognizer
         if not (r.reencodes and any(map(len, segment.audio))):
             return self._find(segment, None, segment.end) if segment.heard.posteriors else None
-        if self._may_do(segment):
-            found = self._find(segment, None, segment.end)
-            if self._does(found):
-                return found
+        if self._may_do(segment) and (found := self._found_in_chunks(segment)) is not None:
+            return found
         until = _final_until(segment.end, audio.silence, r.tail_samples)
         if segment.found is not None and segment.found.until == until:
             return segment.found
@@ -382,9 +386,13 @@ class RecognizerSession:
         What is said several times counts as often as CTC hears it. Last: whether CTC, or the decoder of a short word,
         vouches for the text, whoever is found to speak.
         """
-        r = self.recognizer
         with self.times.measure("finals"):
             decoded = decoder.transcribe(heard.decoder, draft)
+        return (decoded, *self._judged(decoded, heard))
+
+    def _judged(self, decoded: Decoded, heard: Heard) -> tuple[str | None, bool]:
+        """The text of what was decoded, and whether it is vouched for, as ``_transcribed`` says."""
+        r = self.recognizer
         with self.times.measure("guard"):
             evidence = heard.evidence
             written = self._written(decoded.tokens)
@@ -392,13 +400,13 @@ class RecognizerSession:
             counted = not (sure and decoded.ended and is_unheard(written, evidence))
             text = as_often_as_heard(written, evidence.penalty) if counted else written
             if not (decoded.ended or text != written):
-                return decoded, None, False
+                return None, False
             opening = heard.opening or decoded.opening
             if hardly_heard(text, opening, evidence, r.guard, certainty=decoded.certainty):
-                return decoded, text, True
+                return text, True
             if borne_out(text, evidence, r.guard, sure=sure):
-                return decoded, text, spelt(text, evidence, r.guard)
-        return decoded, None, False
+                return text, spelt(text, evidence, r.guard)
+        return None, False
 
     def _guess(self, tokens: list[int], log_probs: F32) -> list[int]:
         """What the decoder may write of what was heard: ``tokens``, and behind them what CTC spells."""

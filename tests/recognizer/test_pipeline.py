@@ -305,7 +305,7 @@ def test_a_segment_whose_chunks_are_sure_is_not_encoded_once_more(
     heard = next(event.text for event in events(of_chunks, spoken) if isinstance(event, Final))
     counted, counts = counting(bundle)
     model = recognizer(counted, partials="decoder", full_context=full_context, guard=guard)
-    model.decoder = Sure(bundle.tokenizer, heard, log_prob)
+    model.decoder = model.greedy = Sure(bundle.tokenizer, heard, log_prob)
     model.decoder.decoded = replace(model.decoder.decoded, opening=opening)
     given = events(Pipeline(model), spoken)
     assert any(isinstance(event, Partial) for event in given)
