@@ -39,7 +39,7 @@ class RecognizerOptions:
     phrases: tuple[str, ...] = ()
     vad: GateName = "webrtc"
     beam: int = BEAM
-    full_context: Literal["always", "unsure"] = "unsure"
+    full_context: Literal["always", "unsure"] = "always"
     numbers: NumberForm = "as spoken"
 
     def gates(self) -> Callable[[], Gate]:
@@ -158,7 +158,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--full-context",
         type=click.Choice(("always", "unsure")),
-        default="unsure",
+        default="always",
         show_default=True,
         help="Whether a segment is encoded once more for its final: always, for the best text, or where unsure.",
     )

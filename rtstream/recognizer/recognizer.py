@@ -55,7 +55,7 @@ class RecognizerConfig:
     partials: Literal["decoder", "ctc", "none"] = "decoder"
     ahead_ms: int = 320
     stop_ms: int = 400
-    full_context: FullContext = "unsure"
+    full_context: FullContext = "always"
     sure: float = -1.0
     tail_ms: int = 300
     beam: int = 4
