@@ -359,7 +359,6 @@ class Broker:
                     self._fail(self._failed)
                 return False
             self._go_on_in(store)
-            self._store = store
         try:
             if store.check():
                 self._forget_stored()
@@ -399,6 +398,7 @@ class Broker:
     def _go_on_in(self, store: Store) -> None:
         """Go on after the finals of a store that was opened late: what was numbered without it gets higher numbers."""
         with self._lock:
+            self._store = store  # with the numbers: who reads between them would miss what only it has
             self._shifts = {**store.shifts, **self._shifts}
             if not self._behind(store):
                 return

@@ -696,6 +696,32 @@ async def test_who_returns_while_the_store_of_earlier_runs_cannot_be_opened_wait
     broker.close()
 
 
+async def test_store_that_is_opened_late_is_there_when_its_numbers_are(tmp_path, monkeypatch):
+    """Who read between the two was told of a gap, and of finals that the store had."""
+    earlier = Broker(open_store(tmp_path))
+    for number in range(1, 4):
+        earlier.publish(final(number))
+    items = await take(earlier.subscribe(from_start=True), 3)
+    earlier.close()
+    go_on, numbered, read = Broker._go_on_in, threading.Event(), threading.Event()
+
+    def slowly(broker, store):
+        go_on(broker, store)
+        numbered.set()
+        read.wait(60)
+
+    monkeypatch.setattr(Broker, "_go_on_in", slowly)
+    away(tmp_path)
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.01)
+    broker.publish(final(4))
+    back(tmp_path)
+    await asyncio.to_thread(numbered.wait, 60)
+    got = await take_finals(broker.subscribe(resume_after=items[0].position), 3)
+    read.set()
+    assert segments(got) == [2, 3, 4]
+    broker.close()
+
+
 async def test_deleted_finals_are_not_given_from_memory_either(tmp_path):
     faults = []
     broker = Broker(open_store(tmp_path), retry_seconds=0.01, on_fault=faults.append)
