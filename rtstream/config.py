@@ -118,8 +118,8 @@ class Recognition(Section):
     partials: Literal["decoder", "ctc", "none"] = Field("decoder", description="what writes the partials, if anything")
     full_context: Literal["always", "unsure"] = Field(
         "always",
-        description="whether a segment is encoded once more for its final: always, for the best text, the same with and "
-        "without partials, or only where unsure, for less computing",
+        description="whether a segment is encoded once more for its final: always, for the best text, the same with "
+        "and without partials, or only where unsure, for less computing",
     )
     beam: int = Field(
         4, ge=1, le=5, description="hypotheses among which the decoder looks for a text where it is unsure"

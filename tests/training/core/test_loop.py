@@ -240,7 +240,8 @@ def by_hand(recipe, model, pairs):
     optimizer = torch.optim.AdamW(groups, betas=o.betas, weight_decay=o.weight_decay)
     for step, batches in enumerate(pairs):
         gradients = []
-        for batch in batches:
+        for given in batches:
+            batch = given.rounded_up()
             generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
             chunk = recipe.chunks[int(torch.randint(len(recipe.chunks), (1,), generator=generator))] or None
             parts = losses(
@@ -253,7 +254,7 @@ def by_hand(recipe, model, pairs):
                 generator=generator,
             )
             total = recipe.loss.distance * parts.distance + recipe.loss.ctc * parts.ctc
-            (total + recipe.loss.decoder * parts.decoder).backward()
+            (total + recipe.loss.decoder * parts.read.decoder).backward()
             gradients.append([torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()])
             model.zero_grad()
         for p, *both in zip(model.parameters(), *gradients, strict=True):
