@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import jiwer
 import numpy as np
 
 from rtstream import __version__
+from rtstream.cli.benchmark_report import processor
 from rtstream.errors import RtstreamError
 from rtstream.evaluation.evaluate import normalizer
 from rtstream.events import SAMPLE_RATE
@@ -199,13 +199,6 @@ def measure(kept: list[Row], system: str, mode: str, group: str, clips: list[Row
         kept.remove(before)
     kept.append(cell)
     click.echo(f"{system}, {mode}, {group}: {cell['cpu']:.3f} CPU s a second, WER {cell['wer']:.1f}", err=True)
-
-
-def processor() -> str:
-    """The name of the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(names, platform.machine())
 
 
 def tables(rows: list[Row]) -> str:

@@ -63,7 +63,7 @@ def report(
     stages["other"] = max(bench.cpu_seconds - sum(stages.values()), 0.0)
     return {
         "machine": {
-            "cpu": _cpu(),
+            "cpu": processor(),
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
             "python": platform.python_version(),
@@ -229,7 +229,8 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The name of the processor, or of its kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -107,17 +107,16 @@ def measure(
     model: SpeechModel,
     tokenizer: Tokenizer,
     clips: Sequence[Clip],
+    goals: Tensor,
     recordings: Sequence[Tensor],
     *,
     share: int,
     rank: int,
     method: str,
 ) -> Start:
-    """One row: ``model`` brought to share, beside what it was, on ``clips``."""
+    """One row: ``model`` brought to share, on ``clips``, of which its own states are ``goals`` (frames, d_model)."""
     student, errors = shared_by(model, share, rank, method, recordings)
-    audio = [torch.from_numpy(clip.read()) for clip in clips]
-    texts, states = texts_of(student, tokenizer, audio)
-    _, goals = texts_of(model, tokenizer, audio)
+    texts, states = texts_of(student, tokenizer, [torch.from_numpy(clip.read()) for clip in clips])
     off = (states - goals).square().sum() / (goals - goals.mean(dim=0)).square().sum()
     parameters = layers_of_unshared(model, share, rank)
     return Start(share, rank, method, parameters, errors, float(off), error_rate(clips, texts))
@@ -157,10 +156,10 @@ def main(teacher: Path, data: Path, share: tuple[int, ...], rank: tuple[int, ...
     clips = [clip for name, count in SETS for clip in spread(find_shard([data], name), count)]
     measured = [clip for name, count in MEASURED for clip in spread(find_shard([data], name), count)]
     recordings = [torch.from_numpy(clip.read()) for clip in measured]
-    texts, _ = texts_of(model, tokenizer, [torch.from_numpy(clip.read()) for clip in clips])
+    texts, goals = texts_of(model, tokenizer, [torch.from_numpy(clip.read()) for clip in clips])
     click.echo(f"Unshared: {error_rate(clips, texts):.1f} % over {len(clips)} clips\n\n{HEAD}")
     for k, r, way in product(share, rank, method):
-        click.echo(row(measure(model, tokenizer, clips, recordings, share=k, rank=r, method=way)))
+        click.echo(row(measure(model, tokenizer, clips, goals, recordings, share=k, rank=r, method=way)))
 
 
 def spread(clips: Sequence[Clip], count: int) -> list[Clip]:

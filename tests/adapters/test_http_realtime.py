@@ -168,7 +168,7 @@ async def test_message_that_is_too_large_ends_the_connection():
 
 @pytest.mark.parametrize("what", ["nonsense", "audio", "pings"])
 async def test_flood_whose_answers_are_not_read_ends_and_keeps_nobody_from_being_served(what, monkeypatch):
-    monkeypatch.setattr("rtstream.adapters.http.realtime.PING_SECONDS", 1.0)
+    monkeypatch.setattr("rtstream.adapters.http.live.PING_SECONDS", 1.0)
     async with serving(idle_seconds=1.0) as served, served.session.ws_connect(PATH, autoping=False) as socket:
         append = {"type": "input_audio_buffer.append", "audio": audio(0.5)}
         served.hub.padding = "x" * 20_000  # of each final, of which half a second of audio makes one with the next
@@ -195,7 +195,7 @@ async def test_flood_whose_answers_are_not_read_ends_and_keeps_nobody_from_being
     "frame", [b"\x81", b"\x81\xfe\xff\xff", b"\x81\x05hello", b"\xff\x80\x00\x00\x00\x00", b"\x89\xff"]
 )
 async def test_half_a_frame_and_what_is_none_end_the_connection(frame, monkeypatch):
-    monkeypatch.setattr("rtstream.adapters.http.realtime.PING_SECONDS", 0.5)
+    monkeypatch.setattr("rtstream.adapters.http.live.PING_SECONDS", 0.5)
     async with serving() as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         head = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -12,12 +12,21 @@ from rtstream.adapters.http.gate import begin
 from rtstream.wire.failures import RequestFailedError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 MESSAGE_BYTES = 4 << 20
 PING_SECONDS = 30.0
 END_CODE = {"INVALID_REQUEST": 1008, "INTERNAL": 1011}
 TRY_AGAIN_LATER = 1013
+
+
+async def accept(request: web.Request, protocols: Sequence[str] = ()) -> web.WebSocketResponse:
+    """The WebSocket that a request asks for. Raises RequestFailedError where it asks for none."""
+    socket = web.WebSocketResponse(heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES, protocols=protocols)
+    if not socket.can_prepare(request):
+        raise invalid("request", "it is for WebSocket alone")
+    await begin(request, socket)
+    return socket
 
 
 async def converse(
@@ -26,10 +35,7 @@ async def converse(
     tell: Callable[[web.WebSocketResponse, RequestFailedError], Awaitable[None]] | None = None,
 ) -> web.StreamResponse:
     """Serve a WebSocket, and close it with the reason of what fails, which ``tell`` says in a protocol's own way."""
-    socket = web.WebSocketResponse(heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES)
-    if not socket.can_prepare(request):
-        raise invalid("request", "it is for WebSocket alone")
-    await begin(request, socket)
+    socket = await accept(request)
     with suppress(ConnectionError):  # the client has gone
         try:
             await serve(socket)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import WSMsgType, web
 
 from rtstream.adapters.http.failures import error_type
-from rtstream.adapters.http.gate import begin
+from rtstream.adapters.http.live import accept
 from rtstream.adapters.http.realtime_items import Items
 from rtstream.adapters.http.realtime_session import Session, read_session
 from rtstream.rpc.client_audio import AudioFormat, Decoder
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from rtstream.rpc.hub import Hub, RecognitionStream
 
 RATE = 24_000
-MESSAGE_BYTES = 4 << 20
-PING_SECONDS = 30.0
 LONGEST_SILENCE_SECONDS = 600.0
 """Without any message of the client's."""
 
@@ -42,10 +40,7 @@ class Realtime:
         """Serve one, until the client leaves. Raises RequestFailedError for what is no such request."""
         if request.query.get("intent") != "transcription":
             raise invalid("intent", "only transcription is possible: /v1/realtime?intent=transcription")
-        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, max_msg_size=MESSAGE_BYTES, protocols=("realtime",))
-        if not socket.can_prepare(request):
-            raise invalid("request", "it is for WebSocket alone")
-        await begin(request, socket)
+        socket = await accept(request, ("realtime",))
         conversation = _Conversation(self._hub, self._config, socket)
         with suppress(ConnectionError, TimeoutError):  # the client has gone, or does not read
             await conversation.run()
