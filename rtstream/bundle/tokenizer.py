@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rtstream.errors import BundleError
 
@@ -26,6 +26,9 @@ WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|
 
 SPACED = re.compile(r" ?[^ ]+| +")
 """The words of a tokenizer without merges: SentencePiece lets only spaces part them."""
+
+Task = Literal["transcribe", "translate"]
+"""What Whisper's decoder writes of speech: its text, or that in English."""
 
 LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 """A language's special token."""
@@ -104,14 +107,20 @@ class Tokenizer:
         """
         return self.special.get("<|nospeech|>")
 
-    def prompt(self, language: str = "en") -> list[int]:
+    @property
+    def translates(self) -> bool:
+        """Whether the decoder can be asked to write in English what is said in another language."""
+        return "<|translate|>" in self.special and bool(self.languages)
+
+    def prompt(self, language: str = "en", task: Task = "transcribe") -> list[int]:
         """The tokens before a text: start, language, task, no timestamps; start and the last where all is English.
 
-        Moonshine's is the start alone. Raises KeyError for a language that is not known.
+        ``language``: the spoken one. Moonshine's is the start alone. Raises KeyError for a language, or a task, that is
+        not known.
         """
         asked = ["<|startoftranscript|>"]
         if self.languages or language != "en":
-            asked += [f"<|{language}|>", "<|transcribe|>"]
+            asked += [f"<|{language}|>", f"<|{task}|>"]
         if "<|notimestamps|>" in self.special:
             asked.append("<|notimestamps|>")
         return [self.special[name] for name in asked]

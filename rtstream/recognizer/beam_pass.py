@@ -14,7 +14,7 @@ from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Writte
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.bundle.tokenizer import Task, Tokenizer
     from rtstream.engine.base import F32, DecoderState, SpeechDecoder
     from rtstream.engine.beam_search import Hypothesis
 
@@ -65,11 +65,12 @@ class BeamDecoder(GreedyDecoder):
         width: int,
         language: str = "en",
         *,
+        task: Task = "transcribe",
         frame: int = MEL_FRAME,
         sure: float = SURE,
         empty: bool = True,
     ) -> None:
-        super().__init__(decoder, tokenizer, language, frame=frame)
+        super().__init__(decoder, tokenizer, language, task=task, frame=frame)
         self.sure, self.empty = sure, empty
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 

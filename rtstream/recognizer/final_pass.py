@@ -14,7 +14,7 @@ from rtstream.model.config import MEL_FRAME
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.bundle.tokenizer import Task, Tokenizer
     from rtstream.engine.base import F32, DecoderState, SpeechDecoder, Step
 
 TOKENS_A_SECOND = 8.0  # the fastest speech has about 6
@@ -23,7 +23,8 @@ MAX_PERIOD = 24
 REPEATS = 4
 SHORT_REPEATS = 20
 LITTLE_ATTENTION = 0.003
-REWIND_SECONDS = 1.5  # attention that falls back by so much begins the text again
+REWIND_SECONDS: dict[Task, float] = {"transcribe": 1.5, "translate": 4.0}
+"""Attention that falls back by so much begins the text again: English may have other words first than what is said."""
 GUESSED_TOKENS = 8
 """Of a draft, that are read at a time: twice as many after some that were right, half as many after a wrong one.
 
@@ -144,14 +145,20 @@ class GreedyDecoder:
     """Greedy search over one decoder's weights."""
 
     def __init__(
-        self, decoder: SpeechDecoder, tokenizer: Tokenizer, language: str = "en", *, frame: int = MEL_FRAME
+        self,
+        decoder: SpeechDecoder,
+        tokenizer: Tokenizer,
+        language: str = "en",
+        *,
+        task: Task = "transcribe",
+        frame: int = MEL_FRAME,
     ) -> None:
-        """``frame``: samples from one encoder frame to the next."""
+        """``language``: the spoken one. ``frame``: samples from one encoder frame to the next."""
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.frame = frame
-        self.rewind = round(REWIND_SECONDS * SAMPLE_RATE / frame)
-        self.prompt = tokenizer.prompt(language)
+        self.rewind = round(REWIND_SECONDS[task] * SAMPLE_RATE / frame)
+        self.prompt = tokenizer.prompt(language, task)
         self.allowed = np.zeros(len(tokenizer), np.float32)
         self.allowed[tokenizer.unwritten] = -np.inf
         self.languages = list(tokenizer.languages.values())

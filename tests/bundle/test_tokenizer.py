@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rtstream.bundle.tokenizer import WORDS, Tokenizer, byte_characters
 from rtstream.errors import BundleError
+from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
 # Any text, and texts in which the merges come up often.
 TEXTS = st.text(max_size=40) | st.lists(st.sampled_from(["the", "and", " our", "ing", " café", "'s ", "\n", "9"])).map(
@@ -83,6 +84,19 @@ def test_prompt_is_start_language_task_without_times(tokenizer):
     names = {index: name for name, index in tokenizer.special.items()}
     expected = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
     assert [names[token] for token in tokenizer.prompt()] == expected
+
+
+def test_prompt_of_a_translation_names_the_spoken_language_and_the_task():
+    both = make_tokenizer((*SPECIAL, "<|es|>", "<|translate|>"))
+    names = {index: name for name, index in both.special.items()}
+    expected = ["<|startoftranscript|>", "<|es|>", "<|translate|>", "<|notimestamps|>"]
+    assert both.translates
+    assert [names[token] for token in both.prompt("es", "translate")] == expected
+
+
+@pytest.mark.parametrize("special", [SPECIAL, ("<|startoftranscript|>", "<|endoftext|>", "<|translate|>")])
+def test_without_the_token_or_any_other_language_nothing_is_translated(special):
+    assert not make_tokenizer(special).translates
 
 
 def test_saved_tokenizer_is_read_back(tokenizer, tmp_path):
