@@ -15,7 +15,7 @@ from rtstream.evaluation.lag import TimedEvent, WordLag, lag_figures, word_lags
 from rtstream.evaluation.written_score import score_written
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
-from rtstream.training.corpus.data import ENGLISH
+from rtstream.training.corpus.text import ENGLISH
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 

@@ -26,14 +26,15 @@ from torch.utils.data import IterableDataset, get_worker_info
 from rtstream.audio.resample import Resampler
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
+from rtstream.languages import known_as
 from rtstream.model.config import FOREIGN, KNOWN, NOBODY
 from rtstream.training.corpus.augment import Augment, Augmenter
 from rtstream.training.corpus.joined import JOINED, join, join_digits
-from rtstream.training.corpus.text import letter_ids, normalize
-from rtstream.training.corpus.written import alone, in_style
+from rtstream.training.corpus.text import ENGLISH, letter_ids, normalize, spelt_words
+from rtstream.training.corpus.written import alone, in_case, in_style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,7 +46,7 @@ T = TypeVar("T")
 BATCHES_A_POOL = 16  # batches drawn together, then sorted by length: little padding, still mixed
 IGNORED = -100
 HALVES = ("choosing", "reporting")
-ENGLISH, NO_LANGUAGE = "en", "zxx"  # BCP 47
+NO_LANGUAGE = "zxx"  # BCP 47
 MIN_AGREEMENT = 0.8  # of two teachers, below which a pseudo-label is not used
 
 
@@ -54,7 +55,8 @@ class Clip:
     """One recording inside a shard; ``text`` is None where there is none to learn from.
 
     ``taught`` is what the teacher made of it, where that is kept. ``reference`` is the text as the index has it, in
-    whatever ``language``; ``label`` the index's too, such as the kind of a noise. A clip that has ``parts`` is no
+    whatever ``language``, which is one that is learnt or not; ``label`` the index's too, such as the kind of a noise. A
+    clip that has ``parts`` is no
     recording of its own: those are heard one after another, ``pauses`` (seconds) between them. ``untaught``: the
     teacher does not know such.
     """
@@ -67,6 +69,7 @@ class Clip:
     taught: Taught | None = None
     reference: str = ""
     language: str = ENGLISH
+    learnt: bool = True
     label: str = ""
     speaker: str = ""
     parts: tuple[Clip, ...] = ()
@@ -83,16 +86,18 @@ class Clip:
         """Who speaks."""
         if self.reference == "" and self.language in {ENGLISH, NO_LANGUAGE}:
             return NOBODY
-        return KNOWN if self.language == ENGLISH else FOREIGN
+        return KNOWN if self.learnt else FOREIGN
 
     @property
     def written(self) -> str | None:
         """The text as the decoder shall write it: in the teacher's style, where the teacher wrote one."""
         if self.parts and self.text:
             return f"{', '.join(self.text.split()).capitalize()}."
+        theirs = self.taught.written if self.taught is not None else None
+        if self.text and self.language not in {ENGLISH, NO_LANGUAGE}:
+            return in_case(self.reference, theirs or "")
         if self.untaught and self.text:
             return alone(self.text)
-        theirs = self.taught.written if self.taught is not None else None
         return self.text if self.text is None or theirs is None else in_style(self.text, theirs)
 
     def read(self) -> NDArray[np.float32]:
@@ -114,11 +119,11 @@ class Clip:
         return np.concatenate((mono.push(samples), mono.finish()))
 
 
-def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
+def load_shard(path: Path, kind: str | None = None, languages: Collection[str] = (ENGLISH,)) -> list[Clip]:
     """The usable clips of ``path``.tar by ``path``.jsonl, all or those of a ``kind``, which is a label or a language.
 
-    Of the kind JOINED are strings of the shard's single digits, see ``joined``. Raises TrainingError where either file
-    is missing or broken, or holds none.
+    Of the kind JOINED are strings of the shard's single digits, see ``joined``. Clips of other ``languages`` have no
+    text to learn from. Raises TrainingError where either file is missing or broken, or holds none.
     """
     if kind == JOINED:
         singles = load_shard(path)
@@ -141,14 +146,17 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
             if row.get("agree", 1.0) < MIN_AGREEMENT or row["file"] not in places:
                 continue
             language = row.get("lang", ENGLISH)
-            text = normalize(row["text"]) if language in {ENGLISH, NO_LANGUAGE} else None
+            learnt = known_as(language, languages) is not None
+            spoken = ENGLISH if language == NO_LANGUAGE else language
+            text = normalize(row["text"], spoken) if learnt or language == NO_LANGUAGE else None
             clip = Clip(
                 tar,
                 *places[row["file"]],
                 seconds=float(row["dur"]),
                 text=text,
-                reference=row.get("text") or "",
+                reference=row.get("text_cased") or row.get("text") or "",
                 language=language,
+                learnt=learnt,
                 label=row.get("label") or "",
                 speaker=row.get("speaker") or "",
             )
@@ -165,7 +173,7 @@ def load_shard(path: Path, kind: str | None = None) -> list[Clip]:
     return clips
 
 
-def load_set(folder: Path, name: str) -> list[Clip]:
+def load_set(folder: Path, name: str, languages: Collection[str] = (ENGLISH,)) -> list[Clip]:
     """The clips of NAME or NAME:KIND, as the commands call sets, in ``folder``. Raises as ``load_shard``.
 
     Of the kinds in HALVES are the two halves of a set, parted by speaker: what is chosen on one is reported on the
@@ -173,8 +181,8 @@ def load_set(folder: Path, name: str) -> list[Clip]:
     """
     shard, _, kind = name.partition(":")
     if kind not in HALVES:
-        return load_shard(folder / shard, kind or None)
-    clips = load_shard(folder / shard)
+        return load_shard(folder / shard, kind or None, languages)
+    clips = load_shard(folder / shard, languages=languages)
     several = len({clip.speaker for clip in clips}) > 1
     speakers = sorted({clip.speaker for clip in clips}, key=lambda speaker: zlib.crc32(speaker.encode()))
     places = {speaker: index for index, speaker in enumerate(speakers)}
@@ -185,12 +193,12 @@ def load_set(folder: Path, name: str) -> list[Clip]:
     ]
 
 
-def find_shard(folders: Sequence[Path], name: str) -> list[Clip]:
+def find_shard(folders: Sequence[Path], name: str, languages: Collection[str] = (ENGLISH,)) -> list[Clip]:
     """``load_set`` from the first of the folders that has a shard of this name. Raises TrainingError where none has."""
     shard = name.partition(":")[0]
     for folder in folders:
         if (folder / shard).with_suffix(".jsonl").is_file():
-            return load_set(folder, name)
+            return load_set(folder, name, languages)
     msg = f"{shard}: no shard (needs .tar and .jsonl) in {', '.join(map(str, folders))}"
     raise TrainingError(msg)
 
@@ -313,19 +321,19 @@ class Batches(IterableDataset[Batch]):
         for row, samples in enumerate(heard):
             audio[row, : len(samples)] = torch.from_numpy(samples)
 
-        prompt = self.tokenizer.prompt()
+        prompts = [self.tokenizer.prompt(self._prompted(clip)) for clip in clips]
         written = [clip.written for clip in clips]
         texts = [[*self.tokenizer.encode(f" {text}" if text else ""), self.tokenizer.end] for text in written]
-        width = len(prompt) + max(map(len, texts)) - 1
+        width = len(prompts[0]) + max(map(len, texts)) - 1
         tokens = torch.full((len(clips), width), self.tokenizer.end)
         targets = torch.full((len(clips), width), IGNORED)
         letters: list[int] = []
         counts: list[int] = []
-        for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
+        for row, (clip, prompt, text) in enumerate(zip(clips, prompts, texts, strict=True)):
             tokens[row, : len(prompt) + len(text) - 1] = torch.tensor([*prompt, *text[:-1]])
             # After the first token Whisper's decoder says the language, or that there is no speech.
             if self.tokenizer.no_speech is not None:
-                spoken = self.tokenizer.languages.get(clip.language.partition("-")[0], IGNORED)
+                spoken = self.tokenizer.languages.get(primary(clip.language), IGNORED)
                 targets[row, 0] = self.tokenizer.no_speech if clip.text == "" else spoken
             if clip.text is None:
                 counts.append(-1)
@@ -340,16 +348,26 @@ class Batches(IterableDataset[Batch]):
             targets=targets,
             letters=torch.tensor(letters, dtype=torch.long),
             letter_counts=torch.tensor(counts),
-            word_tokens=pad_sequence([self._word_tokens(text) for text in written], batch_first=True),
+            word_tokens=pad_sequence(list(map(self._word_tokens, written, clips)), batch_first=True),
             goals=pad_sequence([torch.from_numpy(states) for states in goals], batch_first=True),
             goal_counts=torch.tensor([len(states) for states in goals]),
             voices=torch.tensor([clip.voice for clip in clips]),
         )
 
-    def _word_tokens(self, text: str | None) -> Tensor:
+    def _prompted(self, clip: Clip) -> str:
+        """The language that the decoder is told; where there is no text it learns nothing behind that."""
+        return primary(clip.language) if clip.text and clip.language != NO_LANGUAGE else ENGLISH
+
+    def _word_tokens(self, text: str | None, clip: Clip) -> Tensor:
         # Words are encoded one by one, so their tokens add up to those of the text.
-        lengths = [len(self.tokenizer.encode(f" {word}")) for word in (text or "").split()]
-        return torch.tensor(lengths, dtype=torch.long).cumsum(0)
+        ends: list[int] = []
+        count = 0
+        for word, spelt in zip((text or "").split(), spelt_words(text or "", clip.language), strict=True):
+            before, count = ends[-1] if ends else 0, count + len(self.tokenizer.encode(f" {word}"))
+            ends += [*[before] * (spelt - 1), count][:spelt]
+        if ends:
+            ends[-1] = count  # with a dash behind the last word
+        return torch.tensor(ends, dtype=torch.long)
 
     def __iter__(self) -> Iterator[Batch]:
         for wanted, clips in pooled(self.pool, batch_numbers(self.start, self.rank, self.world)):
@@ -383,6 +401,11 @@ def batch_numbers(start: int, rank: int, world: int) -> Iterator[int]:
     first, stride = (start, 1) if worker is None else (start + worker.id, worker.num_workers)
     for step in itertools.count(first, stride):
         yield step * world + rank
+
+
+def primary(tag: str) -> str:
+    """The language of a tag without its region, as tokenizers name it."""
+    return tag.partition("-")[0]
 
 
 def clean_clip(augment: Augment, clip: Clip) -> NDArray[np.float32]:

@@ -118,6 +118,9 @@ class Recipe(Strict):
         0.0, ge=0, le=1, description="the teacher's share in the encoder that a start brings; its decoder then is whole"
     )
     max_clip: float = Field(20.0, gt=0, description="seconds; longer clips are left out")
+    languages: tuple[str, ...] = Field(
+        ("en",), min_length=1, description="whose texts are learnt; clips of others are learnt from without theirs"
+    )
     sources: dict[str, Positive] = Field(
         min_length=1,
         description="shard name to its share of the audio; SHARD:KIND: its clips of a language or label, "

@@ -26,7 +26,8 @@ from rtstream.nn.model import SpeechModel
 from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.core.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.core.precision import multiplies_bfloat16
-from rtstream.training.corpus.data import Batches, clean_clip, find_shard
+from rtstream.training.corpus.data import Batches, clean_clip, find_shard, primary
+from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.align_layers import align_layers
 from rtstream.training.speech.distill import Teacher
 from rtstream.training.speech.initialization import (
@@ -204,8 +205,11 @@ def _batches(
     report: TeachingReport,
 ) -> Batches:
     """The recipe's batches; of clips that the teacher is given, where the recipe says for how long."""
+    unknown = [name for name in recipe.languages if name != ENGLISH and primary(name) not in tokenizer.languages]
+    if unknown:
+        raise TrainingError(f"languages: the model's tokenizer has no token for {', '.join(unknown)}")
     noise = find_shard(audio, recipe.noise)
-    sources = {name: find_shard(audio, name) for name in recipe.sources}
+    sources = {name: find_shard(audio, name, recipe.languages) for name in recipe.sources}
     if recipe.taught:
         assert teacher is not None
         sources = teach_sources(recipe, sources, teacher, taught, report, untaught=recipe.untaught)

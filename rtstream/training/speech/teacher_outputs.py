@@ -20,6 +20,8 @@ from rtstream.events import SAMPLE_RATE
 from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.recognizer.final_pass import repeats, token_limit
 from rtstream.training.core.precision import autocast
+from rtstream.training.corpus.data import primary
+from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.distill import feature_rows, inside
 
 if TYPE_CHECKING:
@@ -89,17 +91,20 @@ def teach(
         if states.seek(0, 2) < rows * width * 2:
             msg = f"{states_path}: shorter than {index_path} says; remove both, they are made again"
             raise TrainingError(msg)
-        missing = [clip for clip in clips if clip.offset not in known]
+        # Those of another language may have been heard when their texts were not learnt.
+        missing = [c for c in clips if c.offset not in known or known[c.offset].get("language") != _written_in(c)]
         done = len(clips) - len(missing)
         if missing:
             states.truncate(rows * width * 2)  # what no line tells of
         for batch in _batches(missing, teacher.encoder.encoder.config):
             audio = [hear(clip) for clip in batch]
-            heard = _listen(audio, [bool(clip.text) for clip in batch], teacher)
+            heard = _listen(audio, [primary(clip.language) if clip.text else None for clip in batch], teacher)
             added = []
             for clip, (frames, written) in zip(batch, heard, strict=True):
                 states.write(frames.tobytes())
                 row = {"offset": clip.offset, "row": rows, "frames": len(frames), "written": written}
+                if (language := _written_in(clip)) is not None:
+                    row["language"] = language
                 rows += len(frames)
                 known[clip.offset] = row
                 added.append(json.dumps(row) + "\n")
@@ -113,6 +118,11 @@ def teach(
         for clip in clips
         if (row := known[clip.offset])
     ]
+
+
+def _written_in(clip: Clip) -> str | None:
+    """The language of a clip's text; None of English and of no text, as files of former versions have it."""
+    return primary(clip.language) if clip.text and clip.language != ENGLISH else None
 
 
 def _read_index(index: BinaryIO) -> dict[int, dict[str, Any]]:
@@ -144,9 +154,9 @@ def _batches(clips: Sequence[Clip], sizes: EncoderConfig) -> Iterator[list[Clip]
 
 @torch.inference_mode()
 def _listen(
-    audio: Sequence[NDArray[np.float32]], write: Sequence[bool], teacher: WholeTeacher
+    audio: Sequence[NDArray[np.float32]], write: Sequence[str | None], teacher: WholeTeacher
 ) -> list[tuple[NDArray[np.float16], str | None]]:
-    """States of each recording, and text of those to ``write``."""
+    """States of each recording, and text of those to ``write``, each in its language."""
     encoder = teacher.encoder.encoder
     samples = torch.tensor([len(each) for each in audio])
     counts = encoder.front.frames(feature_rows(samples, encoder.config))
@@ -157,7 +167,7 @@ def _listen(
     texts: list[str | None] = [None] * len(audio)
     with autocast(padded.device, "bfloat16"):
         states = teacher.encoder(padded, samples)
-    rows = [row for row, wanted in enumerate(write) if wanted]
+    rows = [row for row, language in enumerate(write) if language is not None]
     if rows:
         given = states[rows].to(teacher.decoder.norm.weight.dtype)
         written = greedy(
@@ -166,6 +176,7 @@ def _listen(
             teacher.decoder,
             teacher.tokenizer,
             frame=encoder.config.frame_samples,
+            languages=[language for language in write if language is not None],
             mask=None if seen_frames(encoder.config) else inside(counts[rows], given.shape[1]),
         )
         for row, text in zip(rows, written, strict=True):
@@ -182,19 +193,19 @@ def greedy(
     tokenizer: Tokenizer,
     *,
     frame: int,
+    languages: Sequence[str] | None = None,
     mask: Tensor | None = None,
 ) -> list[str | None]:
     """The decoder's text over each row of states (batch, frames, d_model); None where it does not come to an end.
 
-    ``lengths`` of the rows' states, ``frame`` samples each, are the recording's; ``mask`` (batch, frames) is true where
-    one is seen, by default everywhere: Whisper's decoder knows the padding.
+    ``lengths`` of the rows' states, ``frame`` samples each, and ``languages`` are the recordings', English by default.
+    ``mask`` (batch, frames) is true where one is seen, by default everywhere: Whisper's decoder knows the padding.
     """
-    prompt = tokenizer.prompt()
     state = decoder.begin(states, mask)
     texts: list[str | None] = [None] * len(states)
     tokens: list[list[int]] = [[] for _ in states]
     rows = list(range(len(states)))
-    given = torch.tensor([prompt] * len(states))
+    given = torch.tensor([tokenizer.prompt(language) for language in languages or [ENGLISH] * len(states)])
     while rows:
         logits, state = decoder.read(given, state)
         logits[:, tokenizer.unwritten] = -torch.inf

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from rtstream.errors import TrainingError
+from rtstream.model.config import FOREIGN, KNOWN
 from rtstream.training.corpus.augment import Augment
 from rtstream.training.corpus.data import HALVES, IGNORED, Batches, Clip, clean_clip, load_set, load_shard
+from rtstream.training.corpus.text import normalize
 from tests.training.tiny_training import PLAIN, TEXTS, make_batches, make_recipe, taught_clips, tone, write_shard
 from tests.training.tiny_whisper import full_tokenizer
 
@@ -249,6 +251,36 @@ def test_shard_keeps_labels_that_can_be_learnt(tmp_path):
     ]
     write_shard(tmp_path / "shard", rows)
     assert [clip.text for clip in load_shard(tmp_path / "shard")] == ["hello there", None, None, "sure", ""]
+
+
+def test_texts_of_the_languages_that_are_learnt_are_learnt(tmp_path):
+    rows = [
+        (0.4, "grüß dich, peter - bitte!", {"lang": "de"}),
+        (0.4, "Bom dia.", {"lang": "pt-BR"}),
+        (0.4, "hallo", {"lang": "nl"}),
+        (0.4, "Hello.", {}),
+    ]
+    write_shard(tmp_path / "shard", rows)
+    clips = load_shard(tmp_path / "shard", languages=["de", "pt"])
+    assert [clip.text for clip in clips] == ["gruss dich peter bitte", "bom dia", None, None]
+    assert [clip.voice for clip in clips] == [KNOWN, KNOWN, FOREIGN, FOREIGN]
+    assert [clip.written for clip in clips] == ["grüß dich, peter - bitte!", "Bom dia.", None, None]
+
+
+def test_decoder_is_told_the_language_of_a_text_and_counts_the_tokens_of_its_words(data):
+    tokenizer = full_tokenizer()
+    clip = load_shard(data / "foreign")[0]
+    text = "Hé — peut-être, ja -"
+    clip = replace(clip, text=normalize(text, "ja"), reference=text, language="ja")
+    batch = make_batches(RECIPE, data, augment=PLAIN).collate([clip], np.random.default_rng(0))
+    written = tokenizer.encode(f" {text}")
+    prompt = tokenizer.prompt("ja")
+    assert batch.tokens[0].tolist()[: len(prompt) + len(written)] == [*prompt, *written]
+    assert batch.targets[0, 0] == tokenizer.languages["ja"]
+    assert batch.targets[0, len(prompt) - 1 :].tolist()[: len(written) + 1] == [*written, tokenizer.end]
+    ends = [len(tokenizer.encode(f" {text}"[:end])) for end in (3, 3, 16, len(text) + 1)]
+    assert clip.text == "he peut etre ja"
+    assert batch.word_tokens[0].tolist() == ends
 
 
 def test_shard_gives_the_clips_of_one_language_or_label_with_their_texts_as_they_are(tmp_path):

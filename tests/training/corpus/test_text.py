@@ -49,3 +49,20 @@ def test_letter_ids_spell_the_text_and_avoid_the_blank(text):
     ids = letter_ids(text)
     assert "".join(LETTERS[i - 1] for i in ids) == text
     assert 0 not in ids
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("de", "Außerdem, grüß dich!", "ausserdem gruss dich"),
+        ("fr", "Aujourd\N{RIGHT SINGLE QUOTATION MARK}hui, peut-être...", "aujourd'hui peut etre"),
+        ("ca", "Un pols cristal·lí", "un pols cristalli"),
+        ("pl", "Łódź \N{EN DASH} nie?", "lodz nie"),
+        ("ru", "«Звёздочка», объём", "zvezdochka obem"),
+        ("de", "7 Äpfel", None),
+        ("es", "sal & pimienta", None),
+        ("fr", "日本", None),
+    ],
+)
+def test_text_of_another_language_becomes_plain_letters(language, text, expected):
+    assert normalize(text, language) == expected

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstream.training.corpus.text import normalize
-from rtstream.training.corpus.written import alone, in_style
+from rtstream.training.corpus.written import alone, in_case, in_style
 
 WORD = st.text(alphabet="abct", min_size=1, max_size=3) | st.sampled_from(["don't", "it's", "o'clock", "mr", "st"])
 REFERENCE = st.lists(WORD, max_size=8).map(" ".join)
@@ -101,3 +101,18 @@ def test_case_and_punctuation_are_the_teachers(reference, written, expected):
 def test_what_no_teacher_wrote_is_a_sentence_with_spelt_letters_in_capitals(reference, written):
     assert alone(reference) == written
     assert normalize(written) == reference
+
+
+@pytest.mark.parametrize(
+    ("reference", "written", "expected"),
+    [
+        ("el limón más ácido será.", "El limón más acido, será", "El limón más ácido será"),
+        ("er ist in köln.", "Er ist in Köln!", "Er ist in Köln!"),
+        ("Er ist in Köln.", "er ist in köln", "Er ist in Köln."),
+        ('"""dla niej!"""', "Dla niej.", "Dla niej."),
+        ("— нет, тебе!", "Нет, тебе!", "— Нет, тебе!"),
+        ("ça va?", "", "ça va?"),
+    ],
+)
+def test_reference_of_another_language_keeps_its_accents_and_takes_case_where_it_has_none(reference, written, expected):
+    assert in_case(reference, written) == expected

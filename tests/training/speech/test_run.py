@@ -167,6 +167,11 @@ def test_joined_digits_are_learnt_from_their_texts_without_the_teacher(paths, tm
     assert [name.partition(".")[0] for name in kept(paths)] == ["speech", "speech"]
 
 
+def test_language_without_a_token_is_an_error_of_the_recipe(paths, tmp_path):
+    with pytest.raises(TrainingError, match="languages: the model's tokenizer has no token for xx-YY"):
+        make_trainer(taught_recipe(languages=("en", "xx-YY")), directory=tmp_path / "run", **paths)
+
+
 def test_sources_that_the_teacher_does_not_know_are_learnt_from_their_texts(paths, tmp_path):
     recipe = taught_recipe(untaught=("speech",))
     clips = sources(make_trainer(recipe, directory=tmp_path / "run", **paths))

@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,21 @@ def test_clips_without_a_reference_get_no_text(data, tmp_path):
     foreign = load_shard(data / "foreign")
     assert [clip.taught.written for clip in given(foreign, tmp_path / "foreign")] == [None] * 3
     assert [clip.written for clip in foreign] == [None] * 3
+
+
+def test_texts_of_another_language_are_asked_for_in_it_also_where_they_were_not_learnt_before(clips, tmp_path):
+    unlearnt, learnt = replace(clips[0], language="ja", text=None, learnt=False), replace(clips[0], language="ja")
+    (before,) = given([unlearnt], tmp_path / "clips")
+    (now,) = given([learnt], tmp_path / "clips")
+    assert before.taught.written is None
+    assert np.array_equal(before.taught.read(), now.taught.read())
+    states = torch.from_numpy(now.taught.read()).float()[None]
+    frames = [int(clips[0].seconds * 50)]
+    expected = greedy(states, frames, TEACHER.decoder, TOKENIZER, frame=320, languages=["ja"])
+    assert [now.taught.written] == expected
+    hearing = Hearing()
+    assert given([learnt], tmp_path / "clips", hearing) == [now]
+    assert hearing.heard == []
 
 
 def test_reference_is_written_in_the_teachers_style(clips, tmp_path):
