@@ -60,7 +60,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The text of an open segment so far. Within a segment each partial's text extends the one before it."""
+    """The text of an open segment so far. Within a segment each partial's text extends the one before it.
+
+    ``language``: the one that is taken to be spoken, an ISO 639-1 code.
+    """
 
     segment: int
     start: int
@@ -68,6 +71,7 @@ class Partial:
     text: str
     words: tuple[Word, ...] = field(default=())
     time: float | None = field(default=None, compare=False)
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class Final:
     what partials took for words. A segment without partials then has no final at all.
 
     ``source`` says which pass wrote it: the attention decoder, or CTC when the decoder's text was rejected.
-    ``confidence`` in [0, 1]: the mean of its words' by their length; None for an empty text.
+    ``confidence`` in [0, 1]: the mean of its words' by their length; None for an empty text. ``language``: that of the
+    text, an ISO 639-1 code, of all the segment's audio: its partials may have been taken for another's. "" where it is
+    not known: in a row of an old store.
     """
 
     segment: int
@@ -89,6 +95,7 @@ class Final:
     source: Literal["decoder", "ctc"] = "decoder"
     confidence: float | None = None
     time: float | None = field(default=None, compare=False)
+    language: str = ""
 
 
 Event = Partial | Final

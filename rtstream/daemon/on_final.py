@@ -134,6 +134,8 @@ def _environment(final: Final) -> dict[str, str]:
     found = {"RTSTREAM_SEGMENT": str(final.segment)}
     if final.confidence is not None:
         found["RTSTREAM_CONFIDENCE"] = f"{final.confidence:.3f}"
+    if final.language:
+        found["RTSTREAM_LANGUAGE"] = final.language
     if time := time_field(final.time):
         found["RTSTREAM_TIME"] = time["time"]
     return os.environ | found

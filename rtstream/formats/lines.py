@@ -19,18 +19,20 @@ def clean(text: str) -> str:
 
 
 def json_line(event: Event | Translation, *, words: bool = False, file: str | None = None) -> str:
-    """``{"type", "segment", "start", "end", "text"}`` of an event, times in seconds of the source, rounded to ms.
+    """``{"type", "segment", "start", "end", "text", "language"}`` of an event, times in seconds of the source.
 
-    Finals have their ``confidence`` besides, translations ``language`` and ``final``; what a service heard has the
-    ``time`` of day at which it began. ``words`` adds a list of ``{"word", "start", "end", "confidence"}`` to partials
-    and finals, ``file`` the recording that the event is from.
+    Times are rounded to ms. Finals have their ``confidence`` besides, translations ``final``; what a service heard has
+    the ``time`` of day at which it began. ``words`` adds to partials and finals a list of
+    ``{"word", "start", "end", "confidence"}``, ``file`` the recording that the event is from.
     """
     line: dict[str, Any] = {"type": type(event).__name__.lower()}
     if file is not None:
         line["file"] = file
     line |= {"segment": event.segment, "start": _seconds(event.start), "end": _seconds(event.end), "text": event.text}
+    if event.language:
+        line["language"] = event.language
     if isinstance(event, Translation):
-        line |= {"language": event.language, "final": event.final}
+        line["final"] = event.final
     if isinstance(event, Final) and event.confidence is not None:
         line["confidence"] = round(event.confidence, 3)
     line |= time_field(event.time)

@@ -15,7 +15,17 @@ def final_to_json(final: Final) -> str:
     """All of a final; the words as lists."""
     words = [[word.text, word.start, word.end, round(word.confidence, 4)] for word in final.words]
     return json.dumps(
-        [final.segment, final.start, final.end, final.text, words, final.source, final.confidence, final.time],
+        [
+            final.segment,
+            final.start,
+            final.end,
+            final.text,
+            words,
+            final.source,
+            final.confidence,
+            final.time,
+            final.language,
+        ],
         ensure_ascii=False,
         separators=(",", ":"),
     )
@@ -24,10 +34,10 @@ def final_to_json(final: Final) -> str:
 def final_from_json(text: str) -> Final:
     """The final that was written. Raises ValueError if it was not written by :func:`final_to_json`.
 
-    Rows of before have neither confidence nor time.
+    Rows of before have no language, and before that neither confidence nor time.
     """
     word = ("text", "start", "end", "confidence")
-    fields = ("segment", "start", "end", "text", "words", "source", "confidence", "time")
+    fields = ("segment", "start", "end", "text", "words", "source", "confidence", "time", "language")
     try:
         values = json.loads(text)
         final = dict(zip(fields, values, strict=False))

@@ -30,7 +30,8 @@ class Word:
 class Partial:
     """The text of a segment that is being spoken. Within a segment each partial's text extends the one before it.
 
-    ``start`` and ``end``: seconds of the audio; ``words``: only if asked for.
+    ``start`` and ``end``: seconds of the audio; ``words``: only if asked for; ``language``: the one that is taken to be
+    spoken, an ISO 639-1 code.
     """
 
     segment: int
@@ -39,6 +40,7 @@ class Partial:
     text: str
     words: tuple[Word, ...] = field(default=())
     time: float | None = field(default=None, compare=False)
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Final:
 
     An empty text takes back what the partials showed. ``start`` and ``end``: seconds of the audio; ``words``: only if
     asked for; ``source``: which pass wrote it. ``position``: its number, to resume after; None outside subscriptions.
-    ``confidence`` in [0, 1]; None for an empty text.
+    ``confidence`` in [0, 1]; None for an empty text. ``language``: an ISO 639-1 code; "" of finals that
+    were stored before there was such a field.
     """
 
     segment: int
@@ -59,6 +62,7 @@ class Final:
     position: Position | None = None
     confidence: float | None = None
     time: float | None = field(default=None, compare=False)
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def read_event(event: events.StreamEvent, position: Position | None = None) -> R
     match event:
         case events.Partial():
             start, end = _seconds(event.start), _seconds(event.end)
-            return Partial(event.segment, start, end, event.text, _words(event.words), event.time)
+            return Partial(event.segment, start, end, event.text, _words(event.words), event.time, event.language)
         case events.Final():
             return read_final(event, position)
         case events.AudioLost():
@@ -147,7 +151,18 @@ def read_final(final: events.Final, position: Position | None = None) -> Final:
     """A final; ``position``: its number, if it has one."""
     start, end = _seconds(final.start), _seconds(final.end)
     words = _words(final.words)
-    return Final(final.segment, start, end, final.text, words, final.source, position, final.confidence, final.time)
+    return Final(
+        final.segment,
+        start,
+        end,
+        final.text,
+        words,
+        final.source,
+        position,
+        final.confidence,
+        final.time,
+        final.language,
+    )
 
 
 def _words(words: tuple[events.Word, ...]) -> tuple[Word, ...]:

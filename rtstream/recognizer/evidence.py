@@ -39,10 +39,13 @@ class Aligned(NamedTuple):
 
 
 class Evidence:
-    """CTC's posteriors of some frames, (frames, symbols), asked about texts. ``letters``: what the symbols are."""
+    """CTC's posteriors of some frames, (frames, symbols), asked about texts in a language, an ISO 639-1 code.
 
-    def __init__(self, log_probs: LogProbs, letters: str) -> None:
-        self.log_probs, self.letters = log_probs, letters
+    ``letters``: what the symbols are.
+    """
+
+    def __init__(self, log_probs: LogProbs, letters: str, language: str = "en") -> None:
+        self.log_probs, self.letters, self.language = log_probs, letters, language
         self._aligned: dict[str, Aligned] = {}
 
     @cached_property
@@ -63,7 +66,7 @@ class Evidence:
     def aligned(self, text: str) -> Aligned:
         """Where a text is said."""
         if text not in self._aligned:
-            forms = spoken_forms(text, self.letters)
+            forms = spoken_forms(text, self.letters, self.language)
             self._aligned[text] = Aligned(forms, align(self.log_probs, forms.readings))
         return self._aligned[text]
 

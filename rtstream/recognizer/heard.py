@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class Heard:
     """Frames of a segment: ``decoder`` has their keys, and may have read a text; ``posteriors`` (frames, symbols).
 
-    ``voices`` (frames, 4) as the engine has them, of a model with that head. ``letters``: CTC's.
+    ``voices`` (frames, 4) as the engine has them, of a model with that head. ``letters``: CTC's. ``language``: the one
+    that is taken to be spoken, an ISO 639-1 code.
     """
 
     decoder: DecoderState
     posteriors: tuple[LogProbs, ...] = ()
     voices: tuple[F32, ...] = ()
     letters: str = LETTERS
+    language: str = "en"
 
     @cached_property
     def log_probs(self) -> LogProbs:
@@ -38,7 +40,7 @@ class Heard:
     @cached_property
     def evidence(self) -> Evidence:
         """What CTC hears of texts in all frames."""
-        return Evidence(self.log_probs, self.letters)
+        return Evidence(self.log_probs, self.letters, self.language)
 
     @cached_property
     def opening(self) -> Opening | None:
@@ -56,4 +58,8 @@ class Heard:
         decoder = self.decoder.without(frames)
         *before, newest = self.posteriors
         voices = (*self.voices[:-1], self.voices[-1][:-frames]) if self.voices else ()
-        return Heard(decoder, (*before, newest[:-frames]), voices, self.letters)
+        return Heard(decoder, (*before, newest[:-frames]), voices, self.letters, self.language)
+
+    def said_in(self, language: str) -> Heard:
+        """The same, now that another language is taken to be spoken."""
+        return self if language == self.language else replace(self, language=language)

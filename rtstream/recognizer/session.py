@@ -200,7 +200,9 @@ class RecognizerSession:
             voices = () if voice is None else (voice,)
         with self.times.measure("decoder"):
             decoder = engine.decoder.cross_keys(states, before.decoder)
-        return Heard(decoder, (*before.posteriors, posteriors), (*before.voices, *voices), before.letters)
+        return Heard(
+            decoder, (*before.posteriors, posteriors), (*before.voices, *voices), before.letters, before.language
+        )
 
     def _encode_whole(self, mel: F32) -> tuple[F32, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
@@ -239,7 +241,7 @@ class RecognizerSession:
         segment.least = min([segment.least, *grown.log_probs]) if known else -np.inf
         end = segment.start + heard.decoder.frames * r.frame_samples
         words = self._words(text, segment) if r.config.words else ()
-        return Partial(number, segment.start, min(end, segment.end), text, words)
+        return Partial(number, segment.start, min(end, segment.end), text, words, language=heard.language)
 
     def _grown_by_ctc(self, segment: _OpenSegment) -> str:
         """CTC's text of the settled frames, whole words only."""
@@ -362,7 +364,8 @@ class RecognizerSession:
             if not (found.vouched or spoken(text, found.opening, heard.evidence, r.guard)):
                 text = ""
         if not text:  # what was shown is taken back
-            return Final(audio.segment, segment.start, segment.end, "") if segment.text else None
+            taken_back = Final(audio.segment, segment.start, segment.end, "", language=heard.language)
+            return taken_back if segment.text else None
         if r.biaser is not None:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()
@@ -375,7 +378,9 @@ class RecognizerSession:
         confidence = mean_confidence(words)
         source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
         words = words if r.config.words else ()
-        final = Final(audio.segment, segment.start, segment.end, text, words, source, confidence)
+        final = Final(
+            audio.segment, segment.start, segment.end, text, words, source, confidence, language=heard.language
+        )
         return number_final(final, r.config.numbers)
 
     def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None, bool]:

@@ -61,7 +61,7 @@ class SpokenForms:
     words: list[int]
 
 
-def spoken_forms(text: str, letters: str) -> SpokenForms:
+def spoken_forms(text: str, letters: str, language: str = "en") -> SpokenForms:  # noqa: ARG001 - all have English forms
     """All ways of saying a text: words are said as they are spelt, numbers and signs in every usual way."""
     sayings = _Sayings()
     node = 0

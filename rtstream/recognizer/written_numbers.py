@@ -72,8 +72,11 @@ def write_numbers(text: str, form: NumberForm) -> str:
 
 
 def number_final(final: Final, form: NumberForm) -> Final:
-    """A final with its numbers in a form, its words likewise: what several become one has the time of all."""
-    if form == "as spoken" or not final.text:
+    """A final with its numbers in a form, its words likewise: what several become one has the time of all.
+
+    Rules are known for English alone: finals in other languages stay as they are.
+    """
+    if form == "as spoken" or not final.text or final.language not in {"en", ""}:
         return final
     found = spans(final.text.split(), form)
     words: tuple[Word, ...] = ()

@@ -106,6 +106,7 @@ def partial_message(partial: Partial, *, words: bool) -> pb.Partial:
         text=partial.text,
         words=_words(partial.words) if words else (),
         time=timestamp(partial.time),
+        language=partial.language,
     )
 
 
@@ -121,6 +122,7 @@ def final_message(final: Final, *, words: bool, position: Position | None = None
         position=None if position is None else position_message(position),
         time=timestamp(final.time),
         confidence=final.confidence,
+        language=final.language,
     )
 
 
@@ -225,6 +227,7 @@ def read_event(  # noqa: PLR0911 - a table
                 partial.text,
                 read_words(partial.words),
                 read_time(partial),
+                partial.language,
             )
         case "final":
             return read_final(message.final)
@@ -276,6 +279,7 @@ def read_final(final: pb.Final) -> Final:
         source,  # type: ignore[arg-type]  # a table
         final.confidence if final.HasField("confidence") else None,
         read_time(final),
+        final.language,
     )
 
 

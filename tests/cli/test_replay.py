@@ -90,7 +90,7 @@ class TestFormats:
             assert {line["start"] for line in partials} == {final["start"]}
         for line in lines:
             more = ["confidence"] if line["type"] == "final" else []
-            assert list(line) == ["type", "segment", "start", "end", "text", *more]
+            assert list(line) == ["type", "segment", "start", "end", "text", "language", *more]
             assert line["start"] == round(line["start"], 3) < line["end"] == round(line["end"], 3)
 
     def test_jsonl_with_words_has_their_times_within_the_segment(self, replay, talk):

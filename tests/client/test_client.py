@@ -267,12 +267,13 @@ def test_partials_are_no_finals():
     assert isinstance(read_event(partial(1)), Partial)
 
 
-def test_time_and_confidence_reach_programs():
+def test_time_confidence_and_language_reach_programs():
     from rtstream import events
     from rtstream.publish.seconds import read_event
 
-    read = read_event(events.Final(0, 0, 16_000, "a", confidence=0.75, time=1.5))
-    assert (read.confidence, read.time) == (0.75, 1.5)
+    read = read_event(events.Final(0, 0, 16_000, "a", confidence=0.75, time=1.5, language="es"))
+    assert (read.confidence, read.time, read.language) == (0.75, 1.5, "es")
+    assert read_event(events.Partial(0, 0, 16_000, "a", language="es")).language == "es"
     read = read_event(events.Speech(3, 8_000, "ended", time=2.5))
     assert (read.segment, read.start, read.state, read.time) == (3, 0.5, "ended", 2.5)
     assert read_event(events.AudioLost(0, 1, "behind", time=3.5)).time == 3.5

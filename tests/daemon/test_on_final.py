@@ -18,7 +18,15 @@ LONG = 120.0
 
 
 def final(number, text=None):
-    return Final(number, 0, 16_000, f"final {number}" if text is None else text, confidence=0.5, time=1_700_000_000.25)
+    return Final(
+        number,
+        0,
+        16_000,
+        f"final {number}" if text is None else text,
+        confidence=0.5,
+        time=1_700_000_000.25,
+        language="es",
+    )
 
 
 def python(code, *arguments):
@@ -49,7 +57,8 @@ def test_text_is_standard_input_and_no_shell_sees_it(made, tmp_path):
     for event in (final(1), final(2, ""), final(3, "$(rm x) \"quoted\" 'too' é")):
         runner.submit(event)
     runner.finish(LONG)
-    about = "RTSTREAM_CONFIDENCE=0.500 RTSTREAM_SEGMENT={} RTSTREAM_TIME=2023-11-14T22:13:20.250Z $HOME; `x`"
+    about = "RTSTREAM_CONFIDENCE=0.500 RTSTREAM_LANGUAGE=es RTSTREAM_SEGMENT={} RTSTREAM_TIME=2023-11-14T22:13:20.250Z"
+    about += " $HOME; `x`"
     assert written.read_text().splitlines() == [
         "final 1",
         about.format(1),

@@ -17,8 +17,9 @@ def test_json_line_has_the_documented_keys_in_order_and_times_to_the_millisecond
 
 
 def test_json_line_of_what_a_service_heard_says_when_and_how_sure_it_is():
-    line = json_line(replace(FINAL, confidence=0.87654, time=1_796_019_757.25))
-    assert line.endswith('"text": "Good day.", "confidence": 0.877, "time": "2026-11-30T06:22:37.250Z"}')
+    line = json_line(replace(FINAL, confidence=0.87654, time=1_796_019_757.25, language="en"))
+    expected = '"text": "Good day.", "language": "en", "confidence": 0.877, "time": "2026-11-30T06:22:37.250Z"}'
+    assert line.endswith(expected)
     line = json_line(Partial(3, 6_400, 20_000, "Good", time=-0.5))
     assert json.loads(line)["time"] == "1969-12-31T23:59:59.500Z"
 

@@ -61,8 +61,8 @@ def test_finals_come_back_as_they_were(tmp_path):
     store.close()
 
 
-def test_confidence_and_time_come_back_also_after_a_restart(tmp_path):
-    given = replace(final(1), confidence=0.875, time=SET + 0.125)
+def test_confidence_time_and_language_come_back_also_after_a_restart(tmp_path):
+    given = replace(final(1), confidence=0.875, time=SET + 0.125, language="es")
     store = open_store(tmp_path)
     store.append([Published(given, store.last.epoch, 1)])
     store.close()
@@ -72,14 +72,14 @@ def test_confidence_and_time_come_back_also_after_a_restart(tmp_path):
     store.close()
 
 
-def test_finals_of_a_store_from_before_they_had_a_time_are_read(tmp_path):
+def test_finals_of_a_store_from_before_they_had_a_time_and_a_language_are_read(tmp_path):
     store = open_store(tmp_path)
     store.append(numbered(store, 1))
     with closing(sqlite3.connect(store.path)) as connection, connection:
         row = '[1,16000,24001,"words that were said",[["words",16000,20000,0.5]],"ctc"]'
         connection.execute("UPDATE finals SET final = ?", (row,))
     (read,) = store.after(0, 10)
-    assert (read.event, read.event.time) == (final(1), None)
+    assert (read.event, read.event.time, read.event.language) == (final(1), None, "")
     store.close()
 
 

@@ -13,11 +13,11 @@ offset = st.integers(0, 2**45)  # seventy years of audio
 confidence = st.floats(0, 1, width=32)
 words = st.lists(st.builds(Word, text, offset, offset, confidence), max_size=3).map(tuple)
 times = st.none() | st.integers(-(10**11), 10**13).map(lambda milliseconds: milliseconds / 1000)
-partials = st.builds(Partial, st.integers(0, 2**40), offset, offset, text, words, times)
+partials = st.builds(Partial, st.integers(0, 2**40), offset, offset, text, words, times, text)
 finals = st.builds(
     Final,
     *(st.integers(0, 2**40), offset, offset, text, words, st.sampled_from(["decoder", "ctc"])),
-    *(st.none() | confidence, times),
+    *(st.none() | confidence, times, text),
 )
 losses = st.builds(AudioLost, offset, offset, st.sampled_from(["overflow", "behind", "device"]), times)
 states = st.sampled_from(["starting", "capturing", "stalled", "lost", "ended"])
