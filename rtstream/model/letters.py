@@ -15,6 +15,8 @@ GREEK = "α a β v γ g δ d ε e ζ z η i θ th ι i κ k λ l μ m ν n ξ x 
 UNSAID = "ъь·\N{SOFT HYPHEN}"
 """What has no sound of its own; the dot is Catalan's, of l·l."""
 APOSTROPHES = "’‘ʼ"
+TRANSLITERATED = frozenset({"be", "bg", "el", "kk", "ky", "mk", "mn", "ru", "sr", "tg", "uk"})
+"""Languages, ISO 639-1, that are not written in Latin letters: CTC's letters are none of theirs."""
 
 _PAIRS = f"{LATIN} {CYRILLIC} {GREEK}".split()
 _PLAIN = str.maketrans(

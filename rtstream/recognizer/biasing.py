@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtstream.recognizer.ctc_search import LogProbs, excess
-from rtstream.recognizer.phrases import Spelling, parts
+from rtstream.recognizer.phrases import ELIDED, ELIDING, POSSESSIVE_S, Spelling, parts
 from rtstream.recognizer.word_spotter import Spot, Spotter
 from rtstream.recognizer.words import join, spell, time_words
 
@@ -84,15 +84,17 @@ class Biaser:
         *,
         kept: int = 0,
         ended: bool = True,
+        language: str = "en",
     ) -> list[str]:
         """The words of a text, with phrases where they were heard and not written.
 
         ``log_probs`` are all of the segment's so far, ``spots`` those found in them. ``liking`` gives the nats by which
         the decoder likes other words better than ``words``; without it CTC decides alone. The first ``kept`` words
-        stay; a text that has not ``ended`` gets nothing behind its last word.
+        stay; a text that has not ``ended`` gets nothing behind its last word. ``language``: the text's, ISO 639-1.
         """
         better = []
-        exchanges = self._exchanges(words, log_probs, spots, kept=kept, ended=ended, alone=liking is None)
+        heard = _Heard(words, log_probs, self.spans(words, log_probs, language) if spots else [], language, ended)
+        exchanges = self._exchanges(heard, spots, kept=kept, alone=liking is None)
         for tried in exchanges[: self._config.max_trials]:
             # As the user writes it, and as a decoder does that knows no capitals.
             ways = sorted({tried.words, tuple(word.lower() for word in tried.words)})
@@ -106,29 +108,34 @@ class Biaser:
         return words
 
     def correct(
-        self, text: str, log_probs: LogProbs, decoder: GreedyDecoder | None = None, state: DecoderState | None = None
+        self,
+        text: str,
+        log_probs: LogProbs,
+        decoder: GreedyDecoder | None = None,
+        state: DecoderState | None = None,
+        *,
+        language: str = "en",
     ) -> str:
         """A whole segment's text, of the decoder in ``state``, or else of CTC, with the phrases in it."""
         words = text.split()
         spots = self.spotter.step(log_probs, self.spotter.initial_state()).found
         liking = None if decoder is None or state is None else Liking(decoder, state, words)
-        return " ".join(self.spelling.write(self.rewrite(words, log_probs, spots, liking)))
+        return " ".join(self.spelling.write(self.rewrite(words, log_probs, spots, liking, language=language), language))
 
-    def spans(self, words: Sequence[str], log_probs: LogProbs) -> list[tuple[int, int]]:
+    def spans(self, words: Sequence[str], log_probs: LogProbs, language: str) -> list[tuple[int, int]]:
         """First frame of each word, and the one after its last."""
-        return [(word.start, word.end) for word in time_words(" ".join(words), log_probs, self._letters, 0, frame=1)]
+        timed = time_words(" ".join(words), log_probs, self._letters, 0, frame=1, language=language)
+        return [(word.start, word.end) for word in timed]
 
-    def _exchanges(
-        self, words: list[str], log_probs: LogProbs, spots: Sequence[Spot], *, kept: int, ended: bool, alone: bool
-    ) -> list[_Exchange]:
+    def _exchanges(self, heard: _Heard, spots: Sequence[Spot], *, kept: int, alone: bool) -> list[_Exchange]:
         """What may be exchanged as far as CTC knows, the surest first; one way for each spot."""
+        words, spans, ended = heard.words, heard.spans, heard.ended
         if not spots or len(words) <= kept:
             return []
-        spans = self.spans(words, log_probs)
-        begin, end = spans[kept - 1][1] if kept else 0, len(log_probs) if ended else spans[-1][1]
+        begin, end = spans[kept - 1][1] if kept else 0, len(heard.log_probs) if ended else spans[-1][1]
         near = [spot for spot in spots if begin <= spot.last and spot.first < end]
         near.sort(key=lambda spot: spot.excess / len(self._symbols[spot.phrase]))
-        said = self.spelling.find(words)
+        said = self.spelling.find(words, heard.language)
         weight = 1.0 if alone else self._config.ctc_weight
         found = []
         for spot in near[: self._config.max_spots]:
@@ -141,31 +148,22 @@ class Biaser:
                 # No bonus for one phrase over another: what was heard decides.
                 most = np.inf if there else 0.0
                 bonus = min(0.0, bonus - sum(self._bonus(p, alone=alone) for p in there)) if there else bonus
-                for new, gain in self._compared(words, spans, log_probs, spot, (first, last), ended=ended):
+                for new, gain in self._compared(heard, spot, first, last):
                     ways.append(_Exchange(first, last, new, bonus + weight * min(gain, most), gain))
             best = max(ways, key=lambda way: way.gain, default=None)
             if best is not None and (best.score > 0 or not alone):
                 found.append(best)
         return found
 
-    def _compared(
-        self,
-        words: list[str],
-        spans: list[tuple[int, int]],
-        log_probs: LogProbs,
-        spot: Spot,
-        run: tuple[int, int],
-        *,
-        ended: bool,
-    ) -> Iterator[tuple[tuple[str, ...], float]]:
-        """The phrase, and what it has of a possessive, with the nats by which CTC hears it better than a run of words.
+    def _compared(self, heard: _Heard, spot: Spot, first: int, last: int) -> Iterator[tuple[tuple[str, ...], float]]:
+        """The phrase, and with what the words have joined to it, with the nats by which CTC hears it better than them.
 
         Both are aligned to the same frames: from the word before to the word behind.
         """
-        first, last = run
+        words, spans, log_probs = heard.words, heard.spans, heard.log_probs
         begin = spans[first - 1][1] if first else 0
         end = spans[last][0] if last < len(words) else len(log_probs)
-        if last == len(words) and not ended:
+        if last == len(words) and not heard.ended:
             end = max(spot.last + 1, spans[-1][1])  # what follows has not been written yet
         if begin > spot.first + NEAR_FRAMES or end < spot.last - NEAR_FRAMES:
             return
@@ -180,7 +178,10 @@ class Biaser:
         if first < last:
             mark, _, _ = parts(words[first])
             _, core, tail = parts(words[last - 1])
-            if core.endswith("s"):
+            prefix, elided, _ = parts(words[first], ELIDED)
+            if prefix and elided and heard.language in ELIDING:
+                ways.append((f"{prefix.removeprefix(mark)}{text}", [*spell(prefix, self._letters)[0], *symbols]))
+            if core.endswith("s") and heard.language in POSSESSIVE_S:
                 ways.append((f"{text}'s", [*symbols, *spell("'s", self._letters)[0]]))
         for name, spelt in ways:
             worse = excess(window, [*before, *spelt, *after])
@@ -190,6 +191,17 @@ class Biaser:
     def _bonus(self, phrase: int, *, alone: bool) -> float:
         c, letters = self._config, len(self._symbols[phrase])
         return self._phrases[phrase].weight * (c.ctc_alone * letters if alone else c.bonus + c.letter_bonus * letters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A text's words with the frames of each, in the posteriors that they are of; whether it has ended."""
+
+    words: list[str]
+    log_probs: LogProbs
+    spans: list[tuple[int, int]]
+    language: str
+    ended: bool
 
 
 def _runs(spans: list[tuple[int, int]], spot: Spot) -> Iterator[tuple[int, int]]:
@@ -244,17 +256,18 @@ class BiasedText:
         state: DecoderState,
         *,
         settled: int,
+        language: str = "en",
     ) -> list[int]:
         """What to commit of the decoder's ``added`` tokens, with phrases in them.
 
         ``log_probs``: all until now, of which the first ``settled`` do not change again.
         """
         kept, words = len(_words(committed, decoder)), _words([*committed, *added], decoder)
-        said, spots = self._said(words, kept, log_probs, settled)
+        said, spots = self._said(words, kept, log_probs, settled, language)
         liking = Liking(decoder, state, said, committed, kept, ended=False)
-        new = self._biaser.rewrite(said, log_probs, spots, liking, kept=kept, ended=False)[kept:]
+        new = self._biaser.rewrite(said, log_probs, spots, liking, kept=kept, ended=False, language=language)[kept:]
         self._before = len(self.words)
-        self.words += self._biaser.spelling.write(new)
+        self.words += self._biaser.spelling.write(new, language)
         return added if new == words[kept:] else decoder.tokenizer.encode("".join(f" {word}" for word in new))
 
     def take_back(self) -> None:
@@ -263,19 +276,21 @@ class BiasedText:
 
     def add_text(self, text: str, log_probs: LogProbs) -> None:
         """Take what CTC's own text has grown to; ``log_probs``: all until now, none of which changes again."""
-        said, spots = self._said(text.split(), self._taken, log_probs, len(log_probs))
+        said, spots = self._said(text.split(), self._taken, log_probs, len(log_probs), "en")
         new = self._biaser.rewrite(said, log_probs, spots, None, kept=self._taken, ended=False)
         self.words += self._biaser.spelling.write(new[self._taken :])
         self._taken = len(said)
 
-    def _said(self, words: list[str], kept: int, log_probs: LogProbs, settled: int) -> tuple[list[str], Sequence[Spot]]:
+    def _said(
+        self, words: list[str], kept: int, log_probs: LogProbs, settled: int, language: str
+    ) -> tuple[list[str], Sequence[Spot]]:
         """The words without those at the end in whose place a phrase seems still to be said, and all spots so far."""
         self._settled = self._biaser.spotter.step(log_probs[self._settled.frames : settled], self._settled)
         heard = self._biaser.spotter.step(log_probs[settled:], self._settled)
         begun = self._biaser.spotter.half_heard(heard)
         if begun is None or len(words) <= kept:
             return words, heard.found
-        ends = [end for _, end in self._biaser.spans(words, log_probs)]
+        ends = [end for _, end in self._biaser.spans(words, log_probs, language)]
         until = next((index for index, end in enumerate(ends) if end > begun), len(words))
         return words[: max(kept, until)], heard.found
 

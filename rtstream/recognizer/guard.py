@@ -175,7 +175,12 @@ def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -
 
 
 def written_alone(evidence: Evidence, config: GuardConfig, lexicon: Lexicon) -> str:
-    """CTC's own text, empty where it is too short, too unsure of its letters, or these make no words."""
+    """CTC's own text, empty where it is too short, too unsure of its letters, or these make no words.
+
+    It is of English alone: of other languages CTC has plain letters, which are not how they are written.
+    """
+    if evidence.language != "en":
+        return ""
     text = greedy_text(evidence.log_probs, evidence.letters)
     if len(text) < max(1, config.min_letters) or lexicon.share(text) < config.min_known:
         return ""

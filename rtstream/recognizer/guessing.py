@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from rtstream.model.letters import TRANSLITERATED, fold
+
 if TYPE_CHECKING:
     from rtstream.bundle.tokenizer import Tokenizer
 
@@ -15,10 +17,11 @@ GUESSED_WORDS = 6
 def continued(written: str, heard: str) -> str:
     """What a text was heard to go on with: the words of ``heard`` behind those that ``written`` has.
 
-    The two may differ in words, and ``written`` in case and marks; of words that both have the last ones tell.
+    The two may differ in words, and ``written`` in case, marks and accents; ``heard`` is as CTC spells. Of words that
+    both have the last ones tell.
     """
-    old = ["".join(filter(str.isalnum, word)).lower() for word in written.split()]
-    new = ["".join(filter(str.isalnum, word)).lower() for word in heard.split()]
+    old = ["".join(filter(str.isalnum, fold(word))) for word in written.split()]
+    new = ["".join(filter(str.isalnum, word)) for word in heard.split()]
     *matches, _ = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
     left = len(old)
     if matches:
@@ -31,7 +34,9 @@ def continued(written: str, heard: str) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def with_ctc(tokens: list[int], heard: str, tokenizer: Tokenizer) -> list[int]:
-    """Tokens, and behind them those of what CTC has heard besides."""
+def with_ctc(tokens: list[int], heard: str, tokenizer: Tokenizer, language: str = "en") -> list[int]:
+    """Tokens, and behind them those of what CTC has heard besides, if the language is written in its letters."""
+    if language in TRANSLITERATED:
+        return tokens
     following = continued(tokenizer.decode(tokens), heard)
     return [*tokens, *tokenizer.encode(following)] if following else tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from num2words import num2words
+from rtstream.recognizer.number_converters import converter
 
 CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
 NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
@@ -14,18 +14,18 @@ NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
 @lru_cache(maxsize=4096)
 def cardinal(number: int, *, linked: bool = False) -> str:
     """A count in words, ``linked`` with "and" where it is said: 105 is one hundred (and) five."""
-    return _plain(num2words(number), linked=linked)
+    return _plain(converter("en").to_cardinal(number), linked=linked)
 
 
 @lru_cache(maxsize=1024)
 def ordinal(number: int) -> str:
     """Its place in a row: 21 is twenty first."""
-    return _plain(num2words(number, to="ordinal"))
+    return _plain(converter("en").to_ordinal(number))
 
 
 def year(number: int) -> str:
     """A year as it is mostly said: 1995 is nineteen ninety five, 2005 two thousand five."""
-    return _plain(num2words(number, to="year"))
+    return _plain(converter("en").to_year(number))
 
 
 def digits(text: str) -> str:

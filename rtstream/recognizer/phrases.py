@@ -6,26 +6,30 @@ No torch here: settings and requests are checked before a model is loaded.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtstream.errors import ConfigError
+from rtstream.model.letters import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_PHRASES = 500
 MAX_CHARACTERS = 60
 MIN_LETTERS = 3
 """Shorter ones are found by chance in what is none of them."""
 MAX_WEIGHT = 5.0
-SILENT = frozenset(" '-.’")  # noqa: RUF001 typographic on purpose
+SILENT = frozenset(" '-.")
 """What a phrase may have besides letters: it is written, and not heard."""
 WORD = re.compile(r"^([^\w']*)(.*?)([^\w']*)$")
 POSSESSIVE = re.compile(r"^([^\w']*)(.*?)('s?[^\w']*)$")
+ELIDED = re.compile(r"^([^\w']*\w{1,6}')(\w.*?)([^\w']*)$")
 """What stands before, in and behind a word."""
+POSSESSIVE_S = frozenset({"en", "nl"})
+ELIDING = frozenset({"ca", "fr", "it"})
+"""Languages that join an s to a name (Anna's), and those that join what stands before it (l'Oréal)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def parse_phrase(text: str) -> Phrase:
     if len(name) > MAX_CHARACTERS:
         raise ConfigError(f"phrase {shown}: it has {len(name)} characters, {MAX_CHARACTERS} are allowed")
     weight = _weight(number, shown) if separator else 1.0
-    heard = [c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c)]
+    heard = fold(name)
     letters = sum(c in ascii_lowercase for c in heard)
     wrong = next((c for c in heard if c not in ascii_lowercase and c not in SILENT), None)
     if wrong is not None:
@@ -55,12 +59,12 @@ def parse_phrase(text: str) -> Phrase:
 
 
 def parse_phrases(texts: Iterable[str]) -> tuple[Phrase, ...]:
-    """Read a list; of phrases that differ in case alone the last counts. Raises ConfigError, also for too many."""
+    """Read a list; of phrases spelt with the same letters the last counts. Raises ConfigError, also for too many."""
     found: dict[str, Phrase] = {}
     for text in texts:
         phrase = parse_phrase(text)
-        found.pop(phrase.text.lower(), None)
-        found[phrase.text.lower()] = phrase
+        found.pop(fold(phrase.text), None)
+        found[fold(phrase.text)] = phrase
         if len(found) > MAX_PHRASES:
             raise ConfigError(f"phrases: there are more than {MAX_PHRASES}; leave out those that are recognised anyway")
     return tuple(found.values())
@@ -77,54 +81,64 @@ def _weight(number: str, shown: str) -> float:
     return weight
 
 
+class _Place(NamedTuple):
+    """Where a phrase stands: its words from ``first`` to before ``last``, what is joined to the first and the last."""
+
+    first: int
+    last: int
+    phrase: int
+    before: str
+    after: str
+
+
 class Spelling:
-    """Finds phrases in texts, and writes them there as the user does."""
+    """Finds phrases in texts, and writes them there as the user does; accents and case do not count.
+
+    ``language`` (ISO 639-1): that of the text, which says what may be joined to a name.
+    """
 
     def __init__(self, phrases: Sequence[Phrase]) -> None:
         self._texts = [phrase.text for phrase in phrases]
-        self._keys = {tuple(_plain(text).split()): index for index, text in enumerate(self._texts)}
+        self._keys = {tuple(fold(text).split()): index for index, text in enumerate(self._texts)}
         self._longest = max(map(len, self._keys), default=0)
 
-    def find(self, words: Sequence[str]) -> list[tuple[int, int, int]]:
-        """Where phrases stand, in any case, longer ones first: first word, the one after the last, phrase's index."""
-        found: list[tuple[int, int, int]] = []
+    def find(self, words: Sequence[str], language: str = "en") -> list[tuple[int, int, int]]:
+        """Where phrases stand, longer ones first: first word, the one after the last, phrase's index."""
+        return [(found.first, found.last, found.phrase) for found in self._find(words, language)]
+
+    def write(self, words: Sequence[str], language: str = "en") -> list[str]:
+        """The words with all phrases among them in the user's spelling; what is joined to them stays."""
+        written = list(words)
+        for found in reversed(list(self._find(words, language))):
+            written[found.first : found.last] = f"{found.before}{self._texts[found.phrase]}{found.after}".split()
+        return written
+
+    def _find(self, words: Sequence[str], language: str) -> Iterator[_Place]:
         first = 0
         while first < len(words):
             runs = (words[first : first + n] for n in range(min(self._longest, len(words) - first), 0, -1))
-            hits = ((first, first + len(run), index) for run in runs if (index := self._index(run)) is not None)
-            hit = next(hits, None)
-            if hit is not None:
-                found.append(hit)
-            first = first + 1 if hit is None else hit[1]
-        return found
+            found = next(filter(None, (self._place(first, run, language) for run in runs)), None)
+            if found is not None:
+                yield found
+            first = first + 1 if found is None else found.last
 
-    def write(self, words: Sequence[str]) -> list[str]:
-        """The words with all phrases among them in the user's spelling; punctuation and a possessive s stay."""
-        written = list(words)
-        for first, last, index in reversed(self.find(words)):
-            before, _, _ = parts(words[first])
-            for pattern in (WORD, POSSESSIVE):
-                _, core, after = parts(words[last - 1], pattern)
-                if self._texts[index].lower().endswith(_plain(core)):
-                    break
-            written[first:last] = f"{before}{self._texts[index]}{after}".split()
-        return written
-
-    def _index(self, run: Sequence[str]) -> int | None:
-        for pattern in (WORD, POSSESSIVE):
-            split = [*(parts(word) for word in run[:-1]), parts(run[-1], pattern)]
+    def _place(self, first: int, run: Sequence[str], language: str) -> _Place | None:
+        """The phrase that a run of words is, if it is one."""
+        plain = [parts(word) for word in run]
+        ways = [plain]
+        if language in POSSESSIVE_S:
+            ways.append([*plain[:-1], parts(run[-1], POSSESSIVE)])
+        if language in ELIDING:
+            ways.append([parts(run[0], ELIDED), *plain[1:]])
+        for split in ways:
             joined = not any(after for _, _, after in split[:-1]) and not any(before for before, _, _ in split[1:])
-            index = self._keys.get(tuple(_plain(core) for _, core, _ in split)) if joined else None
+            index = self._keys.get(tuple(fold(core) for _, core, _ in split)) if joined else None
             if index is not None:
-                return index
+                return _Place(first, first + len(run), index, split[0][0], split[-1][2])
         return None
 
 
 def parts(word: str, pattern: re.Pattern[str] = WORD) -> tuple[str, str, str]:
-    """Punctuation before a word, the word, and what is behind it."""
-    match = pattern.match(word.replace("’", "'"))  # noqa: RUF001 typographic on purpose
+    """What stands before a word, such as punctuation, the word, and what is behind it."""
+    match = pattern.match(word.replace("’", "'"))
     return (match[1], match[2], match[3]) if match else ("", word, "")
-
-
-def _plain(text: str) -> str:
-    return text.lower().replace("’", "'")  # noqa: RUF001 typographic on purpose

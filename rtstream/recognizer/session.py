@@ -219,6 +219,8 @@ class RecognizerSession:
         r = self.recognizer
         if r.config.partials == "none":
             return None
+        if r.config.partials == "ctc" and segment.heard.language != "en":
+            return None  # it has plain letters of other languages, which are not how they are written
         if r.config.partials == "ctc":
             heard = segment.settled  # what is open may come out otherwise: a partial takes nothing back
             grown = Grown([], [], None)
@@ -260,8 +262,8 @@ class RecognizerSession:
         r, heard = self.recognizer, segment.heard
         with self.times.measure("partials"):
             posteriors = heard.log_probs[: max(len(heard.log_probs) - r.stop_frames, 0)]
-            draft = self._guess([*segment.committed, *segment.draft], posteriors)[len(segment.committed) :]
-            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, draft)
+            draft = self._guess([*segment.committed, *segment.draft], posteriors, heard.language)
+            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, draft[len(segment.committed) :])
         if grown.state is not None:  # the next chunk's frames go on from what has been read
             newest = heard.decoder.frames - segment.settled.decoder.frames
             segment.settled = replace(segment.settled, decoder=grown.state.without(newest))
@@ -269,7 +271,13 @@ class RecognizerSession:
             with self.times.measure("phrases"):
                 settled = len(segment.settled.log_probs)
                 added = segment.biased.add_tokens(
-                    grown.tokens, segment.committed, heard.log_probs, r.decoder, heard.decoder, settled=settled
+                    grown.tokens,
+                    segment.committed,
+                    heard.log_probs,
+                    r.decoder,
+                    heard.decoder,
+                    settled=settled,
+                    language=heard.language,
                 )
             grown = replace(grown, tokens=added, log_probs=[])
         return grown
@@ -294,7 +302,7 @@ class RecognizerSession:
         """What a segment's final is made of where its chunks are sure enough."""
         r, heard = self.recognizer, segment.heard
         with self.times.measure("finals"):
-            draft = self._guess(segment.draft_until(segment.end), heard.log_probs)
+            draft = self._guess(segment.draft_until(segment.end), heard.log_probs, heard.language)
             decoded = r.greedy.transcribe(heard.decoder, draft)
         opening = heard.opening or decoded.opening
         if not decoded.ended or min(decoded.log_probs) < r.config.sure:
@@ -325,7 +333,7 @@ class RecognizerSession:
                 opening = opening or r.decoder.opening(heard.decoder)
             if not may_be_unheard(opening, r.guard):
                 return _Found(until, heard, opening, "", vouched=False)
-        draft = self._guess(segment.draft_until(until), heard.log_probs)
+        draft = self._guess(segment.draft_until(until), heard.log_probs, heard.language)
         decoded, text, vouched = self._transcribed(r.decoder, heard, draft)
         opening = opening or decoded.opening
         unanswered = not text and letters >= UNANSWERED
@@ -369,11 +377,11 @@ class RecognizerSession:
         if r.biaser is not None:
             with self.times.measure("phrases"):
                 asked = (r.decoder, heard.decoder) if trusted else ()
-                text = r.biaser.correct(text, heard.log_probs, *asked)
+                text = r.biaser.correct(text, heard.log_probs, *asked, language=heard.language)
         if segment.start == self._cut_at:
-            text = continued(text)
+            text = continued(text, heard.language)
         if audio.cut:
-            text = unfinished(text)
+            text = unfinished(text, heard.language)
         words = self._words(text, segment)
         confidence = mean_confidence(words)
         source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
@@ -413,9 +421,10 @@ class RecognizerSession:
                 return text, spelt(text, evidence, r.guard)
         return None, False
 
-    def _guess(self, tokens: list[int], log_probs: F32) -> list[int]:
+    def _guess(self, tokens: list[int], log_probs: F32, language: str) -> list[int]:
         """What the decoder may write of what was heard: ``tokens``, and behind them what CTC spells."""
-        return with_ctc(tokens, greedy_text(log_probs, self.recognizer.letters), self.recognizer.bundle.tokenizer)
+        r = self.recognizer
+        return with_ctc(tokens, greedy_text(log_probs, r.letters), r.bundle.tokenizer, language)
 
     def _written(self, tokens: list[int]) -> str:
         """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rtstream.model.letters import fold
 from rtstream.recognizer.ctc_search import BEGIN, Readings
 from rtstream.recognizer.numbers import cardinal, ordinal
 
@@ -253,5 +253,4 @@ def _counts(number: int) -> tuple[str, ...]:
 
 def spell_word(word: str, letters: str) -> list[int]:
     """CTC symbols of a word; none for one without letters that CTC knows."""
-    plain = unicodedata.normalize("NFKD", word.lower())
-    return [letters.index(c) + 1 for c in plain if c in letters and c != " "]
+    return [letters.index(c) + 1 for c in fold(word) if c in letters and c != " "]

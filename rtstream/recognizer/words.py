@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtstream.events import Word
 from rtstream.recognizer.evidence import Evidence
+from rtstream.recognizer.spoken_forms import spell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 def spell(text: str, letters: str) -> list[list[int]]:
     """CTC symbols of each word of a text; empty for a word without letters that CTC knows."""
-    words = []
-    for word in text.split():
-        plain = unicodedata.normalize("NFKD", word.lower())
-        words.append([letters.index(c) + 1 for c in plain if c in letters and c != " "])
-    return words
+    return [spell_word(word, letters) for word in text.split()]
 
 
 def join(words: list[list[int]], letters: str) -> list[int]:
@@ -34,7 +30,9 @@ def join(words: list[list[int]], letters: str) -> list[int]:
     return joined
 
 
-def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: int) -> tuple[Word, ...]:
+def time_words(
+    text: str, log_probs: LogProbs, letters: str, start: int, frame: int, *, language: str = "en"
+) -> tuple[Word, ...]:
     """Each word of ``text`` with its place in the source, in samples, and its confidence.
 
     ``start`` is the position of the first frame, ``frame`` the samples from one to the next. Confidence is the
@@ -42,7 +40,7 @@ def time_words(text: str, log_probs: LogProbs, letters: str, start: int, frame: 
     numbers have the letters of the way of saying them that CTC hears. Words without letters take the gap between their
     neighbours and the confidence 0; where the text does not fit at all, words share the time evenly.
     """
-    return placed_words(text, Evidence(log_probs, letters), start, frame)
+    return placed_words(text, Evidence(log_probs, letters, language), start, frame)
 
 
 def placed_words(text: str, evidence: Evidence, start: int, frame: int) -> tuple[Word, ...]:

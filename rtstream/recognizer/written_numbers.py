@@ -460,7 +460,7 @@ def _tokens(word: str, place: int) -> Iterator[_Token]:
             before, after = found["before"] if not index else "", found["after"] if part is parts[-1] else ""
             yield _Token(before, part.lower(), after, place, part)
         return
-    plain = core.replace("-", "") if DICTATED.fullmatch(core) else core.lower().replace("’", "'")  # noqa: RUF001
+    plain = core.replace("-", "") if DICTATED.fullmatch(core) else core.lower().replace("’", "'")
     if plain in {"a.m", "p.m"}:
         yield _Token(found["before"], plain, "", place, word)
         return

@@ -49,6 +49,22 @@ def test_a_phrase_that_was_heard_replaces_what_was_written_for_it(text, heard, w
     assert rewrite(biaser("Grafana", "New Relic", "Wren Hollow", "Zigbee"), text, heard) == written
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "heard", "written"),
+    [
+        ("de", "herr miller kommt", "herr muller kommt", "herr Müller kommt"),
+        ("pt", "em san pablo agora", "em sao paulo agora", "em São Paulo agora"),
+        ("fr", "à l'élisée, oui", "a l'elysee oui", "à l'Élysée, oui"),
+        ("fr", "à lisée, oui", "a l'elysee oui", "à Élysée, oui"),
+        ("pl", "jadę do łóż dziś", "jade do lodz dzis", "jadę do Łódź dziś"),
+        ("ru", "это чешка была", "eto chaika byla", "это Чайка была"),
+    ],
+)
+def test_a_phrase_with_accents_is_heard_by_its_plain_letters(language, text, heard, written):
+    bias = biaser("Müller", "São Paulo", "Élysée", "Łódź", "Чайка")
+    assert rewrite(bias, text, heard, language=language) == written
+
+
 @pytest.mark.parametrize("weight", ["0.1", "1", "5"])
 @pytest.mark.parametrize("heard", ["", "the cat sat on the old mat", "we use graphite today", "ana ana ana"])
 def test_a_phrase_that_was_not_heard_is_never_written(weight, heard):

@@ -123,8 +123,13 @@ def test_a_number_alone_is_looked_for_in_words(text, said, borne):
 
 
 def test_what_ctc_cannot_spell_is_left_to_the_decoder():
-    assert spoken("мир", Opening(0.5, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
-    assert not spoken("мир", Opening(0.7, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
+    assert spoken("日本", Opening(0.5, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
+    assert not spoken("日本", Opening(0.7, 1.0), Evidence(say("meer"), LETTERS), CONFIG)
+
+
+def test_letters_of_another_script_are_looked_for_in_latin_ones():
+    assert borne_out("Звёздочка", Evidence(say("zvezdochka"), LETTERS, "ru"), CONFIG)
+    assert not borne_out("Решётка", Evidence(say("zvezdochka"), LETTERS, "ru"), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,7 @@ def test_ctc_writes_alone_only_words_of_which_it_is_sure(said, sure, text):
     for index, letter in enumerate(said):  # still the likeliest
         table[index * 4, LETTERS.index(letter) + 1] = np.log(sure)
     assert written_alone(Evidence(table, LETTERS), CONFIG, Lexicon()) == text
+    assert written_alone(Evidence(table, LETTERS, "de"), CONFIG, Lexicon()) == ""
 
 
 @pytest.mark.parametrize(

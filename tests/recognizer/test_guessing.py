@@ -17,6 +17,8 @@ from tests.bundle.tiny_tokenizer import make_tokenizer
         ("We have", "we went ho", " ho"),
         ("It was pass", "it was passionate of her", "ionate of her"),
         ("Nothing of it", "", ""),
+        ("Où êtes vous", "ou etes vous alle", " alle"),
+        ("Où étai", "ou etaient les autres", "ent les autres"),
         ("", "one two three four five six seven eight", " one two three four five six"),
     ],
 )
@@ -32,3 +34,5 @@ def test_tokens_stay_and_others_follow():
     assert guess[: len(tokens)] == tokens
     assert tokenizer.decode(guess) == " one two three"
     assert with_ctc(tokens, "one two", tokenizer) == tokens
+    assert with_ctc(tokens, "one two three", tokenizer, "de") == guess
+    assert with_ctc(tokens, "one two three", tokenizer, "ru") == tokens

@@ -16,6 +16,8 @@ from rtstream.recognizer.phrases import MAX_CHARACTERS, MAX_PHRASES, Phrase, Spe
         ("O'Brien", Phrase("O'Brien")),
         ("Zoë Müller", Phrase("Zoë Müller")),
         ("Node.js=5", Phrase("Node.js", 5.0)),
+        ("Łódź, Straße".replace(",", ""), Phrase("Łódź Straße")),
+        ("Москва=2", Phrase("Москва", 2.0)),
     ],
 )
 def test_a_phrase_is_what_the_user_writes_and_its_weight(text, phrase):
@@ -44,7 +46,7 @@ def test_a_phrase_is_what_the_user_writes_and_its_weight(text, phrase):
         ("C++", "'+' cannot be heard"),
         ("Windows 11", "'1' cannot be heard"),
         ("Grafana, Inc", "',' cannot be heard"),
-        ("графана", "cannot be heard"),
+        ("그라파나", "cannot be heard"),
         ("Graf\x00ana", "'\\x00' cannot be heard"),
         ("a" * (MAX_CHARACTERS + 1), f"{MAX_CHARACTERS} are allowed"),
         ("Grafana=" + "1" * 100_000 + "x", "is not a number"),
@@ -69,8 +71,9 @@ def test_any_text_is_a_phrase_that_reads_back_or_an_error(text):
     assert parse_phrase(f"{phrase.text}={phrase.weight}") == phrase
 
 
-def test_of_phrases_that_differ_in_case_the_last_counts():
+def test_of_phrases_with_the_same_letters_the_last_counts():
     assert parse_phrases(["grafana", "Zigbee", "Grafana=2"]) == (Phrase("Zigbee"), Phrase("Grafana", 2.0))
+    assert parse_phrases(["Muller", "Müller"]) == (Phrase("Müller"),)
 
 
 def test_too_many_phrases_are_refused():
@@ -102,6 +105,25 @@ SPELLING = Spelling(parse_phrases(["Grafana", "New Relic", "New York Times", "Yo
 )
 def test_phrases_are_written_as_the_user_writes_them(said, written):
     assert " ".join(SPELLING.write(said.split())) == written
+
+
+@pytest.mark.parametrize(
+    ("language", "phrase", "said", "written"),
+    [
+        ("de", "Müller", "herr muller, bitte", "herr Müller, bitte"),
+        ("pt", "São Paulo", "em sao paulo.", "em São Paulo."),
+        ("fr", "L'Oréal", "chez l'oreal", "chez L'Oréal"),
+        ("fr", "Élysée", "(l'elysée)", "(l'Élysée)"),
+        ("it", "Aquila", "dell'aquila!", "dell'Aquila!"),
+        ("es", "Aquila", "dell'aquila", "dell'aquila"),
+        ("nl", "Zoë", "zoe's fiets", "Zoë's fiets"),
+        ("de", "Zoë", "zoe's", "zoe's"),
+        ("pl", "Łódź", "Lodz", "Łódź"),
+        ("ru", "Чайка", "это чайка.", "это Чайка."),
+    ],
+)
+def test_accents_do_not_count_and_what_a_language_joins_to_a_name_stays(language, phrase, said, written):
+    assert " ".join(Spelling(parse_phrases([phrase])).write(said.split(), language)) == written
 
 
 @given(st.lists(st.sampled_from(["new", "York", "relic,", "grafana", "times", "a"]), max_size=8))

@@ -23,6 +23,7 @@ from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig
 from rtstream.recognizer.final_pass import Decoded, Grown, Opening
 from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.recognizer.pipeline import Pipeline, _Pieces
@@ -413,6 +414,18 @@ def test_what_ctc_alone_hears_is_not_published_where_it_makes_no_words(bundle, s
     asked.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
     asked.engine = Hears(asked.engine, lambda states: np.pad(say("one miian two hundrh"), ((0, len(states)), (0, 0))))
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT]) if isinstance(e, Final) and e.text] == []
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
+def test_what_ctc_alone_hears_is_published_in_english_alone(bundle, speech, partials, language, monkeypatch):
+    *others, _ = Heard.__init__.__defaults__
+    monkeypatch.setattr(Heard.__init__, "__defaults__", (*others, language))
+    asked = recognizer(bundle, partials=partials, guard=GuardConfig())
+    asked.decoder = asked.second = Says(bundle.tokenizer, OTHER, ended=False)
+    asked.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+    asked.engine = Hears(asked.engine, lambda states: np.pad(say("one two three"), ((0, len(states)), (0, 0))))
+    assert any(e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])) == (language == "en")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,41 @@ def test_behind_a_cut_a_small_word_is_written_small(text, small):
     assert continued(text) == small
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "small"),
+    [
+        ("de", "Über die Brücke.", "über die Brücke."),
+        ("de", "Brücken sind lang.", "Brücken sind lang."),
+        ("fr", "C'est loin.", "c'est loin."),
+        ("es", "Él vino.", "Él vino."),
+        ("es", "Pero vino.", "pero vino."),
+        ("ru", "Но это далеко.", "но это далеко."),
+        ("pl", "Że to daleko.", "że to daleko."),
+        ("it", "The old house.", "The old house."),
+        ("sv", "Och det.", "Och det."),
+    ],
+)
+def test_small_words_are_those_of_the_language(language, text, small):
+    assert continued(text, language) == small
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "cut"),
+    [
+        ("es", "con la Sra.", "con la Sra."),
+        ("es", "con la señora.", "con la señora"),
+        ("de", "Häuser, Bäume usw.", "Häuser, Bäume usw."),
+        ("fr", "chez Mme.", "chez Mme."),
+        ("ru", "в 1990 г.", "в 1990 г."),
+        ("ru", "Это мой дом.", "Это мой дом"),
+        ("pl", "von Ł.", "von Ł."),
+        ("sv", "ett hus.", "ett hus"),
+    ],
+)
+def test_points_of_abbreviations_are_those_of_the_language(language, text, cut):
+    assert unfinished(text, language) == cut
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     return load_bundle(save_tiny_bundle(tmp_path_factory.mktemp("bundle")), "float")
