@@ -125,6 +125,18 @@ def with_languages(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint
     return student, wider
 
 
+def with_decoder(model: SpeechModel, whole: SpeechModel) -> SpeechModel:
+    """A model with the decoder of another one, the teacher's. Raises TrainingError where their widths differ."""
+    ours, theirs = model.config.decoder.d_model, whole.config.decoder.d_model
+    if ours != theirs:
+        msg = f"--teacher: it is {theirs} wide, the model to start from {ours}: give that model's own"
+        raise TrainingError(msg)
+    student = SpeechModel(replace(model.config, decoder=whole.config.decoder))
+    student.encoder, student.ctc, student.voice = model.encoder, model.ctc, model.voice
+    student.decoder = whole.decoder
+    return student
+
+
 def _encoder_of(teacher: Checkpoint) -> Encoder:
     if isinstance(teacher, MoonshineCheckpoint):
         return teacher.model(teacher.tokenizer, list(range(len(teacher.tokenizer))), seed=0).encoder

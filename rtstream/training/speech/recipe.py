@@ -33,6 +33,10 @@ class Encoder(Strict):
 class Decoder(Strict):
     """Shape of the student's decoder."""
 
+    whole: bool = Field(
+        default=False,
+        description="the teacher's, over tokens cut anew; a start brings the encoder and its heads alone",
+    )
     layers: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (),
         description="of the start's decoder that are kept: they learn what the start's does; none: all are kept, and "
@@ -70,7 +74,10 @@ class Optimizer(Schedule):
 
 
 class Vocabulary(Strict):
-    """Which tokens of the teacher's table are kept: the commonest of these texts, normalized and as written."""
+    """Which tokens of the teacher's table are kept: the commonest of these texts, normalized and as written.
+
+    Besides, all that the commonest words of some languages are made of.
+    """
 
     texts: tuple[str, ...] = (
         "english-spoken.train.txt.gz",
@@ -79,6 +86,8 @@ class Vocabulary(Strict):
     )
     lower: int = Field(8000, ge=0)
     cased: int = Field(26000, ge=0)
+    words: int = Field(0, ge=0, description="of each language")
+    languages: tuple[str, ...] = Field((), description="whose words; by default the recipe's")
 
 
 class Recipe(Strict):

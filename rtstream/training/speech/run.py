@@ -38,6 +38,7 @@ from rtstream.training.speech.initialization import (
     restructure,
     two_passes,
     unshared,
+    with_decoder,
     with_languages,
     with_layers,
 )
@@ -45,7 +46,7 @@ from rtstream.training.speech.surgery import shared_start
 from rtstream.training.speech.teacher import load_teacher
 from rtstream.training.speech.teacher_outputs import WholeTeacher, teach
 from rtstream.training.speech.trainer import Trainer
-from rtstream.training.speech.vocabulary import cut_tokenizer, kept_ids
+from rtstream.training.speech.vocabulary import common_words, cut_tokenizer, kept_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,9 +124,11 @@ def make_tokenizer(recipe: Recipe, teacher: Checkpoint, directory: Path, texts: 
     """The run's tokenizer: cut from the teacher's once, then read from the run's directory."""
     path = directory / TOKENIZER
     if not path.exists():
-        files = [texts / name for name in recipe.vocabulary.texts]
-        cut = cut_tokenizer(teacher.tokenizer, files, lower=recipe.vocabulary.lower, cased=recipe.vocabulary.cased)
-        cut.save(path)
+        v = recipe.vocabulary
+        files = [texts / name for name in v.texts]
+        languages = (v.languages or recipe.languages) if v.words else ()
+        words = [word for language in languages for word in common_words(language, v.words)]
+        cut_tokenizer(teacher.tokenizer, files, lower=v.lower, cased=v.cased, words=words).save(path)
     return Tokenizer.load(path)
 
 
@@ -155,7 +158,7 @@ def make_trainer(
     _check_start(recipe, start, resumed=resumed)
     deep = start[0].decoder if start is not None and recipe.decoder.layers else None
     directory.mkdir(parents=True, exist_ok=True)
-    needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0))
+    needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0 or recipe.decoder.whole))
     teacher = load_teacher(teacher_directory) if needs_teacher else None
     if resumed:
         model, tokenizer = load_checkpoint(directory / CHECKPOINT)
@@ -164,9 +167,9 @@ def make_trainer(
         if start is not None and (recipe.encoder.whole_rank or _goes_on(recipe, start[0])):
             if teacher is not None and not recipe.rounded:
                 start = _given(*start, teacher)
-            if rank == 0:
+            if rank == 0 and not recipe.decoder.whole:
                 start[1].save(directory / TOKENIZER)
-        elif rank == 0 and teacher is not None:
+        if rank == 0 and teacher is not None:
             make_tokenizer(recipe, teacher, directory, texts)
         if world > 1:
             dist.barrier()
@@ -239,6 +242,9 @@ def _begin(
     audio: Sequence[Path],
 ) -> SpeechModel:
     """Where the run begins, before the recipe's structure: the start, the teacher, between them or both."""
+    if recipe.decoder.whole and start is not None:
+        assert teacher is not None
+        return with_decoder(start[0], _over(tokenizer, teacher, recipe.seed))
     if start is not None and _goes_on(recipe, start[0]):
         if recipe.encoder.one_pass and not start[0].config.one_pass:
             return chunks_alone(start[0])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import Counter
+from itertools import product
 from typing import TYPE_CHECKING
+
+import wordfreq
 
 from rtstream.bundle.tokenizer import LANGUAGE, Tokenizer
 from rtstream.errors import TrainingError
@@ -35,10 +38,24 @@ def count_tokens(tokenizer: Tokenizer, words: Counter[str]) -> Counter[int]:
     return counts
 
 
-def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: int) -> Tokenizer:
+def common_words(language: str, count: int) -> list[str]:
+    """The ``count`` commonest words of a language, lower case (wordfreq). Raises TrainingError without such a list."""
+    if language not in wordfreq.available_languages():  # else it takes the nearest that it knows
+        msg = (
+            f"vocabulary: no list of the words of '{language}'; of {', '.join(sorted(wordfreq.available_languages()))}"
+        )
+        raise TrainingError(msg)
+    found: list[str] = wordfreq.top_n_list(language, count)
+    return found
+
+
+def cut_tokenizer(
+    full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: int, words: Iterable[str] = ()
+) -> Tokenizer:
     """The tokenizer of the ``lower`` commonest tokens of the normalized texts and the ``cased`` of them as written.
 
-    ``texts``: files of one sentence a line, gzip where the name ends in .gz. Raises TrainingError where one is missing.
+    ``texts``: files of one sentence a line, gzip where the name ends in .gz. ``words``: of which all tokens are kept,
+    whether a word begins with a capital or a space, or not. Raises TrainingError where a file is missing.
     """
     as_written: Counter[str] = Counter()
     normalized: Counter[str] = Counter()
@@ -56,6 +73,9 @@ def cut_tokenizer(full: Tokenizer, texts: Iterable[Path], *, lower: int, cased: 
             raise TrainingError(msg) from error
     keep = {token for token, _ in count_tokens(full, normalized).most_common(lower)}
     keep |= {token for token, _ in count_tokens(full, as_written).most_common(cased)}
+    for word in words:
+        for before, form in product(("", " "), {word, word.capitalize()}):
+            keep.update(full.encode(before + form))
     special = [name for name in full.special if name in SPECIAL or LANGUAGE.fullmatch(name)]
     return full.select_special(special).cut(keep)[0]
 

@@ -24,6 +24,7 @@ from rtstream.training.speech.initialization import (
     teacher_encoder,
     two_passes,
     unshared,
+    with_decoder,
     with_languages,
 )
 from rtstream.training.speech.vocabulary import SPECIAL, kept_ids
@@ -425,6 +426,13 @@ def test_languages_of_a_teacher_of_another_width_are_refused(teacher):
     narrow = Weights({"encoder.layer_norm.weight": torch.ones(D // 2)})
     with pytest.raises(TrainingError, match=f"--teacher: it is {D // 2} wide, the model to start from {D}"):
         with_languages(model, tokenizer, replace(teacher, weights=narrow))
+
+
+def test_a_decoder_of_another_width_is_refused():
+    model, _ = english_and()
+    narrow = SpeechModel(replace(model.config, decoder=replace(model.config.decoder, d_model=D // 2)))
+    with pytest.raises(TrainingError, match=f"--teacher: it is {D // 2} wide, the model to start from {D}"):
+        with_decoder(model, narrow)
 
 
 @pytest.mark.parametrize("whole_rank", [0, 3])

@@ -19,7 +19,7 @@ from rtstream.training.corpus.augment import Augment
 from rtstream.training.speech.initialization import teacher_encoder
 from rtstream.training.speech.recipe import Encoder
 from rtstream.training.speech.run import load_start, make_trainer, target_encoder
-from rtstream.training.speech.vocabulary import SPECIAL
+from rtstream.training.speech.vocabulary import SPECIAL, kept_ids
 from rtstream.training.speech.whisper import load_whisper
 from tests.bundle.tiny_tokenizer import make_tokenizer
 from tests.training.tiny_training import ENCODER, make_model, make_recipe, write_shard
@@ -248,6 +248,24 @@ def test_a_start_goes_on_over_its_own_tokens_and_the_teachers_languages(paths, t
     assert own == trainer.batches.tokenizer
     if whole:
         assert_close({name: tuned.encoder.state_dict()[name] for name in groups}, groups, rtol=0, atol=0)
+
+
+def test_a_start_can_bring_the_encoder_alone_to_the_teachers_decoder(paths, tmp_path):
+    tokenizer = make_tokenizer((*SPECIAL, "<|en|>"))
+    encoder = replace(teacher_encoder(load_whisper(paths["teacher_directory"])).config, whole=True)
+    sizes = {"d_model": D, "heads": 1, "ffn": 4 * D, "layers": LAYERS}
+    model = SpeechModel(ModelConfig(encoder, DecoderConfig(len(tokenizer), **sizes, max_tokens=MAX_TOKENS)))
+    teacher = load_whisper(paths["teacher_directory"])
+    theirs = teacher_encoder(teacher).state_dict()
+    groups = {name: tensor for name, tensor in theirs.items() if name.startswith("groups.")}
+    model.encoder.load_state_dict(model.encoder.state_dict() | groups)
+    recipe = taught_recipe(encoder={"whole": True}, decoder={"whole": True})
+    trainer = make_trainer(recipe, directory=tmp_path / "run", **paths, start=(model, tokenizer))
+    own = trainer.batches.tokenizer
+    assert set(own.languages) == set(full_tokenizer().languages)  # cut from the teacher's
+    assert_close(trainer.model.encoder.state_dict(), model.encoder.state_dict(), rtol=0, atol=0)
+    rows = teacher.weights["decoder.embed_tokens.weight"][kept_ids(teacher.tokenizer, own)]
+    assert_close(trainer.model.decoder.embedding.weight.detach(), rows, **HALF)
 
 
 def test_start_is_mixed_with_the_teacher_once(paths, tmp_path):

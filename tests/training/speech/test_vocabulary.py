@@ -7,7 +7,7 @@ import pytest
 
 from rtstream.bundle.tokenizer import byte_characters
 from rtstream.errors import TrainingError
-from rtstream.training.speech.vocabulary import SPECIAL, count_tokens, cut_tokenizer, kept_ids
+from rtstream.training.speech.vocabulary import SPECIAL, common_words, count_tokens, cut_tokenizer, kept_ids
 from tests.training.tiny_whisper import LANGUAGES, full_tokenizer
 
 
@@ -57,6 +57,20 @@ def test_cut_tokenizer_encodes_the_texts_as_the_full_one(texts):
     old = kept_ids(full, cut)
     for text in (" the thing and our cafe", "The thing and our café.", " ing"):
         assert [old[token] for token in cut.encode(text)] == full.encode(text)
+
+
+def test_words_are_kept_whole_wherever_they_stand():
+    full = full_tokenizer()
+    cut = cut_tokenizer(full, [], lower=0, cased=0, words=["the"])
+    for text in (" the", "the", " The", "The"):
+        assert [cut.pieces[token] for token in cut.encode(text)] == [full.pieces[t] for t in full.encode(text)]
+
+
+def test_common_words_are_those_of_the_language():
+    assert {"der", "und"} <= set(common_words("de", 30))
+    assert len(common_words("pl", 50)) == 50
+    with pytest.raises(TrainingError, match="no list of the words of 'tlh'"):
+        common_words("tlh", 10)
 
 
 def test_kept_ids_name_the_full_tokenizers_row_of_each_token(texts):
