@@ -32,6 +32,7 @@ def load(
     numbers: NumberForm = "as spoken",
     chunk_ms: int = DEFAULT_CHUNK_MS,
     beam: int = 4,
+    language: str | Iterable[str] = "auto",
     vad: GateName = "webrtc",
     threads: int = 1,
 ) -> Transcriber:
@@ -41,13 +42,27 @@ def load(
     ``words``: finals and partials carry words with times and confidence. ``phrases``: names and words to find where
     they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``numbers``: how finals have them, "as spoken", in "digits" or
     in "words". ``chunk_ms``: 320, 640 or 1280 ms of a stream are recognised at a time. ``beam``: 1 to 5 hypotheses.
+    ``language``: what may be spoken, such as "es" or ["en", "es"]; "auto": any language that the model is for.
     ``vad``: what tells speech from the rest, "webrtc" or "silero". ``threads`` compute, in the whole process.
 
     Raises BundleError for a model that cannot be read, ConfigError for settings that are not possible.
     """
+    from rtstream.errors import ConfigError  # noqa: PLC0415
+    from rtstream.languages import read_choice  # noqa: PLC0415
     from rtstream.recognizer.phrases import parse_phrases  # noqa: PLC0415 - numpy, without which rtstream is imported
     from rtstream.recognizer.recognizer import RecognizerConfig  # noqa: PLC0415
     from rtstream.transcriber import load_transcriber  # noqa: PLC0415
 
-    config = RecognizerConfig(chunk_ms, beam=beam, words=words, numbers=numbers, phrases=parse_phrases(tuple(phrases)))
+    try:
+        languages = read_choice(language)
+    except ValueError as error:
+        raise ConfigError(f"language: {error}") from None
+    config = RecognizerConfig(
+        chunk_ms,
+        beam=beam,
+        words=words,
+        numbers=numbers,
+        phrases=parse_phrases(tuple(phrases)),
+        languages=languages,
+    )
     return load_transcriber(model, config, vad=vad, threads=threads)

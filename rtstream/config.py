@@ -13,12 +13,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rtstream.constants import DEFAULT_CHUNK_MS, ChunkMs
 from rtstream.errors import ConfigError
-from rtstream.languages import canonical
+from rtstream.languages import AUTO, canonical, read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -58,6 +58,16 @@ KINDS = (
 Address = Annotated[str, Field(pattern=ADDRESS)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Language = Annotated[str, AfterValidator(canonical)]
+
+
+def _spoken(given: object) -> str | tuple[str, ...]:
+    """AUTO, or a list of tags."""
+    if not isinstance(given, str | list | tuple) or not all(isinstance(each, str) for each in given):
+        raise ValueError('write "auto", a language such as "es", or a list such as ["en", "es"]')
+    return read_choice(given) or AUTO
+
+
+Spoken = Annotated[str | tuple[str, ...], BeforeValidator(_spoken)]
 
 
 class Section(BaseModel):
@@ -106,6 +116,10 @@ class Recognition(Section):
     model: Path | None = Field(
         None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
     )
+    language: Spoken = Field(
+        AUTO,
+        description='what may be spoken: "auto", all that the model knows, or one, "es", or some, ["en", "es"]',
+    )
     engine: Literal["auto", "onnx", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float"] = Field(
         "onnx",
         description="what computes: onnx; torch, if it is installed, by its best kernel, another, or float",
@@ -136,6 +150,11 @@ class Recognition(Section):
     )
     max_streams: int = Field(8, ge=0, le=10_000, description="clients' own streams that are recognised at a time")
     retry_seconds: Seconds = Field(10.0, description="pause between attempts to load a model that cannot be used")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that may be spoken; none: whatever the model knows."""
+        return read_choice(self.language)
 
 
 class Text(Section):

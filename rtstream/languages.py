@@ -6,10 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 UNSPACED = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
 """Languages that are written without spaces between words."""
+
+AUTO = "auto"
+"""In the place of a language that is spoken: whichever it is of those that the model knows."""
 
 _TAG = re.compile(r"([a-z]{2,3})(?:[-_]([a-z]{4}))?(?:[-_]([a-z]{2}|[0-9]{3}))?", re.IGNORECASE)
 
@@ -31,6 +34,31 @@ def within(tag: str, wanted: str) -> bool:
 def known_as(tag: str, known: Collection[str]) -> str | None:
     """The one of ``known`` canonical tags that a canonical tag is or is more exact than; None if there is none."""
     return tag if tag in known else next((wanted for wanted in known if within(tag, wanted)), None)
+
+
+def read_choice(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Languages that may be spoken, as people name them: tags, in one text parted by commas; none for :data:`AUTO`.
+
+    Raises ValueError.
+    """
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+    if names == [AUTO]:
+        return ()
+    return tuple(dict.fromkeys(map(canonical, names)))
+
+
+def choose(wanted: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Those of a model's languages that canonical tags mean, its own order aside; all where none is wanted.
+
+    Raises ValueError, which says what it knows, for another.
+    """
+    found: dict[str, None] = {}
+    for tag in wanted:
+        name = known_as(tag, known)
+        if name is None:
+            raise ValueError(f"'{tag}' is not known to this model, only {', '.join(known)}")
+        found[name] = None
+    return tuple(found) or tuple(known)
 
 
 def split_words(text: str, language: str) -> list[str]:

@@ -63,6 +63,15 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("written", "languages"), [("'auto'", ()), ("'es'", ("es",)), ("['en', 'es_MX']", ("en", "es-MX")), ("[]", ())]
+)
+def test_what_may_be_spoken_is_any_language_one_or_a_list(file, written, languages):
+    config = load(file(f"[recognition]\nlanguage = {written}"))
+    assert config.recognition.languages == languages
+    assert load(file(to_toml(config))) == config
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[audio]\nsourc = 'mic'", "audio.sourc is not a setting; did you mean 'source'?"),
@@ -82,6 +91,11 @@ def test_variables_that_are_no_settings_are_left_alone(monkeypatch):
         ("[server]\nunix_mode = 660", 'server.unix_mode = 660: it is text, write unix_mode = "660"'),
         ("[server]\nlisten = 'unix:/s'", """server.listen = 'unix:/s': it is a list, write listen = ["unix:/s"]"""),
         ("[recognition]\nphrases = [3]", "recognition.phrases = 3: its entries are text, each in quotes"),
+        ("[recognition]\nlanguage = 'spanish'", "recognition.language = 'spanish': 'spanish' is no language tag"),
+        (
+            "[recognition]\nlanguage = 3",
+            """recognition.language = 3: write "auto", a language such as "es", or a list""",
+        ),
         ("[translation]\nmodels = 3", "translation.models = 3: write a table"),
         ("aggressiveness = 3", "aggressiveness stands above all sections; write it below [vad]"),
         ("loudness = 3", "loudness is not a setting, and stands above all sections; there are: audio, vad"),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.languages import canonical, join_words, known_as, split_words, within
+from rtstream.languages import canonical, choose, join_words, known_as, read_choice, split_words, within
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,22 @@ def test_what_is_no_tag_is_an_error_that_quotes_it(text):
     with pytest.raises(ValueError, match="is no language tag") as error:
         canonical(text)
     assert repr(text) in str(error.value)
+
+
+def test_what_may_be_spoken_is_any_language_or_one_or_a_list():
+    assert read_choice("auto") == read_choice(["auto"]) == read_choice([]) == ()
+    assert read_choice("es") == ("es",)
+    assert read_choice("es, PT_br,es") == read_choice(["es", "pt-BR"]) == ("es", "pt-BR")
+    for wrong in ("", "spanish", "en,", "en,auto"):
+        with pytest.raises(ValueError, match="is no language tag"):
+            read_choice(wrong)
+
+
+def test_model_recognises_the_languages_that_it_knows_in_whatever_region():
+    assert choose((), ["en", "es", "pt"]) == ("en", "es", "pt")
+    assert choose(("pt-BR", "es-MX", "es"), ["en", "es", "pt"]) == ("pt", "es")
+    with pytest.raises(ValueError, match="'fr' is not known to this model, only en, es"):
+        choose(("en", "fr"), ["en", "es"])
 
 
 def test_language_stands_for_its_scripts_and_regions():

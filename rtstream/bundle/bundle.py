@@ -6,7 +6,7 @@ used, so that a broken copy is an error with a name and never a strange transcri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtstream.bundle.config import from_dict
 from rtstream.bundle.files import WEIGHTS, read_manifest_of
@@ -22,16 +22,33 @@ if TYPE_CHECKING:
 FORMAT = "rtstream-bundle"
 VERSION = 3
 TOKENIZER = "tokenizer.json"
+ENGLISH = ("en",)
+"""The languages of a bundle that names none, as those of before."""
 
 
-def read_manifest(path: Path) -> tuple[str, ModelConfig, Weights, Mapping[str, float]]:
-    """Name, sizes, how the weights are held, and the guard's thresholds, of the bundle at ``path``.
+class Manifest(NamedTuple):
+    """What a bundle says of itself.
 
-    Its files' checksums are verified.
+    ``config``: its sizes; ``weights``: how they are held; ``guard``: thresholds, as ``recognizer.guard`` reads them;
+    ``languages``: those that it is for, ISO 639-1 codes.
     """
+
+    name: str
+    config: ModelConfig
+    weights: Weights
+    guard: Mapping[str, Any]
+    languages: tuple[str, ...]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the bundle at ``path``. Its files' checksums are verified."""
     data = read_manifest_of(path, FORMAT, VERSION, (WEIGHTS, TOKENIZER))
     guard = data.get("guard", {})  # bundles of before have none
     if not isinstance(guard, dict):
         msg = f"{path}: guard: {guard!r} are no thresholds by name: copy the bundle again"
         raise BundleError(msg)
-    return str(data["name"]), from_dict(data["model"]), data["weights"], guard
+    languages = data.get("languages", [*ENGLISH])
+    if not isinstance(languages, list) or not languages or not all(isinstance(each, str) for each in languages):
+        msg = f"{path}: languages: {languages!r} is no list of languages: copy the bundle again"
+        raise BundleError(msg)
+    return Manifest(str(data["name"]), from_dict(data["model"]), data["weights"], guard, tuple(languages))

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rtstream.cli.options import BEAM, BEAMS, number_option, vad_option
+from rtstream.cli.options import BEAM, BEAMS, language_option, number_option, vad_option
 from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     show_default=True,
     help="Hypotheses among which Whisper looks for a text; 1 is greedy search.",
 )
+@language_option
 @number_option
 @click.option("--clips", "most", type=click.IntRange(min=1), help="Only N clips of each set, evenly spread.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
@@ -159,6 +160,7 @@ def command(  # noqa: PLR0917  # click passes by name
     vad: GateName,
     teacher: Path | None,
     teacher_beam: int,
+    spoken: tuple[str, ...],
     numbers: NumberForm,
     most: int | None,
     threads: int,
@@ -190,7 +192,7 @@ def command(  # noqa: PLR0917  # click passes by name
     phrases = _read_phrases(listed)
     new_gate = open_gates(vad)
     configs = [
-        replace(each, numbers=numbers)
+        replace(each, numbers=numbers, languages=spoken)
         for each in _configs(
             chunks=chunks, stops=stops, beams=beams, contexts=contexts, partials=partials, phrases=phrases
         )

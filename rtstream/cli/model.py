@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,12 +55,27 @@ def info(target: str, *, as_json: bool) -> None:
     _print(report)
 
 
-def _read_thresholds(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> dict[str, float]:
+def _read_thresholds(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in given:
+        named, _, number = each.partition("=")
+        language, _, name = named.rpartition(":")
+        try:
+            its = found.setdefault("languages", {}).setdefault(language, {}) if language else found
+            its[name] = float(number)
+        except ValueError as error:
+            msg = f"{each}: give THRESHOLD=NUMBER, such as max_no_speech=0.9 or de:max_no_speech=0.9"
+            raise click.BadParameter(msg) from error
+    return found
+
+
+def _read_languages(_context: click.Context, _option: click.Parameter, given: str | None) -> tuple[str, ...]:
+    from rtstream.languages import read_choice  # noqa: PLC0415 - what --help does without
+
     try:
-        return {name: float(number) for name, _, number in (each.partition("=") for each in given)}
+        return () if given is None else read_choice(given)
     except ValueError as error:
-        msg = f"{', '.join(given)}: give THRESHOLD=NUMBER, such as max_no_speech=0.9"
-        raise click.BadParameter(msg) from error
+        raise click.BadParameter(str(error)) from None
 
 
 def _calibrating(sets: Sequence[str], data: Path) -> list[Clip]:
@@ -130,9 +145,15 @@ Examples:
     "thresholds",
     multiple=True,
     callback=_read_thresholds,
-    metavar="THRESHOLD=NUMBER",
-    help="A threshold of the guard that this model wants otherwise than usual, such as max_no_speech=0.9; may be given "
-    "more than once.",
+    metavar="[LANGUAGE:]THRESHOLD=NUMBER",
+    help="A threshold of the guard that this model, or a language of it, wants otherwise than usual, such as "
+    "max_no_speech=0.9 or de:max_no_speech=0.9; may be given more than once.",
+)
+@click.option(
+    "--languages",
+    callback=_read_languages,
+    help="Languages that the model is for, such as en,es,fr, the usual one first.  [default: those of the BUNDLE, of a "
+    "RUN en]",
 )
 @click.option(
     "--calibrate",
@@ -161,7 +182,8 @@ def export_command(
     rounded_as: Path | None,
     others: Sequence[Path],
     float16: bool,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, Any],
+    languages: Sequence[str],
     sets: Sequence[str],
     data: Path,
 ) -> None:
@@ -199,6 +221,7 @@ def export_command(
             card,
             rounding=Rounding(chosen, encoder_bits, table_bits, private_bits),
             guard=thresholds,
+            languages=languages,
             clips=clips,
             rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
             others=[model_path(other).expanduser() for other in others],

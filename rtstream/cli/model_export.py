@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rtstream.bundle.bundle import read_manifest
+from rtstream.bundle.bundle import ENGLISH, read_manifest
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors
 from rtstream.bundle.text_bundle import holds_text_model
 from rtstream.engine.open import Bundle, load_bundle, load_text_bundle
@@ -17,7 +17,7 @@ from rtstream.export.bundles import save_bundle, save_text_bundle
 from rtstream.export.rounding import Rounding, unchanged
 from rtstream.nn.averaging import mean_weights
 from rtstream.nn.quantized import rounded_names
-from rtstream.recognizer.guard import guard_of
+from rtstream.recognizer.guard import guard_of, with_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,8 @@ def export(
     card: Path | None,
     *,
     rounding: Rounding,
-    guard: Mapping[str, float] | None = None,
+    guard: Mapping[str, Any] | None = None,
+    languages: Sequence[str] = (),
     clips: Sequence[Clip] = (),
     rounded_as: Path | None = None,
     others: Sequence[Path] = (),
@@ -47,9 +48,10 @@ def export(
 
     ``others``: runs or bundles of the same structure, with whose weights the mean is taken. ``card``: the model card,
     by default that of the source. ``guard``: thresholds that the model wants otherwise than usual, besides those that a
-    bundle has already. ``clips`` are recognised first, and the matrices rounded for the least error on them.
-    ``rounded_as``: a bundle whose matrices the source has, and keeps as they are there. Raises BundleError or
-    TrainingError where the source is neither a run nor a bundle, or has no card.
+    bundle has already. ``languages``: those that it is for, by default a bundle's own, of a run English. ``clips`` are
+    recognised first, and the matrices rounded for the least error on them. ``rounded_as``: a bundle whose matrices the
+    source has, and keeps as they are there. Raises BundleError or TrainingError where the source is neither a run nor a
+    bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
@@ -59,11 +61,15 @@ def export(
         translation, pieces = _translation(source)
         save_text_bundle(target, name, translation, pieces, text, rounding=rounding)
     else:
-        model, tokenizer, own = _speech(source)
+        model, tokenizer, own, spoken = _speech(source)
         if others:
             model = mean_weights([model, *(_alike(path, model, tokenizer) for path in others)])
-        thresholds = {**own, **(guard or {})}
+        thresholds = with_thresholds(own, guard or {})
         guard_of(thresholds, target)
+        unknown = [each for each in languages if each not in (tokenizer.languages or ENGLISH)]
+        if unknown:
+            msg = f"--languages: the decoder of {source} has no token for {', '.join(unknown)}: leave it out"
+            raise BundleError(msg)
         if clips:
             from rtstream.export.calibrate import input_grams  # noqa: PLC0415 - as below
 
@@ -76,12 +82,14 @@ def export(
                 msg = f"{rounded_as}: its {changed[0]} is not that of {source}: name the bundle where the run began"
                 raise BundleError(msg)
             rounding = replace(rounding, kept=kept)
-        save_bundle(target, name, model, tokenizer, text, rounding=rounding, guard=thresholds)
+        save_bundle(
+            target, name, model, tokenizer, text, rounding=rounding, guard=thresholds, languages=languages or spoken
+        )
 
 
 def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
     """The model at ``path``. Raises BundleError where it is not of the structure and the tokens of the other."""
-    other, tokens, _ = _speech(path)
+    other, tokens, *_ = _speech(path)
     for what, got, wanted in (("sizes", other.config, model.config), ("tokens", tokens, tokenizer)):
         if got != wanted:
             msg = f"{path}: it has other {what} than the model that is exported: name a run that went on from it"
@@ -91,7 +99,7 @@ def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
 
 def _rounded(path: Path) -> State:
     """The tensors of a bundle, its matrices in int8."""
-    _, config, weights, _ = read_manifest(path)
+    _, config, weights, *_ = read_manifest(path)
     return {name: torch.from_numpy(array) for name, array in read_tensors(path / WEIGHTS, config, weights).items()}
 
 
@@ -113,10 +121,10 @@ def _translation(source: Path) -> tuple[TextModel, PieceTokenizer]:
     return load_translation_checkpoint(source)
 
 
-def _speech(source: Path) -> tuple[SpeechModel, Tokenizer, Mapping[str, float]]:
+def _speech(source: Path) -> tuple[SpeechModel, Tokenizer, Mapping[str, Any], Sequence[str]]:
     if (source / MANIFEST).is_file():
         bundle = load_bundle(source, "float")
-        return speech_model(bundle.engine), bundle.tokenizer, bundle.guard
+        return speech_model(bundle.engine), bundle.tokenizer, bundle.guard, bundle.languages
     from rtstream.training.speech.run import load_start  # noqa: PLC0415 - as above
 
-    return (*load_start(source), {})
+    return (*load_start(source), {}, ENGLISH)

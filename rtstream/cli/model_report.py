@@ -100,6 +100,8 @@ class Report:
             yield f"weights' file: {_megabytes(self.data['weights_file_bytes'])}, matrices {self.data['weights']}"
         if "languages" in self.data:
             yield f"translates into {', '.join(self.data['languages'])}"
+        if "recognized_languages" in self.data:
+            yield f"recognises {', '.join(self.data['recognized_languages'])}"
 
 
 def make_report(target: str) -> Report:
@@ -171,6 +173,8 @@ def _find(target: str) -> tuple[str, Sizes, dict[str, int] | None, dict[str, Any
         known["languages"] = list(PieceTokenizer.load(pieces).languages)
     if path.is_dir() and not (path / CHECKPOINT).exists():
         name, config, weights = read_text_manifest(path) if translates else read_manifest(path)[:3]
+        if not translates:
+            known["recognized_languages"] = list(read_manifest(path).languages)
         known |= {"weights": weights, "weights_file_bytes": (path / WEIGHTS).stat().st_size}
         return name, config, _stored(path / WEIGHTS), known
 

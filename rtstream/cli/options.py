@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
+from rtstream.languages import AUTO, read_choice
 from rtstream.recognizer.number_forms import NUMBER_FORMS, NumberForm
 from rtstream.vad.gate import GateName
 
@@ -29,7 +30,11 @@ GATES: tuple[GateName, ...] = get_args(GateName)
 
 @dataclass(frozen=True, slots=True)
 class RecognizerOptions:
-    """What the user chose. ``model``: a bundle's directory, None for the default one; ``threads``: torch's."""
+    """What the user chose.
+
+    ``model``: a bundle's directory, None for the default one; ``threads``: torch's; ``languages`` that may be spoken,
+    none: any that the model knows.
+    """
 
     model: Path | None = None
     engine: str = "onnx"
@@ -41,6 +46,7 @@ class RecognizerOptions:
     beam: int = BEAM
     full_context: Literal["always", "unsure"] = "always"
     numbers: NumberForm = "as spoken"
+    languages: tuple[str, ...] = ()
 
     def gates(self) -> Callable[[], Gate]:
         """What makes a gate for each stream. Raises GateMissingError."""
@@ -68,6 +74,7 @@ class RecognizerOptions:
             words=words,
             numbers=self.numbers,
             phrases=phrases,
+            languages=self.languages,
         )
         return Recognizer(load_bundle(model_path(self.model), self.engine, threads=self.threads), config)
 
@@ -105,6 +112,26 @@ def number_option(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="How finals have numbers, times, sums and dates: as the model writes them, or in one form.",
     )(command)
+
+
+def language_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--language`` to a click command, whose function gets ``spoken``, none for any."""
+    return click.option(
+        "--language",
+        "spoken",
+        default=AUTO,
+        show_default=True,
+        metavar="LANGUAGE[,LANGUAGE...]",
+        callback=_checked_languages,
+        help="What may be spoken, such as es, or en,es; auto is any language that the model knows.",
+    )(command)
+
+
+def _checked_languages(_ctx: click.Context, _param: click.Parameter, given: str) -> tuple[str, ...]:
+    try:
+        return read_choice(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def vad_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -162,6 +189,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Whether a segment is encoded once more for its final: always, for the best text, or where unsure.",
     )
+    @language_option
     @number_option
     @vad_option
     @wraps(command)
@@ -175,6 +203,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
         beam: int,
         full_context: Literal["always", "unsure"],
         numbers: NumberForm,
+        spoken: tuple[str, ...],
         vad: GateName,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
@@ -188,6 +217,7 @@ def recognizer_options(command: Callable[..., None]) -> Callable[..., None]:
             beam=beam,
             full_context=full_context,
             numbers=numbers,
+            languages=spoken,
         )
         command(*args, options=options, **kwargs)
 

@@ -47,6 +47,7 @@ Exit codes:
 @click.option(
     "--model", type=click.Path(path_type=Path), help="Directory of a model bundle, or the name of one that ships."
 )
+@click.option("--language", metavar="LANGUAGE[,LANGUAGE...]", help="What may be spoken, such as es, or en,es; or auto.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there.")
 @click.pass_context
 def command(
@@ -56,6 +57,7 @@ def command(
     source: str | None,
     listen: tuple[str, ...],
     model: Path | None,
+    language: str | None,
     metrics: str | None,
 ) -> None:
     """Listen all day and serve any number of subscribers over gRPC.
@@ -82,7 +84,7 @@ def command(
     given: dict[str, dict[str, Any]] = {
         "audio": {"source": source},
         "server": {"listen": listen or None},
-        "recognition": {"model": model},
+        "recognition": {"model": model, "language": language},
         "metrics": {"listen": metrics},
         "log": {"level": _log_level(ctx)},
     }

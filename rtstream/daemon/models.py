@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.bundle.default import model_path
 from rtstream.engine.open import load_bundle
+from rtstream.errors import ConfigError
+from rtstream.languages import choose
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.pipeline import Pipeline, Segments
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
@@ -18,14 +20,10 @@ if TYPE_CHECKING:
     from rtstream.recognizer.phrases import Phrase
 
 
-LANGUAGES = ("en",)
-"""What the recognizer asks its decoder for."""
-
-
 class LoadedModel:
     """The weights that the settings name. Loading sets torch's number of threads for the whole process.
 
-    Raises BundleError.
+    Raises BundleError, and ConfigError for languages that the model does not know.
     """
 
     def __init__(self, settings: Recognition, text: Text) -> None:
@@ -35,20 +33,32 @@ class LoadedModel:
         return_freed_memory()  # what unpacking took; there may be no segment for hours
         self.name = self._bundle.name
         self.engine = self._bundle.engine.name
-        self.languages = LANGUAGES
+        self.languages = self._bundle.languages
         """That it recognises, as BCP 47 tags."""
+        try:
+            choose(settings.languages, self.languages)
+        except ValueError as error:
+            raise ConfigError(f"recognition.language: {error}") from None
 
     def own(self, phrases: tuple[Phrase, ...] = ()) -> Recognizer:
         """The recognizer of the service's own source."""
         return self._recognizer(self._settings.chunk_ms, self._settings.partials, phrases, words=self._settings.words)
 
     def for_client(
-        self, chunk_ms: int | None, phrases: tuple[Phrase, ...] = (), *, partials: bool, words: bool
+        self,
+        chunk_ms: int | None,
+        phrases: tuple[Phrase, ...] = (),
+        languages: tuple[str, ...] | None = None,
+        *,
+        partials: bool,
+        words: bool,
     ) -> Recognizer:
-        """A recognizer of a client's own. Raises ConfigError for chunks of a length that the model does not know."""
-        return self._recognizer(
-            chunk_ms or self._settings.chunk_ms, self._settings.partials if partials else "none", phrases, words=words
-        )
+        """A recognizer of a client's own; ``languages`` that may be spoken, none: any; None: the service's.
+
+        Raises ConfigError for chunks of a length, and for languages, that the model does not know.
+        """
+        written = self._settings.partials if partials else "none"
+        return self._recognizer(chunk_ms or self._settings.chunk_ms, written, phrases, languages, words=words)
 
     def pipeline(
         self,
@@ -60,7 +70,13 @@ class LoadedModel:
         return Pipeline(recognizer, segments, tell_audio)
 
     def _recognizer(
-        self, chunk_ms: int, partials: Literal["decoder", "ctc", "none"], phrases: tuple[Phrase, ...], *, words: bool
+        self,
+        chunk_ms: int,
+        partials: Literal["decoder", "ctc", "none"],
+        phrases: tuple[Phrase, ...],
+        languages: tuple[str, ...] | None = None,
+        *,
+        words: bool,
     ) -> Recognizer:
         config = RecognizerConfig(
             chunk_ms,
@@ -70,5 +86,6 @@ class LoadedModel:
             words=words,
             numbers=self._text.numbers,
             phrases=phrases,
+            languages=self._settings.languages if languages is None else languages,
         )
         return Recognizer(self._bundle, config)

@@ -141,7 +141,7 @@ def _model(config: Config) -> Finding:
 
     try:
         path = model_path(config.recognition.model)
-        name, _, weights, _ = read_manifest(path)
+        name, _, weights, *_ = read_manifest(path)
     except BundleError as error:
         return Finding("model", "failed", str(error), "copy a bundle there, or name another one (recognition.model)")
     return Finding("model", "ok", f"{name} in {path}, {weights}, checksums right")

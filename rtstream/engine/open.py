@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rtstream.bundle.bundle import TOKENIZER, read_manifest
+from rtstream.bundle.bundle import ENGLISH, TOKENIZER, read_manifest
 from rtstream.bundle.files import WEIGHTS, checksum, read_tensors
 from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, read_text_manifest
@@ -33,7 +33,8 @@ AUTO = "auto"
 class Bundle:
     """A loaded bundle.
 
-    ``guard``: the thresholds of the guard, by their names, that this model wants otherwise than they usually are.
+    ``guard``: the thresholds of the guard, by their names, that this model wants otherwise than they usually are; those
+    for single languages below ``languages``. ``languages``: those that it is for, ISO 639-1 codes.
     """
 
     name: str
@@ -41,7 +42,8 @@ class Bundle:
     config: ModelConfig
     tokenizer: Tokenizer
     engine: SpeechEngine
-    guard: Mapping[str, float]
+    guard: Mapping[str, Any]
+    languages: tuple[str, ...] = ENGLISH
 
     @property
     def bytes(self) -> int:
@@ -65,12 +67,16 @@ def load_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None
     is onnx. ``threads`` that compute; torch's for the whole process, by default as many as before. Raises BundleError
     naming what is missing, foreign, of another version, truncated or changed.
     """
-    name, config, weights, guard = read_manifest(path)
+    name, config, weights, guard, languages = read_manifest(path)
     tokenizer = Tokenizer.load(path / TOKENIZER)
     if len(tokenizer) != config.decoder.vocabulary:
         msg = (
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
+        raise BundleError(msg)
+    unknown = [each for each in languages if each not in (tokenizer.languages or ENGLISH)]
+    if unknown:
+        msg = f"{path}: its decoder has no token for {', '.join(unknown)}, which it is said to be for: copy it again"
         raise BundleError(msg)
     if engine in {ONNX, AUTO}:
         from rtstream.engine.ort.open import open_speech  # noqa: PLC0415 - what others do without
@@ -83,13 +89,14 @@ def load_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None
             tokenizer,
             open_speech(config, load, f"{checksum(path, WEIGHTS)} {weights}", threads or 1),
             guard,
+            languages,
         )
     open_engine = _torch(engine)
     state = read_tensors(path / WEIGHTS, config, weights)
     opened = open_engine(
         config, state, "auto" if engine == TORCH else engine, int8=weights != "float16", threads=threads
     )
-    return Bundle(name, path, config, tokenizer, opened, guard)
+    return Bundle(name, path, config, tokenizer, opened, guard, languages)
 
 
 def load_text_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None) -> TextBundle:

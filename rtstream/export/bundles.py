@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.numpy import save_file
 
-from rtstream.bundle.bundle import FORMAT, TOKENIZER, VERSION
+from rtstream.bundle.bundle import ENGLISH, FORMAT, TOKENIZER, VERSION
 from rtstream.bundle.config import to_dict
 from rtstream.bundle.deflate import deflate
 from rtstream.bundle.files import CARD, WEIGHTS, write_manifest
@@ -19,7 +19,7 @@ from rtstream.export.rounding import USUAL, Rounding, rounded_state
 from rtstream.model.shapes import SCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,11 +40,12 @@ def save_bundle(
     card: str,
     *,
     rounding: Rounding = USUAL,
-    guard: Mapping[str, float] | None = None,
+    guard: Mapping[str, Any] | None = None,
+    languages: Sequence[str] = ENGLISH,
 ) -> None:
     """Write a bundle, its matrices rounded as ``rounding`` says; what is there is replaced.
 
-    ``guard``: thresholds that this model wants otherwise than they usually are.
+    ``guard``: thresholds that this model wants otherwise than they usually are. ``languages``: those that it is for.
     """
     path.mkdir(parents=True, exist_ok=True)
     weights = write_weights(path / WEIGHTS, model, rounding)
@@ -54,6 +55,7 @@ def save_bundle(
         "format": FORMAT,
         "version": VERSION,
         "name": name,
+        "languages": list(languages),
         "weights": weights,
         "model": to_dict(model.config),
         "guard": dict(guard or {}),

@@ -65,12 +65,13 @@ class BeamDecoder(GreedyDecoder):
         width: int,
         language: str = "en",
         *,
+        spoken: Sequence[str] = (),
         task: Task = "transcribe",
         frame: int = MEL_FRAME,
         sure: float = SURE,
         empty: bool = True,
     ) -> None:
-        super().__init__(decoder, tokenizer, language, task=task, frame=frame)
+        super().__init__(decoder, tokenizer, language, spoken=spoken, task=task, frame=frame)
         self.sure, self.empty = sure, empty
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 

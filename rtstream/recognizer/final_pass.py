@@ -80,12 +80,14 @@ def places(attention: F32) -> list[int]:
 class Opening:
     """What Whisper's decoder says before a text (arXiv 2212.04356, section 2.3), or a head of its own (``nn.voice``).
 
-    ``no_speech``: probability that nobody speaks. ``language``: that the text's language is spoken, of all languages;
-    1 from a decoder that knows no other. A decoder that says neither finds that somebody speaks the text's language.
+    ``no_speech``: probability that nobody speaks. ``language``: that one of the languages is spoken that may be, of all
+    languages; 1 from a decoder that knows no other. A decoder that says neither finds that somebody speaks such a one.
+    ``shares``: of each of several languages that may be spoken, the probability among these.
     """
 
     no_speech: float
     language: float
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,11 @@ class GreedyDecoder:
         tokenizer: Tokenizer,
         language: str = "en",
         *,
+        spoken: Sequence[str] = (),
         task: Task = "transcribe",
         frame: int = MEL_FRAME,
     ) -> None:
-        """``language``: the spoken one. ``frame``: samples from one encoder frame to the next."""
+        """``language``: the spoken one, of those that may be ``spoken``. ``frame``: samples from one to the next."""
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.frame = frame
@@ -162,7 +165,8 @@ class GreedyDecoder:
         self.allowed = np.zeros(len(tokenizer), np.float32)
         self.allowed[tokenizer.unwritten] = -np.inf
         self.languages = list(tokenizer.languages.values())
-        self.language = self.languages.index(self.prompt[1]) if self.languages else None
+        codes = list(tokenizer.languages)
+        self.spoken = [codes.index(each) for each in spoken or (language,)] if codes else []
 
     def _write(self, read: Step, draft: list[int]) -> Iterator[Written]:
         """What greedy search writes, token by token.
@@ -203,9 +207,11 @@ class GreedyDecoder:
         if self.tokenizer.no_speech is None:
             return Opening(no_speech=0.0, language=1.0)
         no_speech = softmax(logits[0])[self.tokenizer.no_speech]
-        if self.language is None:
+        if not self.spoken:
             return Opening(float(no_speech), language=1.0)
-        return Opening(float(no_speech), float(softmax(logits[0, self.languages])[self.language]))
+        spoken = softmax(logits[0, self.languages])[self.spoken]
+        shares = tuple((spoken / spoken.sum()).tolist()) if len(spoken) > 1 else ()
+        return Opening(float(no_speech), float(spoken.sum()), shares)
 
     def limit(self, state: DecoderState) -> int:
         """The most tokens that a text over all frames of ``state`` may have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,14 +74,42 @@ class GuardConfig:
     max_excess_sure: float = 3.0
 
 
-def guard_of(thresholds: Mapping[str, float], bundle: Path) -> GuardConfig:
-    """The usual thresholds but for those that a bundle's manifest names. Raises BundleError where there is no such."""
+BY_LANGUAGE = "languages"
+"""Where a bundle's thresholds have those that a language wants otherwise than the others."""
+
+
+def guard_of(thresholds: Mapping[str, Any], bundle: Path, language: str = "en") -> GuardConfig:
+    """The usual thresholds but for those that a bundle's manifest names, for all and for a language.
+
+    Raises BundleError where there is no such.
+    """
+    own = {name: value for name, value in thresholds.items() if name != BY_LANGUAGE}
+    others = _table(thresholds.get(BY_LANGUAGE, {}), bundle)
+    by_language = {name: _checked(values, bundle) for name, values in others.items()}
+    return GuardConfig(**_checked(own, bundle) | by_language.get(language, {}))
+
+
+def with_thresholds(given: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Thresholds of a manifest with others, which count where both have the same."""
+    mine, theirs = given.get(BY_LANGUAGE, {}), more.get(BY_LANGUAGE, {})
+    by_language = {language: {**mine.get(language, {}), **theirs.get(language, {})} for language in {**mine, **theirs}}
+    return {**given, **more, **({BY_LANGUAGE: by_language} if by_language else {})}
+
+
+def _checked(thresholds: object, bundle: Path) -> dict[str, Any]:
     known = {each.name for each in fields(GuardConfig)}
-    for name, value in thresholds.items():
+    for name, value in _table(thresholds, bundle).items():
         if name not in known or isinstance(value, bool) or not isinstance(value, int | float):
             msg = f"{bundle}: guard: {name} = {value!r} is no threshold of this rtstream: update it, or mend the bundle"
             raise BundleError(msg)
-    return GuardConfig(**thresholds)  # type: ignore[arg-type]  # min_letters may be whole
+    return _table(thresholds, bundle)
+
+
+def _table(given: object, bundle: Path) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        msg = f"{bundle}: guard: {given!r} are no thresholds by name: mend the bundle"
+        raise BundleError(msg)
+    return given
 
 
 def borne_out(text: str, evidence: Evidence, config: GuardConfig, *, sure: bool = False) -> bool:

@@ -10,6 +10,7 @@ from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.features.make import Features, make_features
+from rtstream.languages import choose
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
@@ -49,6 +50,7 @@ class RecognizerConfig:
     ``guard``: thresholds, by default those that the model wants.
     ``words``: whether events carry words with times and confidence. ``numbers``: the form in which finals have them.
     ``phrases``: what is to be found where it is said; without any nothing is looked for.
+    ``languages``: that may be spoken, BCP 47 tags; none: all that the bundle is for.
     """
 
     chunk_ms: int = DEFAULT_CHUNK_MS
@@ -64,6 +66,21 @@ class RecognizerConfig:
     guard: GuardConfig | None = None
     phrases: tuple[Phrase, ...] = ()
     bias: BiasConfig = field(default_factory=BiasConfig)
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Search:
+    """How texts in one language are looked for.
+
+    ``greedy``: by one hypothesis; ``decoder``: by as many as the settings have; ``second``: by as many as can be, where
+    the guard, which has that language's thresholds, refuses a text.
+    """
+
+    greedy: GreedyDecoder
+    decoder: GreedyDecoder
+    second: GreedyDecoder
+    guard: GuardConfig
 
 
 class Recognizer:
@@ -90,6 +107,10 @@ class Recognizer:
         if not BEAMS[0] <= config.beam <= BEAMS[1]:
             msg = f"beam: {config.beam} is not allowed; give a number from {BEAMS[0]} to {BEAMS[1]}"
             raise ConfigError(msg)
+        try:
+            self.languages = choose(config.languages, bundle.languages)
+        except ValueError as error:
+            raise ConfigError(f"language: {error}") from None
         self.bundle = bundle
         self.config = config
         self.engine = bundle.engine
@@ -99,15 +120,7 @@ class Recognizer:
         sizes = bundle.config.encoder
         self.features: Features = make_features(sizes)
         self.frame_samples = sizes.frame_samples
-        self.guard = config.guard or guard_of(bundle.guard, bundle.path)
-        decoder, tokenizer = bundle.engine.decoder, bundle.tokenizer
-        self.greedy = GreedyDecoder(decoder, tokenizer, frame=self.frame_samples)
-        self.decoder: GreedyDecoder = (
-            self.greedy if config.beam == 1 else BeamDecoder(decoder, tokenizer, config.beam, frame=self.frame_samples)
-        )
-        self.second: GreedyDecoder = BeamDecoder(
-            decoder, tokenizer, BEAMS[1], frame=self.frame_samples, sure=math.inf, empty=False
-        )
+        self.searches = {language: self._search(language) for language in self.languages}
         self.biaser = Biaser(config.phrases, self.letters, config.bias) if config.phrases else None
         self.chunk_frames = self._frames(config.chunk_ms) or sizes.max_frames
         # Else nothing is made of the chunks: a final's segment is encoded whole.
@@ -117,6 +130,18 @@ class Recognizer:
         self.ahead_frames = self._frames(config.ahead_ms) if config.partials == "decoder" else 0
         self.stop_frames = self._frames(config.stop_ms)
         self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000
+
+    def _search(self, language: str) -> Search:
+        decoder, tokenizer = self.bundle.engine.decoder, self.bundle.tokenizer
+        spoken, frame, width = self.languages, self.frame_samples, self.config.beam
+        greedy = GreedyDecoder(decoder, tokenizer, language, spoken=spoken, frame=frame)
+        best = BeamDecoder(decoder, tokenizer, width, language, spoken=spoken, frame=frame) if width > 1 else greedy
+        second = BeamDecoder(
+            decoder, tokenizer, BEAMS[1], language, spoken=spoken, frame=frame, sure=math.inf, empty=False
+        )
+        return Search(
+            greedy, best, second, self.config.guard or guard_of(self.bundle.guard, self.bundle.path, language)
+        )
 
     @property
     def chunk_samples(self) -> int:

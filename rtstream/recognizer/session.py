@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rtstream.events import Event, Final, Partial, SegmentAudio, Word
+from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import context_frames, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
@@ -33,6 +33,7 @@ from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.sentence_cut import continued, unfinished
+from rtstream.recognizer.spoken_language import DECIDED_SECONDS, SURE, SpokenLanguage
 from rtstream.recognizer.words import mean_confidence, placed_words
 from rtstream.recognizer.written_numbers import number_final
 
@@ -101,7 +102,9 @@ class _OpenSegment:
         self.encoder = recognizer.encoder.initial_state()
         # What later frames change nothing of, and that with the newest frames, which they do.
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
-        self.settled = self.heard = Heard(recognizer.engine.decoder.initial_state(room), letters=recognizer.letters)
+        self.settled = self.heard = Heard(
+            recognizer.engine.decoder.initial_state(room), letters=recognizer.letters, language=recognizer.languages[0]
+        )
         self.audio: list[F32] = []  # where it is to be encoded whole
         self.found: _Found | None = None
         self.committed: list[int] = []
@@ -114,6 +117,10 @@ class _OpenSegment:
     def draft_until(self, position: int) -> list[int]:
         """What was written of the chunks up to a position: a guess at a final's text that hangs on no timing."""
         return next((tokens for end, tokens in reversed(self.drafts) if end <= position), [])
+
+    def take_for(self, language: str) -> None:
+        """Take another language to be spoken in it."""
+        self.settled, self.heard = self.settled.said_in(language), self.heard.said_in(language)
 
     def has_letters(self) -> bool:
         """Whether there is a text, or CTC has heard at least a letter in the chunks so far."""
@@ -128,6 +135,7 @@ class RecognizerSession:
         self.times = StageTimes()
         self._next = recognizer
         self._open: _OpenSegment | None = None
+        self._spoken = SpokenLanguage()
         self._cut_at: int | None = None  # where the segment before was cut within a sentence
 
     def prepare(self, rest: F32, silence: int) -> None:
@@ -204,6 +212,11 @@ class RecognizerSession:
             decoder, (*before.posteriors, posteriors), (*before.voices, *voices), before.letters, before.language
         )
 
+    def _nothing(self, language: str) -> Heard:
+        """What is known before anything was heard of a whole segment that is taken to be in a language."""
+        r = self.recognizer
+        return Heard(r.engine.decoder.initial_state(), letters=r.letters, language=language)
+
     def _encode_whole(self, mel: F32) -> tuple[F32, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
         r = self.recognizer
@@ -217,7 +230,7 @@ class RecognizerSession:
 
     def _partial(self, number: int, segment: _OpenSegment) -> Partial | None:
         r = self.recognizer
-        if r.config.partials == "none":
+        if r.config.partials == "none" or not self._is_in_a_language(segment):
             return None
         if r.config.partials == "ctc" and segment.heard.language != "en":
             return None  # it has plain letters of other languages, which are not how they are written
@@ -245,6 +258,24 @@ class RecognizerSession:
         words = self._words(text, segment) if r.config.words else ()
         return Partial(number, segment.start, min(end, segment.end), text, words, language=heard.language)
 
+    def _is_in_a_language(self, segment: _OpenSegment) -> bool:
+        """Whether it is clear enough which language the open segment is in; what has been shown of it stays in that."""
+        r = self.recognizer
+        if len(r.languages) == 1 or segment.text:
+            return True
+        language, likely = self._likeliest(segment, self._opening(segment.heard))
+        segment.take_for(language)
+        return likely >= SURE or segment.heard.decoder.frames * r.frame_samples >= DECIDED_SECONDS * SAMPLE_RATE
+
+    def _opening(self, heard: Heard) -> Opening:
+        """What the decoder says before a text over all frames."""
+        with self.times.measure("guard"):
+            return self.recognizer.searches[heard.language].decoder.opening(heard.decoder)
+
+    def _likeliest(self, segment: _OpenSegment, opening: Opening) -> tuple[str, float]:
+        """The language of a segment, and how likely it is."""
+        return self._spoken.likeliest(opening.shares, self.recognizer.languages, segment.start)
+
     def _grown_by_ctc(self, segment: _OpenSegment) -> str:
         """CTC's text of the settled frames, whole words only."""
         letters, log_probs = self.recognizer.letters, segment.settled.log_probs
@@ -260,10 +291,11 @@ class RecognizerSession:
     def _grown_by_decoder(self, segment: _OpenSegment) -> Grown:
         """What the decoder adds to the tokens that have been shown."""
         r, heard = self.recognizer, segment.heard
+        decoder = r.searches[heard.language].decoder
         with self.times.measure("partials"):
             posteriors = heard.log_probs[: max(len(heard.log_probs) - r.stop_frames, 0)]
             draft = self._guess([*segment.committed, *segment.draft], posteriors, heard.language)
-            grown = r.decoder.extend(heard.decoder, segment.committed, r.stop_frames, draft[len(segment.committed) :])
+            grown = decoder.extend(heard.decoder, segment.committed, r.stop_frames, draft[len(segment.committed) :])
         if grown.state is not None:  # the next chunk's frames go on from what has been read
             newest = heard.decoder.frames - segment.settled.decoder.frames
             segment.settled = replace(segment.settled, decoder=grown.state.without(newest))
@@ -274,7 +306,7 @@ class RecognizerSession:
                     grown.tokens,
                     segment.committed,
                     heard.log_probs,
-                    r.decoder,
+                    decoder,
                     heard.decoder,
                     settled=settled,
                     language=heard.language,
@@ -284,14 +316,14 @@ class RecognizerSession:
 
     def _may_be_shown(self, text: str, heard: Heard, segment: _OpenSegment, opening: Opening | None) -> bool:
         """Whether a text is longer than what has been shown, and what was heard bears it out."""
-        r = self.recognizer
-        if len(text) <= len(segment.text) or not borne_out(text, heard.evidence, r.guard):
+        search = self.recognizer.searches[heard.language]
+        if len(text) <= len(segment.text) or not borne_out(text, heard.evidence, search.guard):
             return False
         if segment.text:
             return True
         with self.times.measure("guard"):
-            opening = heard.opening or opening or r.decoder.opening(heard.decoder)
-            return spoken(text, opening, heard.evidence, r.guard, partial=True)
+            opening = heard.opening or opening or search.decoder.opening(heard.decoder)
+            return spoken(text, opening, heard.evidence, search.guard, partial=True)
 
     def _may_do(self, segment: _OpenSegment) -> bool:
         """Whether the chunks may do for a segment's final."""
@@ -301,13 +333,16 @@ class RecognizerSession:
     def _found_in_chunks(self, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of where its chunks are sure enough."""
         r, heard = self.recognizer, segment.heard
+        if len(r.languages) > 1 and self._likeliest(segment, self._opening(heard))[0] != heard.language:
+            return None
+        search = r.searches[heard.language]
         with self.times.measure("finals"):
             draft = self._guess(segment.draft_until(segment.end), heard.log_probs, heard.language)
-            decoded = r.greedy.transcribe(heard.decoder, draft)
+            decoded = search.greedy.transcribe(heard.decoder, draft)
         opening = heard.opening or decoded.opening
         if not decoded.ended or min(decoded.log_probs) < r.config.sure:
             return None
-        if opening.no_speech > r.guard.max_no_speech_sure or opening.language < r.guard.min_language_sure:
+        if opening.no_speech > search.guard.max_no_speech_sure or opening.language < search.guard.min_language_sure:
             return None
         text, vouched = self._judged(decoded, heard)
         if text != self._written(decoded.tokens):  # it repeats itself
@@ -325,21 +360,27 @@ class RecognizerSession:
             with self.times.measure("features"):
                 mel = r.features(levelled(audio[: until - segment.start]))
             encoded, frames = self._encode_whole(mel)
-            heard = self._hear(encoded, Heard(r.engine.decoder.initial_state(), letters=r.letters), spoken=frames)
+            heard = self._hear(encoded, self._nothing(segment.heard.language), spoken=frames)
         opening = heard.opening
+        drafted = segment.draft_until(until)
+        if len(r.languages) > 1:  # with all of it heard it may be another language than it seemed in its beginning
+            said = self._opening(heard)
+            opening, language = opening or said, self._likeliest(segment, said)[0]
+            drafted = drafted if language == heard.language else []
+            heard = heard.said_in(language)
+        search = r.searches[heard.language]
         letters = heard.evidence.heard
         if not letters:
-            with self.times.measure("guard"):
-                opening = opening or r.decoder.opening(heard.decoder)
-            if not may_be_unheard(opening, r.guard):
+            opening = opening or self._opening(heard)
+            if not may_be_unheard(opening, search.guard):
                 return _Found(until, heard, opening, "", vouched=False)
-        draft = self._guess(segment.draft_until(until), heard.log_probs, heard.language)
-        decoded, text, vouched = self._transcribed(r.decoder, heard, draft)
+        draft = self._guess(drafted, heard.log_probs, heard.language)
+        decoded, text, vouched = self._transcribed(search.decoder, heard, draft)
         opening = opening or decoded.opening
         unanswered = not text and letters >= UNANSWERED
-        if (text is None or unanswered) and addressed(opening, r.guard):
-            second, text, vouched = self._transcribed(r.second, heard, decoded.tokens)
-            doubted = unanswered and not is_sure(heard.opening, second.certainty, r.guard)
+        if (text is None or unanswered) and addressed(opening, search.guard):
+            second, text, vouched = self._transcribed(search.second, heard, decoded.tokens)
+            doubted = unanswered and not is_sure(heard.opening, second.certainty, search.guard)
             if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
         return _Found(until, heard, opening, text, vouched)
@@ -355,7 +396,7 @@ class RecognizerSession:
         if segment.found is not None and segment.found.until == until:
             return segment.found
         # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
-        segment.settled = segment.heard = Heard(r.engine.decoder.initial_state(), letters=r.letters)
+        segment.settled = segment.heard = self._nothing(segment.heard.language)
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()
@@ -366,18 +407,20 @@ class RecognizerSession:
         if found is None:
             return None
         segment.heard = heard = found.heard
+        search = r.searches[heard.language]
         trusted = found.text is not None
         with self.times.measure("guard"):
-            text = written_alone(heard.evidence, r.guard, r.lexicon) if found.text is None else found.text
-            if not (found.vouched or spoken(text, found.opening, heard.evidence, r.guard)):
+            text = written_alone(heard.evidence, search.guard, r.lexicon) if found.text is None else found.text
+            if not (found.vouched or spoken(text, found.opening, heard.evidence, search.guard)):
                 text = ""
         if not text:  # what was shown is taken back
             taken_back = Final(audio.segment, segment.start, segment.end, "", language=heard.language)
             return taken_back if segment.text else None
         if r.biaser is not None:
             with self.times.measure("phrases"):
-                asked = (r.decoder, heard.decoder) if trusted else ()
+                asked = (search.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked, language=heard.language)
+        self._spoken = SpokenLanguage(heard.language, segment.end)
         if segment.start == self._cut_at:
             text = continued(text, heard.language)
         if audio.cut:
@@ -405,20 +448,20 @@ class RecognizerSession:
 
     def _judged(self, decoded: Decoded, heard: Heard) -> tuple[str | None, bool]:
         """The text of what was decoded, and whether it is vouched for, as ``_transcribed`` says."""
-        r = self.recognizer
+        guard = self.recognizer.searches[heard.language].guard
         with self.times.measure("guard"):
             evidence = heard.evidence
             written = self._written(decoded.tokens)
-            sure = is_sure(heard.opening, decoded.certainty, r.guard)
+            sure = is_sure(heard.opening, decoded.certainty, guard)
             counted = not (sure and decoded.ended and is_unheard(written, evidence))
             text = as_often_as_heard(written, evidence.penalty) if counted else written
             if not (decoded.ended or text != written):
                 return None, False
             opening = heard.opening or decoded.opening
-            if hardly_heard(text, opening, evidence, r.guard, certainty=decoded.certainty):
+            if hardly_heard(text, opening, evidence, guard, certainty=decoded.certainty):
                 return text, True
-            if borne_out(text, evidence, r.guard, sure=sure):
-                return text, spelt(text, evidence, r.guard)
+            if borne_out(text, evidence, guard, sure=sure):
+                return text, spelt(text, evidence, guard)
         return None, False
 
     def _guess(self, tokens: list[int], log_probs: F32, language: str) -> list[int]:

@@ -18,7 +18,7 @@ from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.model.shapes import SCALE
 from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import quantize_state
-from rtstream.recognizer.guard import GuardConfig
+from rtstream.recognizer.guard import GuardConfig, guard_of
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.translation.tiny_random import save_random_model
 
@@ -129,12 +129,38 @@ def test_thresholds_of_the_guard_are_the_bundles_or_the_usual_ones(tokenizer, tm
     for guard in ({}, {"max_no_speech": 0.9, "min_letters": 3}):
         save_bundle(tmp_path, "some", make_model(len(tokenizer)), tokenizer, "", guard=guard)
         recognizer = Recognizer(load_bundle(tmp_path, "float"), RecognizerConfig())
-        assert recognizer.guard == GuardConfig(**guard)
+        assert recognizer.searches["en"].guard == GuardConfig(**guard)
         given = GuardConfig(min_alone=0.1)
-        assert Recognizer(load_bundle(tmp_path, "float"), RecognizerConfig(guard=given)).guard == given
+        assert Recognizer(load_bundle(tmp_path, "float"), RecognizerConfig(guard=given)).searches["en"].guard == given
 
 
-@pytest.mark.parametrize("guard", [{"max_noise": 1}, {"max_no_speech": "much"}, {"max_no_speech": True}, [0.9]])
+def test_thresholds_of_a_language_count_for_it_alone(tmp_path):
+    given = {"max_no_speech": 0.9, "languages": {"de": {"max_no_speech": 0.8, "min_letters": 3}}}
+    assert guard_of(given, tmp_path, "de") == GuardConfig(max_no_speech=0.8, min_letters=3)
+    assert guard_of(given, tmp_path, "es") == guard_of(given, tmp_path) == GuardConfig(max_no_speech=0.9)
+
+
+def test_bundle_is_for_english_where_it_does_not_say_otherwise(copy, tokenizer, tmp_path):
+    edit_manifest(copy, lambda data: data.pop("languages"))
+    assert load_bundle(copy, "float").languages == ("en",)
+    spoken = tokenizer.with_special(["<|de|>", "<|es|>"])
+    save_bundle(tmp_path, "some", make_model(len(spoken)), spoken, "", languages=["es", "de"])
+    assert load_bundle(tmp_path, "float").languages == ("es", "de")
+
+
+@pytest.mark.parametrize("languages", [[], "en", [3], ["xx"]])
+def test_languages_that_it_cannot_have_are_one_error(copy, languages):
+    edit_manifest(copy, lambda data: data.update(languages=languages))
+    with pytest.raises(BundleError, match=r"languages: |no token for xx"):
+        load_bundle(copy, "float")
+
+
+BAD_BY_LANGUAGE = ({"languages": ["de"]}, {"languages": {"de": 3}}, {"languages": {"de": {"max_noise": 1}}})
+
+
+@pytest.mark.parametrize(
+    "guard", [{"max_noise": 1}, {"max_no_speech": "much"}, {"max_no_speech": True}, [0.9], *BAD_BY_LANGUAGE]
+)
 def test_thresholds_that_are_none_are_one_error(copy, guard):
     edit_manifest(copy, lambda data: data.update(guard=guard))
     with pytest.raises(BundleError, match="guard: ") as caught:

@@ -183,6 +183,22 @@ def test_thresholds_of_the_guard_are_exported_and_kept(bundle, tmp_path):
     assert load_bundle(tmp_path / "again").guard == {"max_no_speech": 0.9, "min_alone": 0.6}
 
 
+def test_thresholds_of_a_language_and_languages_are_exported_and_kept(bundle, tmp_path):
+    exported(bundle, tmp_path / "some", "--guard", "de:max_no_speech=0.9", "--guard", "min_alone=0.5")
+    exported(tmp_path / "some", tmp_path / "again", "--guard", "de:min_alone=0.6", "--guard", "fr:min_alone=0.7")
+    kept = load_bundle(tmp_path / "again")
+    by_language = {"de": {"max_no_speech": 0.9, "min_alone": 0.6}, "fr": {"min_alone": 0.7}}
+    assert (kept.guard, kept.languages) == ({"min_alone": 0.5, "languages": by_language}, ("en",))
+
+
+def test_languages_are_exported_if_the_decoder_has_their_tokens(bundle, tmp_path, capsys):
+    exported(bundle, tmp_path / "some", "--languages", "de,en")
+    assert load_bundle(tmp_path / "some").languages == ("de", "en")
+    assert info(tmp_path / "some", capsys)["recognized_languages"] == ["de", "en"]
+    assert main(["model", "export", str(bundle), str(tmp_path / "other"), "--languages", "en,xh"]) == 1
+    assert "has no token for xh" in capsys.readouterr().err
+
+
 def test_fewer_bits_export_a_smaller_file(bundle, tmp_path):
     sizes = []
     for bits in (4, 6, 8):

@@ -149,8 +149,8 @@ def test_no_frames_give_no_text():
 
 def test_a_recognizer_without_a_beam_is_greedy_and_one_too_wide_is_refused(tmp_path):
     bundle = load_bundle(save_tiny_bundle(tmp_path), "float")
-    assert type(Recognizer(bundle, RecognizerConfig(beam=1)).decoder) is GreedyDecoder
-    assert type(Recognizer(bundle, RecognizerConfig(beam=5)).decoder) is BeamDecoder
+    assert type(Recognizer(bundle, RecognizerConfig(beam=1)).searches["en"].decoder) is GreedyDecoder
+    assert type(Recognizer(bundle, RecognizerConfig(beam=5)).searches["en"].decoder) is BeamDecoder
     for beam in (0, 6):
         with pytest.raises(ConfigError, match=f"^beam: {beam} is not allowed; give a number from 1 to 5$"):
             Recognizer(bundle, RecognizerConfig(beam=beam))
@@ -166,8 +166,8 @@ def test_the_shipped_model_likes_what_a_beam_finds_at_least_as_well():
     segment = session._open
     (final,) = session.accept(SegmentAudio(0, len(samples) - 100, samples[-100:], last=True))
     state = segment.heard.decoder
-    greedy = GreedyDecoder(recognizer.decoder.decoder, model.tokenizer)
-    plain, wider = greedy.transcribe(state), recognizer.decoder.transcribe(state)
+    greedy = GreedyDecoder(recognizer.searches["en"].decoder.decoder, model.tokenizer)
+    plain, wider = greedy.transcribe(state), recognizer.searches["en"].decoder.transcribe(state)
     likes = [float(greedy.read(found.tokens, state).log_probs.mean()) for found in (plain, wider)]
     assert plain.ended
     assert wider.ended

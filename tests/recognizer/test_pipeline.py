@@ -23,13 +23,13 @@ from rtstream.recognizer import pipeline as pipeline_module
 from rtstream.recognizer.biasing import BiasConfig
 from rtstream.recognizer.final_pass import Decoded, Grown, Opening
 from rtstream.recognizer.guard import GuardConfig
-from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.recognizer.pipeline import Pipeline, _Pieces
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from rtstream.vad.webrtc import WebRtcGate
+from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.recognizer.posteriors import faint, say
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
@@ -241,11 +241,12 @@ def test_of_noise_in_which_ctc_hears_no_letter_no_text_is_looked_for(tmp_path, s
     deaf = load_bundle(save_tiny_bundle(tmp_path), "float")
     deaf.engine.model.ctc.output.bias[0] = 1e4
     model = recognizer(deaf, partials=partials, guard=GuardConfig(0, 1e9, 1e9, min_known=0.0))
-    model.decoder = model.second = Says(deaf.tokenizer, OTHER)
-    model.decoder.heard = Opening(no_speech, language=1.0)
+    search = model.searches["en"]
+    search.decoder = search.second = Says(deaf.tokenizer, OTHER)
+    search.decoder.heard = Opening(no_speech, language=1.0)
     pipeline = Pipeline(model)
     assert [e.text for e in events(pipeline, speech) if isinstance(e, Final)] == []
-    assert bool(model.decoder.asked) is (no_speech == 0.1)
+    assert bool(search.decoder.asked) is (no_speech == 0.1)
 
 
 class Hears:
@@ -306,8 +307,9 @@ def test_a_segment_whose_chunks_are_sure_is_not_encoded_once_more(
     heard = next(event.text for event in events(of_chunks, spoken) if isinstance(event, Final))
     counted, counts = counting(bundle)
     model = recognizer(counted, partials="decoder", full_context=full_context, guard=guard)
-    model.decoder = model.greedy = Sure(bundle.tokenizer, heard, log_prob)
-    model.decoder.decoded = replace(model.decoder.decoded, opening=opening)
+    search = model.searches["en"]
+    search.decoder = search.greedy = Sure(bundle.tokenizer, heard, log_prob)
+    search.decoder.decoded = replace(search.decoder.decoded, opening=opening)
     given = events(Pipeline(model), spoken)
     assert any(isinstance(event, Partial) for event in given)
     assert [event.text for event in given if isinstance(event, Final)] == [heard]
@@ -338,11 +340,12 @@ def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ct
     ]
     texts = {"heard": plain.text, "often": 4 * f" {plain.text}"}
     asked = recognizer(bundle, partials="none")
-    asked.decoder = Says(bundle.tokenizer, texts.get(first, first))
-    asked.second = Says(bundle.tokenizer, texts.get(second, second))
+    search = asked.searches["en"]
+    search.decoder = Says(bundle.tokenizer, texts.get(first, first))
+    search.second = Says(bundle.tokenizer, texts.get(second, second))
     (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert (final.text, final.source) == (plain.text, source)
-    assert (asked.decoder.asked, asked.second.asked) == (1, int(first in {OTHER, ""}))
+    assert (search.decoder.asked, search.second.asked) == (1, int(first in {OTHER, ""}))
 
 
 @pytest.mark.parametrize(
@@ -361,7 +364,8 @@ def test_a_text_that_ctc_contradicts_is_looked_for_once_more_and_then_left_to_ct
 )
 def test_what_the_decoder_repeats_is_published_as_often_as_ctc_hears_it(bundle, speech, heard, written, published):
     asked = recognizer(bundle, partials="none")
-    asked.decoder = asked.second = Says(bundle.tokenizer, f" {written}")
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, f" {written}")
     asked.engine = Hears(asked.engine, lambda states: np.pad(say(heard), ((0, len(states)), (0, 0)), mode="edge"))
     (final,) = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert (final.text, final.source) == (published, "decoder")
@@ -372,8 +376,9 @@ def test_digits_of_which_ctc_hears_little_count_where_english_is_heard_and_the_d
     bundle, speech, certainty, published
 ):
     asked = recognizer(bundle, partials="none", guard=GuardConfig())
-    asked.decoder = asked.second = Says(bundle.tokenizer, "5 5 5")
-    asked.decoder.decoded = replace(asked.decoder.decoded, certainty=certainty)
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, "5 5 5")
+    search.decoder.decoded = replace(search.decoder.decoded, certainty=certainty)
     said = faint("five five five")
     asked.engine = Hears(asked.engine, lambda states: np.pad(said, ((0, len(states)), (0, 0)), mode="edge"))
     asked.engine.voice = lambda states: 9 * np.eye(4, dtype=np.float32)[np.full(len(states), 1 + KNOWN)]
@@ -383,8 +388,9 @@ def test_digits_of_which_ctc_hears_little_count_where_english_is_heard_and_the_d
 @pytest.mark.parametrize(("certainty", "published"), [(-0.2, ["no no no"]), (-0.9, [])])
 def test_of_noise_in_which_ctc_hears_other_letters_no_text_is_made_up(bundle, speech, certainty, published):
     asked = recognizer(bundle, partials="none", guard=GuardConfig())
-    asked.decoder, asked.second = (Says(bundle.tokenizer, text) for text in ("", "no no no"))
-    asked.second.decoded = replace(asked.second.decoded, certainty=certainty)
+    search = asked.searches["en"]
+    search.decoder, search.second = (Says(bundle.tokenizer, text) for text in ("", "no no no"))
+    search.second.decoded = replace(search.second.decoded, certainty=certainty)
     barks = np.log(0.55 * np.exp(say("bcdf")) + 0.45 * np.exp(say("", stretch=16)))
     said = np.concatenate([barks, faint("no no no")])
     asked.engine = Hears(asked.engine, lambda states: np.pad(said, ((0, len(states)), (0, 0)), mode="edge"))
@@ -401,8 +407,9 @@ def test_of_noise_in_which_ctc_hears_other_letters_no_text_is_made_up(bundle, sp
 )
 def test_that_nobody_speaks_does_not_count_where_ctc_hears_the_digits(bundle, speech, written, said, published):
     asked = recognizer(bundle, partials="none", guard=GuardConfig(min_confidence_kept=1.1))
-    asked.decoder = asked.second = Says(bundle.tokenizer, written)
-    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.9, language=0.7))
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, written)
+    search.decoder.decoded = replace(search.decoder.decoded, opening=Opening(no_speech=0.9, language=0.7))
     asked.engine = Hears(asked.engine, lambda states: np.pad(say(said), ((0, len(states)), (0, 0)), mode="edge"))
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == published
 
@@ -410,20 +417,22 @@ def test_that_nobody_speaks_does_not_count_where_ctc_hears_the_digits(bundle, sp
 @pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
 def test_what_ctc_alone_hears_is_not_published_where_it_makes_no_words(bundle, speech, partials):
     asked = recognizer(bundle, partials=partials, guard=GuardConfig())
-    asked.decoder = asked.second = Says(bundle.tokenizer, OTHER, ended=False)
-    asked.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, OTHER, ended=False)
+    search.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
     asked.engine = Hears(asked.engine, lambda states: np.pad(say("one miian two hundrh"), ((0, len(states)), (0, 0))))
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT]) if isinstance(e, Final) and e.text] == []
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
 @pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
-def test_what_ctc_alone_hears_is_published_in_english_alone(bundle, speech, partials, language, monkeypatch):
-    *others, _ = Heard.__init__.__defaults__
-    monkeypatch.setattr(Heard.__init__, "__defaults__", (*others, language))
-    asked = recognizer(bundle, partials=partials, guard=GuardConfig())
-    asked.decoder = asked.second = Says(bundle.tokenizer, OTHER, ended=False)
-    asked.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+def test_what_ctc_alone_hears_is_published_in_english_alone(bundle, speech, partials, language):
+    tokenizer = make_tokenizer((*SPECIAL, "<|de|>"))
+    spoken = replace(bundle, tokenizer=tokenizer, languages=(language,))
+    asked = recognizer(spoken, partials=partials, guard=GuardConfig())
+    search = asked.searches[language]
+    search.decoder = search.second = Says(tokenizer, OTHER, ended=False)
+    search.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
     asked.engine = Hears(asked.engine, lambda states: np.pad(say("one two three"), ((0, len(states)), (0, 0))))
     assert any(e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])) == (language == "en")
 
@@ -435,7 +444,8 @@ def test_finals_have_numbers_in_the_form_that_is_set_and_words_with_the_times_of
     bundle, speech, numbers, text
 ):
     asked = recognizer(bundle, partials="none", numbers=numbers)
-    asked.decoder = asked.second = Says(bundle.tokenizer, "at seven thirty")
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, "at seven thirty")
     asked.engine = Hears(
         asked.engine, lambda states: np.pad(say("at seven thirty"), ((0, len(states)), (0, 0)), mode="edge")
     )
@@ -450,19 +460,21 @@ def test_a_final_does_not_depend_on_partials(bundle, speech, no_speech):
     found = {}
     for partials in ("none", "ctc"):
         asked = recognizer(bundle, partials=partials)
-        asked.decoder = asked.second = Says(bundle.tokenizer, "we went home early")
-        asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech, language=1.0))
+        search = asked.searches["en"]
+        search.decoder = search.second = Says(bundle.tokenizer, "we went home early")
+        search.decoder.decoded = replace(search.decoder.decoded, opening=Opening(no_speech, language=1.0))
         found[partials] = [e for e in events(Pipeline(asked), speech) if isinstance(e, Final) and e.text]
     assert found["none"] == found["ctc"]
 
 
 def test_a_text_is_not_looked_for_again_where_another_language_is_spoken(bundle, speech):
     asked = recognizer(bundle, partials="none")
-    asked.decoder = Says(bundle.tokenizer, OTHER)
-    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=0.01))
-    asked.second = Says(bundle.tokenizer, "the end")
+    search = asked.searches["en"]
+    search.decoder = Says(bundle.tokenizer, OTHER)
+    search.decoder.decoded = replace(search.decoder.decoded, opening=Opening(no_speech=0.0, language=0.01))
+    search.second = Says(bundle.tokenizer, "the end")
     assert events(Pipeline(asked), speech[:ONE_SEGMENT]) == []
-    assert (asked.decoder.asked, asked.second.asked) == (1, 0)
+    assert (search.decoder.asked, search.second.asked) == (1, 0)
 
 
 @pytest.mark.parametrize("opening", [Opening(no_speech=0.0, language=0.01), Opening(no_speech=0.9, language=1.0)])
@@ -471,8 +483,9 @@ def test_silence_and_other_languages_do_not_count_where_ctc_hears_every_letter(
     bundle, speech, opening, sure, published
 ):
     asked = recognizer(bundle, partials="none")
-    asked.decoder = asked.second = Says(bundle.tokenizer, "knit seven")
-    asked.decoder.decoded = replace(asked.decoder.decoded, opening=opening)
+    search = asked.searches["en"]
+    search.decoder = search.second = Says(bundle.tokenizer, "knit seven")
+    search.decoder.decoded = replace(search.decoder.decoded, opening=opening)
     table = say("knit seven", sure)
     asked.engine = Hears(asked.engine, lambda states: np.pad(table, ((0, len(states)), (0, 0)), mode="edge"))
     assert [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])] == ["knit seven"] * published
@@ -490,8 +503,8 @@ def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_lang
         bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=confidence, min_known=0.0)
     )
     *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
-    asked.decoder = Says(bundle.tokenizer, plain.text)
-    asked.decoder.decoded = replace(asked.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
+    search.decoder = Says(bundle.tokenizer, plain.text)
+    search.decoder.decoded = replace(search.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
     *partials, final = events(Pipeline(asked), speech[:ONE_SEGMENT])
     assert partials == shown != []
     assert (final.segment, final.start, final.end) == (plain.segment, plain.start, plain.end)

@@ -99,7 +99,7 @@ def bundle(tmp_path_factory):
 )
 def test_finals_on_both_sides_of_a_cut_are_one_sentence(bundle, cut, later, texts):
     recognizer = Recognizer(bundle, RecognizerConfig(partials="none", words=True))
-    recognizer.decoder = recognizer.second = Says(bundle.tokenizer, "The old house.")
+    recognizer.searches["en"].decoder = recognizer.searches["en"].second = Says(bundle.tokenizer, "The old house.")
     heard = say("the old house")
     recognizer.engine = Hears(recognizer.engine, lambda states: np.pad(heard, ((0, len(states)), (0, 0)), mode="edge"))
     session, audio = RecognizerSession(recognizer), np.full(SAMPLE_RATE, 0.1, np.float32)

@@ -1,0 +1,50 @@
+"""Which of several languages is spoken: in a segment, by the decoder, and from one to the next of a stream.
+
+The decoder's probabilities of the languages decide, multiplied with what was likely before it heard anything: the
+language of what was said last has ``RETURNS`` times the odds that it would have of its own, and these fall to the half
+with every ``FORGOTTEN`` seconds of pause. Who changes the language is understood at once where the decoder is surer of
+that; a doubtful word stays in the language of the conversation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rtstream.engine.scores import softmax
+from rtstream.events import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RETURNS = 8.0
+"""By how much likelier a language is right behind what was said in it."""
+FORGOTTEN = 60.0
+"""Seconds of pause in which that advantage, the logarithm of it, falls to a half."""
+SURE = 0.9
+"""The probability from which on a language is taken to be spoken in a segment that has just begun."""
+DECIDED_SECONDS = 2.0
+"""Length of a segment from which on the likeliest language does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLanguage:
+    """What was spoken last in a stream: ``last``, "" before anything was, up to the sample ``end``."""
+
+    last: str = ""
+    end: int = 0
+
+    def likeliest(self, shares: Sequence[float], languages: Sequence[str], start: int) -> tuple[str, float]:
+        """The language of a segment that begins at the sample ``start``, and how likely it is.
+
+        ``shares``: the decoder's probability of each of ``languages``.
+        """
+        scores = np.log(np.maximum(shares, np.finfo(np.float32).tiny))
+        if self.last in languages:
+            pause = max(start - self.end, 0) / SAMPLE_RATE
+            scores[languages.index(self.last)] += np.log(RETURNS) * 0.5 ** (pause / FORGOTTEN)
+        likely = softmax(scores)
+        best = int(likely.argmax())
+        return languages[best], float(likely[best])
