@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rtstream.cli.options import checked_languages
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -67,15 +69,6 @@ def _read_thresholds(_context: click.Context, _option: click.Parameter, given: S
             msg = f"{each}: give THRESHOLD=NUMBER, such as max_no_speech=0.9 or de:max_no_speech=0.9"
             raise click.BadParameter(msg) from error
     return found
-
-
-def _read_languages(_context: click.Context, _option: click.Parameter, given: str | None) -> tuple[str, ...]:
-    from rtstream.languages import read_choice  # noqa: PLC0415 - what --help does without
-
-    try:
-        return () if given is None else read_choice(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def _calibrating(sets: Sequence[str], data: Path) -> list[Clip]:
@@ -151,7 +144,7 @@ Examples:
 )
 @click.option(
     "--languages",
-    callback=_read_languages,
+    callback=checked_languages,
     help="Languages that the model is for, such as en,es,fr, the usual one first.  [default: those of the BUNDLE, of a "
     "RUN en]",
 )
@@ -183,7 +176,7 @@ def export_command(
     others: Sequence[Path],
     float16: bool,
     thresholds: Mapping[str, Any],
-    languages: Sequence[str],
+    languages: Sequence[str] | None,
     sets: Sequence[str],
     data: Path,
 ) -> None:
@@ -221,7 +214,7 @@ def export_command(
             card,
             rounding=Rounding(chosen, encoder_bits, table_bits, private_bits),
             guard=thresholds,
-            languages=languages,
+            languages=languages or (),
             clips=clips,
             rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
             others=[model_path(other).expanduser() for other in others],

@@ -122,14 +122,15 @@ def language_option(command: Callable[..., None]) -> Callable[..., None]:
         default=AUTO,
         show_default=True,
         metavar="LANGUAGE[,LANGUAGE...]",
-        callback=_checked_languages,
+        callback=checked_languages,
         help="What may be spoken, such as es, or en,es; auto is any language that the model knows.",
     )(command)
 
 
-def _checked_languages(_ctx: click.Context, _param: click.Parameter, given: str) -> tuple[str, ...]:
+def checked_languages(_ctx: click.Context, _param: click.Parameter, given: str | None) -> tuple[str, ...] | None:
+    """What ``--language`` names; None where it is not given."""
     try:
-        return read_choice(given)
+        return None if given is None else read_choice(given)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_options
-from rtstream.cli.options import number_option, phrase_option
+from rtstream.cli.options import checked_languages, number_option, phrase_option
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine
 from rtstream.errors import AudioError
@@ -47,6 +47,14 @@ Examples:
 @click.option(
     "--rate", type=click.IntRange(1), metavar="HZ", help="Every FILE is raw 16-bit little-endian mono PCM of this rate."
 )
+@click.option(
+    "--language",
+    "spoken",
+    metavar="LANGUAGE[,LANGUAGE...]",
+    callback=checked_languages,
+    help="What may be spoken, such as es, or en,es; auto is any language that the service's model knows.  [default: as "
+    "the service is set]",
+)
 @phrase_option
 @number_option
 @connection_options
@@ -61,6 +69,7 @@ def command(
     no_partials: bool,
     rate: int | None,
     phrases: tuple[str, ...],
+    spoken: tuple[str, ...] | None,
     numbers: NumberForm,
     connection: ConnectionOptions,
 ) -> None:
@@ -77,7 +86,16 @@ def command(
     async def run() -> bool:
         async with connection.client(target) as client:
             partials = not no_partials
-            sender = _Sender(client, format_, phrases, words=words, partials=partials, raw_rate=rate, numbers=numbers)
+            sender = _Sender(
+                client,
+                format_,
+                phrases,
+                spoken,
+                words=words,
+                partials=partials,
+                raw_rate=rate,
+                numbers=numbers,
+            )
             return await sender.run(files)
 
     if not asyncio.run(run()):
@@ -92,6 +110,7 @@ class _Sender:
         client: SampleClient,
         format_: Format,
         phrases: tuple[str, ...],
+        spoken: tuple[str, ...] | None,
         *,
         words: bool,
         partials: bool,
@@ -102,7 +121,7 @@ class _Sender:
         self._numbers = numbers
         self._format = format_
         self._output = Output(format_, LiveLine(None))
-        self._phrases = phrases
+        self._phrases, self._spoken = phrases, spoken
         self._words = words
         self._partials = partials
         self._raw_rate = raw_rate
@@ -133,6 +152,7 @@ class _Sender:
                 partials=self._partials and self._format == "jsonl",
                 words=self._words or self._format in {"srt", "vtt"},
                 phrases=self._phrases,
+                language=self._spoken,
             ):
                 if isinstance(event, AudioLost | Fault):
                     reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"

@@ -13,7 +13,14 @@ import grpc.aio
 
 from rtstream import events
 from rtstream.client.connection import Ending, open_channel
-from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.client.requests import (
+    Container,
+    Flush,
+    recognition_config,
+    recognize_request,
+    spoken_languages,
+    subscribe_request,
+)
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.client.target import DEFAULT_TARGET, parse_target
@@ -135,6 +142,7 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         chunk_ms: int | None = None,
         silence_ms: int | None = None,
         speech: bool = False,
+        language: str | Iterable[str] | None = None,
     ) -> AsyncGenerator[EventT]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
@@ -142,26 +150,36 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         or of a file that is read as it comes: ``container`` "wav", "ogg" (Opus, Vorbis) or "flac".
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
         320, 640 or 1280 ms are recognised at a time; None: as the service does. ``silence_ms`` of silence end a
-        segment; ``speech``: also tell when it starts and ends. A Flush among the audio, as for push to talk, ends the
-        segment there: its final follows, then Flushed. An error that ``audio`` raises is raised here, after all that is
-        recognised before it.
+        segment; ``speech``: also tell when it starts and ends. ``language``: what may be spoken, such as "es" or
+        ["en", "es"], "auto" for any language that the model knows; None: as the service does. A Flush among the audio,
+        as for push to talk, ends the segment there: its final follows, then Flushed. An error that ``audio`` raises is
+        raised here, after all that is recognised before it.
         """
-        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
+        settings = StreamSettings(
+            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language)
+        )
         config = recognition_config(rate, channels, floats=floats, container=container, settings=settings)
         async with aclosing(self._recognize(audio, config)) as recognized:
             async for event in recognized:
                 yield self._event(event)
 
     async def transcribe(
-        self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
+        self,
+        path: str | os.PathLike[str],
+        *,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        language: str | Iterable[str] | None = None,
     ) -> list[FinalT]:
-        """The finals of a recording: any format, rate and length; ``phrases`` as above.
+        """The finals of a recording: any format, rate and length; ``phrases`` and ``language`` as above.
 
         Raises AudioError too, whose ``finals`` are those of all audio before what is wrong with it.
         """
         from rtstream.client.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
 
-        settings = StreamSettings(partials=False, words=words, phrases=tuple(phrases))
+        settings = StreamSettings(
+            partials=False, words=words, phrases=tuple(phrases), languages=spoken_languages(language)
+        )
         config = recognition_config(SAMPLE_RATE, 1, floats=True, settings=settings)
         finals: list[FinalT] = []
         try:
@@ -174,13 +192,22 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         return finals
 
     async def transcribe_short(
-        self, audio: bytes, *, rate: int = 16_000, words: bool = False, phrases: Iterable[str] = ()
+        self,
+        audio: bytes,
+        *,
+        rate: int = 16_000,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        language: str | Iterable[str] | None = None,
     ) -> list[FinalT]:
         """The finals of a short recording, 16-bit little-endian mono samples, in a single message.
 
         Raises AudioError too, as :meth:`transcribe` does.
         """
-        config = pb.RecognitionConfig(sample_rate=rate, words=words, phrases=phrases)
+        settings = StreamSettings(
+            partials=False, words=words, phrases=tuple(phrases), languages=spoken_languages(language)
+        )
+        config = recognition_config(rate, 1, floats=False, settings=settings)
         try:
             response = await self._stub.Transcribe(
                 pb.TranscribeRequest(config=config, audio=audio), metadata=self._metadata

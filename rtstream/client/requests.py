@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rtstream.languages import AUTO, read_choice
 from rtstream.wire.convert import from_seconds
 from rtstream.wire.v1 import rtstream_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from rtstream.wire.values import StreamSettings
 
@@ -25,6 +26,11 @@ class Flush:
 
     The open segment ends there, whatever silence there is; its final follows, then a Flushed. Audio may go on.
     """
+
+
+def spoken_languages(language: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Those that may be spoken: none for any, None for the service's own. Raises ValueError for what is no language."""
+    return None if language is None else read_choice(language)
 
 
 def recognize_request(chunk: bytes | Flush) -> pb.RecognizeRequest:
@@ -66,6 +72,8 @@ def recognition_config(
     if settings is not None:
         config.no_partials, config.words = not settings.partials, settings.words
         config.phrases.extend(settings.phrases)
+        if settings.languages is not None:
+            config.languages.extend(settings.languages or (AUTO,))
         config.silence_ms, config.speech_events = settings.silence_ms or 0, settings.speech
         if settings.chunk_ms is not None:
             config.chunk.FromMilliseconds(settings.chunk_ms)

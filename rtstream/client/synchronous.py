@@ -14,7 +14,14 @@ import grpc
 
 from rtstream.client.calls import ANSWER_SECONDS, HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from rtstream.client.connection import open_blocking_channel
-from rtstream.client.requests import Container, Flush, recognition_config, recognize_request, subscribe_request
+from rtstream.client.requests import (
+    Container,
+    Flush,
+    recognition_config,
+    recognize_request,
+    spoken_languages,
+    subscribe_request,
+)
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.client.target import DEFAULT_TARGET, parse_target
@@ -123,12 +130,15 @@ class Client:
         chunk_ms: int | None = None,
         silence_ms: int | None = None,
         speech: bool = False,
+        language: str | Iterable[str] | None = None,
     ) -> Iterator[RecognizedEvent]:
         """Send audio as it comes and iterate over what is recognised in it: see :meth:`AsyncClient.recognize`.
 
         ``audio`` is read in a thread of its own. What it raises is raised here, after the last final.
         """
-        settings = StreamSettings(partials, words, chunk_ms, tuple(phrases), silence_ms, speech)
+        settings = StreamSettings(
+            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language)
+        )
         sender = _Sender(
             recognition_config(rate, channels, floats=floats, container=container, settings=settings), audio
         )
@@ -142,12 +152,19 @@ class Client:
             raise sender.error
 
     def transcribe(
-        self, path: str | os.PathLike[str], *, words: bool = False, phrases: Iterable[str] = ()
+        self,
+        path: str | os.PathLike[str],
+        *,
+        words: bool = False,
+        phrases: Iterable[str] = (),
+        language: str | Iterable[str] | None = None,
     ) -> list[Final]:
         """The finals of a recording: see :meth:`AsyncClient.transcribe`. Raises AudioError too."""
         from rtstream.client.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
 
-        events = self.recognize(blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases)
+        events = self.recognize(
+            blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases, language=language
+        )
         finals: list[Final] = []
         try:
             finals.extend(event for event in events if isinstance(event, Final))

@@ -282,7 +282,9 @@ class Service:
             self._counts["streams_refused"] += 1
             raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
         both = parse_phrases([*self.config.recognition.phrases, *settings.phrases])
-        recognizer = model.for_client(settings.chunk_ms, both, partials=settings.partials, words=settings.words)
+        recognizer = model.for_client(
+            settings.chunk_ms, both, settings.languages, partials=settings.partials, words=settings.words
+        )
         vad = self._vad.with_silence(settings.silence_ms)
 
         def closed() -> None:

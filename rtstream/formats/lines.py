@@ -48,13 +48,15 @@ def time_field(time: float | None) -> dict[str, str]:
     return {"time": datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-def text_lines(final: Final, *, words: bool = False, clock: bool = False) -> list[str]:
+def text_lines(final: Final, *, words: bool = False, clock: bool = False, language: bool = False) -> list[str]:
     """``[00:00.40 - 00:05.72] text``; ``words`` adds a line ``start end confidence word`` for each word.
 
-    ``clock``: times of day, local time, where the final has one: ``[14:05:33.40 - 14:05:38.72] text``.
+    ``language``: which it is in, too, ``[00:00.40 - 00:05.72] [es] text``. ``clock``: times of day, local time, where
+    the final has one: ``[14:05:33.40 - 14:05:38.72] text``.
     """
     shown = _Times(final, clock=clock)
-    lines = [f"[{shown(final.start)} - {shown(final.end)}] {clean(final.text)}"]
+    named = f"[{final.language}] " if language else ""
+    lines = [f"[{shown(final.start)} - {shown(final.end)}] {named}{clean(final.text)}"]
     if words:
         lines += [
             f"    {shown(word.start)} {shown(word.end)} {word.confidence:4.2f} {clean(word.text)}"

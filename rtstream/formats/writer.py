@@ -28,7 +28,8 @@ class EventWriter:
     ``jsonl``, above the first one of ``text``. Partials and empty finals are in ``jsonl`` alone. ``srt`` and ``vtt``
     place their captions by ``Final.words`` if present. With ``languages`` their captions stand on one line, below it
     those of the translations, for which a final waits; :meth:`end` gives what waits in vain. ``timeline`` places the
-    captions of several runs, without it they stay where their recording has them. ``clock``: times of day in ``text``.
+    captions of several runs, without it they stay where their recording has them. ``clock``: times of day in ``text``,
+    which has a final's language where that is another than before, from English on.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class EventWriter:
         self._waiting = Waiting(languages)
         self._timeline = timeline
         self._clock = clock
+        self._language = "en"  # of the last final
         self._written = 0  # finals or, of the caption formats, cues
         self._until = 0  # the end of the last cue, in ms
 
@@ -75,7 +77,10 @@ class EventWriter:
             return ""
         title = f"{printable(self._file)}:\n" if self._file is not None and not self._written else ""
         self._written += 1
-        return title + "".join(f"{line}\n" for line in text_lines(event, words=self._words, clock=self._clock))
+        changed = bool(event.language) and event.language != self._language
+        self._language = event.language or self._language
+        lines = text_lines(event, words=self._words, clock=self._clock, language=changed)
+        return title + "".join(f"{line}\n" for line in lines)
 
     def _cues(self, ready: Iterable[Translated]) -> str:
         cues: list[Caption] = []

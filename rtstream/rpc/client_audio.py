@@ -17,6 +17,7 @@ from rtstream.audio.resample import MAX_RATE, MIN_RATE, Resampler
 from rtstream.constants import CHUNKS_MS
 from rtstream.errors import AudioError, ConfigError
 from rtstream.events import SAMPLE_RATE
+from rtstream.languages import read_choice
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.file_decoder import FileDecoder
 from rtstream.wire.failures import RequestFailedError, invalid
@@ -64,6 +65,10 @@ def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> Str
         parse_phrases(phrases)
     except ConfigError as error:
         raise invalid("config.phrases", str(error)) from None
+    try:
+        languages = read_choice(config.languages) if config.languages else None
+    except ValueError as error:
+        raise invalid("config.languages", str(error)) from None
     low, high = SILENCE_MS
     if config.silence_ms and not low <= config.silence_ms <= high:
         raise invalid("config.silence_ms", f"{config.silence_ms} ms is not possible; it must be {low} to {high}")
@@ -74,6 +79,7 @@ def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> Str
         phrases=phrases,
         silence_ms=config.silence_ms or None,
         speech=config.speech_events,
+        languages=languages,
     )
 
 

@@ -22,7 +22,7 @@ class StreamSettings:
 
     ``phrases``: names and words to find where they are said, besides the service's own, each ``PHRASE`` or
     ``PHRASE=WEIGHT``. ``silence_ms`` ends a segment, None: the service's own. ``speech``: also tell when it starts and
-    ends.
+    ends. ``languages``: BCP 47 tags of those that may be spoken, () for any that the model knows, None: the service's.
     """
 
     partials: bool = True
@@ -31,6 +31,7 @@ class StreamSettings:
     phrases: tuple[str, ...] = ()
     silence_ms: int | None = None
     speech: bool = False
+    languages: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

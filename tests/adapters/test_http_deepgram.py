@@ -88,6 +88,15 @@ async def test_key_is_the_token(tmp_path):
                 pass
 
 
+async def test_language_may_be_one_that_the_model_knows_or_any(served):
+    served.hub.recognized_languages = ("en", "es")
+    for asked, wanted in ((None, None), ("es-419", ("es",)), ("multi", ())):
+        async with connected(served, **({} if asked is None else {"language": asked})) as connection:
+            await connection.send_close_stream()
+            await rest(connection)
+        assert served.hub.settings[-1].languages == wanted
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -111,6 +111,16 @@ async def test_cleared_audio_is_forgotten():
         assert levels((await collect(connection, "transcription.completed"))[-1]) == [0.25]
 
 
+async def test_session_is_in_the_language_that_it_names():
+    async with serving() as served:
+        for named, wanted in (("en", ("en",)), ("auto", ()), ("", None)):
+            async with connected(served, language=named) as connection:
+                await connection.input_audio_buffer.append(audio=audio(1.0))
+                await connection.input_audio_buffer.commit()
+                await collect(connection, "transcription.completed")
+            assert served.hub.settings[-1].languages == wanted
+
+
 async def test_what_is_wrong_is_told_and_the_connection_stays():
     async with serving() as served, served.session.ws_connect(PATH) as socket:
         assert (await socket.receive_json())["type"] == "session.created"

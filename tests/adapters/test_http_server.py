@@ -58,6 +58,7 @@ async def test_openai_s_client_finds_the_model():
     async with serving() as served, openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="x") as api:
         assert [model.id async for model in api.models.list()] == ["tiny"]
         assert (await api.models.retrieve("tiny")).owned_by == "rtstream"
+        assert (await api.models.retrieve("tiny")).languages == ["en"]
         with pytest.raises(openai.NotFoundError, match="no model 'nope'"):
             await api.models.retrieve("nope")
 

@@ -11,7 +11,10 @@ import aiohttp
 import openai
 import pytest
 
+from rtstream.adapters.http.language import NAMES
 from rtstream.adapters.http.prompt import phrases_of
+from rtstream.adapters.http.transcript import Transcript
+from rtstream.events import SAMPLE_RATE, Final
 from tests.adapters.http_served import multipart, recording, serving, unread
 from tests.rpc.calls import until
 
@@ -154,6 +157,27 @@ def test_prompt_is_a_hint_and_never_an_error(prompt, phrases):
 @pytest.mark.parametrize("language", ["en", "en-GB", "English", ""])
 async def test_language_of_the_model_may_be_named(served, wav, language):
     assert (await post(served, multipart(wav.read_bytes(), language=language)))["text"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted", "name"),
+    [("", None, "english"), ("auto", (), ""), ("es", ("es",), "spanish"), ("Spanish", ("es",), "spanish")],
+)
+async def test_language_that_is_asked_for_is_recognised_and_told(served, wav, asked, wanted, name):
+    served.hub.recognized_languages = ("en", "es")
+    found = await post(served, multipart(wav.read_bytes(), language=asked, response_format="verbose_json"))
+    assert served.hub.settings[-1].languages == wanted
+    if name:
+        assert found["language"] == name
+        assert {NAMES[segment["language"]] for segment in found["segments"]} == {name}
+
+
+def test_recording_is_in_the_language_in_which_most_is_said():
+    transcript = Transcript(["fr"])
+    assert transcript.language == "fr"
+    for language, seconds in (("en", 3), ("es", 4), ("en", 2), ("", 9)):
+        transcript.add(Final(0, 0, seconds * SAMPLE_RATE, "text", language=language))
+    assert transcript.language == "en"
 
 
 @pytest.mark.parametrize(

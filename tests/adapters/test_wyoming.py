@@ -194,6 +194,16 @@ async def test_a_language_that_the_model_knows_is_taken(language):
         assert text(await heard(client)) == "0.500"
 
 
+async def test_language_that_is_asked_for_is_recognised_and_told():
+    async with wyoming() as served, served.client() as client:
+        served.hub.recognized_languages = ("en", "es")
+        await say(client, speech(0.5), language="es-MX")
+        events = await heard(client)
+        assert served.hub.settings[-1].languages == ("es",)
+        told = [event.data["language"] for event in events if event.type in {"transcript-start", "transcript"}]
+        assert told == ["es", "es"]
+
+
 @pytest.mark.parametrize("language", ["de", "de-DE", "klingon", "x" * 1000])
 async def test_another_language_is_refused_while_its_audio_comes(language):
     async with wyoming() as served, served.client() as client:

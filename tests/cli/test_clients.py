@@ -269,6 +269,12 @@ async def test_transcribe_writes_numbers_in_the_form_that_is_asked_for(served, r
     assert [line.partition("] ")[2] for line in out.splitlines()] == ["Zero point two five zero"] * 5
 
 
+async def test_transcribe_sends_what_may_be_spoken(served, recording):
+    for given, wanted in (((), None), (("--language", "en,es"), ("en", "es")), (("--language", "auto"), ())):
+        assert (await run("transcribe", "--server", served.target, *given, recording))[0] == 0
+        assert served.hub.settings[-1].languages == wanted
+
+
 async def test_transcribe_sends_phrases_and_checks_them_first(served, recording):
     phrases = ("--phrase", "Grafana=2", "--phrase", "New Relic")
     assert (await run("transcribe", "--server", served.target, *phrases, recording))[0] == 0

@@ -176,10 +176,10 @@ async def test_recognize_gives_partials_and_finals_of_any_encoding(served):
         loud = np.full(2 * 48_000 * 2, 0.5, "<f4").tobytes()
         cut = [loud[begin : begin + 1001] for begin in range(0, len(loud), 1001)]
         wanted = {"partials": False, "words": True, "chunk_ms": 640, "phrases": ("Grafana=2", "New Relic")}
-        events = client.recognize(cut, rate=48_000, channels=2, floats=True, **wanted)
+        events = client.recognize(cut, rate=48_000, channels=2, floats=True, language=["en", "es"], **wanted)
         finals = [event async for event in events]
         assert [(event.end, event.text) for event in finals] == [(16_000, "0.500"), (32_000, "0.500")]
-        assert served.hub.settings[1] == StreamSettings(**wanted)
+        assert served.hub.settings[1] == StreamSettings(**wanted, languages=("en", "es"))
     assert not served.hub.open_streams
 
 
@@ -188,9 +188,10 @@ async def test_transcribe_reads_any_recording(served):
     if clip is None:
         pytest.skip("tests/data has no FLAC file")
     async with served.client() as client:
-        finals = await client.transcribe(clip, phrases=["Grafana"])
+        finals = await client.transcribe(clip, phrases=["Grafana"], language="auto")
         assert finals
         assert served.hub.settings[-1].phrases == ("Grafana",)
+        assert served.hub.settings[-1].languages == ()
         with pytest.raises(AudioError, match="no such file"):
             await client.transcribe(ROOT / "not there.wav")
 

@@ -22,6 +22,14 @@ def test_text_is_a_line_for_each_final():
     assert document("text") == "[00:00.00 - 00:02.00] one two\n[00:03.00 - 00:05.00] three four\n"
 
 
+def test_text_has_the_language_where_it_changes_from_english_on():
+    spoken = ["", "en", "es", "es", "", "en", "en"]
+    writer = EventWriter("text")
+    lines = [writer.add(Final(n, 0, 32_000, "text", language=code)) for n, code in enumerate(spoken)]
+    said = [line.removeprefix("[00:00.00 - 00:02.00] ").rstrip() for line in lines]
+    assert said == ["text", "text", "[es] text", "text", "text", "[en] text", "text"]
+
+
 def test_text_of_a_named_file_stands_below_its_name():
     assert document("text", file="a\n\x1b.wav").splitlines()[:2] == ["a\\n\\x1b.wav:", "[00:00.00 - 00:02.00] one two"]
     assert EventWriter("text", file="a.wav").begin() == ""

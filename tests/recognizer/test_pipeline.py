@@ -503,6 +503,7 @@ def test_what_was_shown_is_taken_back_where_the_whole_segment_is_in_another_lang
         bundle, guard=GuardConfig(min_confidence_shown=0.0, min_confidence_kept=confidence, min_known=0.0)
     )
     *shown, plain = events(Pipeline(asked), speech[:ONE_SEGMENT])
+    search = asked.searches["en"]
     search.decoder = Says(bundle.tokenizer, plain.text)
     search.decoder.decoded = replace(search.decoder.decoded, opening=Opening(no_speech=0.0, language=language))
     *partials, final = events(Pipeline(asked), speech[:ONE_SEGMENT])

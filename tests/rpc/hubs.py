@@ -23,6 +23,7 @@ class ScriptedStream:
         self._room = asyncio.Semaphore(8)
         self._arrived = asyncio.Event()
         self._finished = False
+        self._language = next(iter(settings.languages or hub.recognized_languages))
 
     async def push(self, samples):
         assert samples.dtype == np.float32
@@ -70,7 +71,7 @@ class ScriptedStream:
             while len(heard) >= SAMPLES_PER_SEGMENT:
                 spoken, heard = heard[:SAMPLES_PER_SEGMENT], heard[SAMPLES_PER_SEGMENT:]
                 if self._settings.partials:
-                    yield Partial(segment, position, position + 8_000, "half")
+                    yield Partial(segment, position, position + 8_000, "half", language=self._language)
                 yield self._final(segment, position, spoken)
                 position, segment = position + len(spoken), segment + 1
         if len(heard):
@@ -79,7 +80,7 @@ class ScriptedStream:
     def _final(self, segment, position, spoken):
         end, text = position + len(spoken), f"{np.abs(spoken).mean():.3f}"
         words = (Word(text, position, end, 0.5),) if self._settings.words else ()
-        return Final(segment, position, end, text + self._hub.padding, words)
+        return Final(segment, position, end, text + self._hub.padding, words, language=self._language)
 
     async def close(self):
         try:
@@ -94,6 +95,7 @@ class ScriptedHub:
     def __init__(self, broker, *, limit=8):
         self.broker = broker
         self.languages = ("es", "pt-BR")
+        self.recognized_languages = ("en",)
         self.limit = limit
         self.open_streams = set()
         self.samples_heard = 0
@@ -120,7 +122,7 @@ class ScriptedHub:
             streams=len(self.open_streams),
             counters={"finals": 3},
             languages=self.languages,
-            recognized_languages=("en",),
+            recognized_languages=self.recognized_languages,
         )
 
     def mute(self, muted):

@@ -57,6 +57,8 @@ def kinds(responses):
         ([config(phrases=["Grafana", "x=abc"])], "config.phrases"),
         ([config(phrases=["Grafana=9"])], "config.phrases"),
         ([config(phrases=["C++"])], "config.phrases"),
+        ([config(languages=["spanish"])], "config.languages"),
+        ([config(languages=["en", "auto"])], "config.languages"),
         ([config(silence_ms=99)], "config.silence_ms"),
         ([config(silence_ms=5001)], "config.silence_ms"),
         ([config(), pb.RecognizeRequest(flush=pb.Flush()), config()], "request"),

@@ -43,13 +43,13 @@ class Deepgram:
         if query.get("encoding") != "linear16":
             raise invalid("encoding", "only linear16 is possible: 16-bit PCM, with its sample_rate")
         form = AudioFormat(_number(query, "sample_rate", RATES), _number(query, "channels", CHANNELS, 1), 2)
-        read_language(query.get("language", ""), self._hub.status().recognized_languages)
         settings = StreamSettings(
             partials=query.get("interim_results") == "true",
             words=True,
             phrases=phrases_of("\n".join(query.getall("keyterm", []) + query.getall("keywords", []))),
             silence_ms=_silence(query.get("endpointing", "")),
             speech=query.get("vad_events") == "true",
+            languages=read_language(query.get("language", ""), self._hub.status().recognized_languages),
         )
         conversation = _Conversation(form, self._hub.status().model, utterances="utterance_end_ms" in query)
 

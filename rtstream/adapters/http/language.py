@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from rtstream.languages import canonical, within
+from rtstream.languages import AUTO, canonical, within
 from rtstream.wire.failures import invalid
 
-NAMES = {"en": ("english",)}
-"""OpenAI's clients may write a language's name."""
+NAMES = {
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "en": "english",
+    "es": "spanish",
+    "fi": "finnish",
+    "fr": "french",
+    "it": "italian",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sv": "swedish",
+    "uk": "ukrainian",
+}
+"""What OpenAI's answers call languages, as clients may too."""
+ANY = (AUTO, "multi")
+"""For whichever language is spoken: ours, and Deepgram's word for it."""
 
 
-def read_language(wanted: str, known: tuple[str, ...]) -> str:
-    """The language that is wanted, which the model must know. Raises RequestFailedError."""
-    first = known[0] if known else "en"
-    if not wanted or wanted.lower() in NAMES.get(first, ()):
-        return first
+def read_language(wanted: str, known: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The languages that may be spoken, as StreamSettings have them: the one that is wanted, any, or the service's own.
+
+    Raises RequestFailedError for one that the model, which recognises ``known``, does not.
+    """
+    if not wanted:
+        return None
+    if wanted.lower() in ANY:
+        return ()
+    named = next((code for code, name in NAMES.items() if name == wanted.lower()), wanted)
     try:
-        tag = canonical(wanted)
+        tag = canonical(named)
     except ValueError:
+        first = known[0] if known else "en"
         raise invalid("language", f"'{wanted}' is no language; give its code, such as {first}") from None
     for language in known:
         if within(tag, language) or within(language, tag):
-            return language
+            return (language,)
     raise invalid("language", f"the model does not recognise '{wanted}', only {', '.join(known)}")

@@ -46,5 +46,8 @@ class ModelList:
         return web.json_response(found)
 
     def _models(self) -> list[dict[str, object]]:
-        model = self._hub.status().model
-        return [{"id": model, "object": "model", "created": 0, "owned_by": "rtstream"}] if model else []
+        status = self._hub.status()
+        if not status.model:
+            return []
+        about = {"created": 0, "owned_by": "rtstream", "languages": list(status.recognized_languages)}
+        return [{"id": status.model, "object": "model", **about}]

@@ -160,7 +160,12 @@ class _Conversation:
         await self._drop()
         self._decoder = Decoder(AudioFormat(RATE, 1, 2))
         session = self._session
-        settings = StreamSettings(phrases=session.phrases, silence_ms=session.silence_ms, speech=session.server_vad)
+        settings = StreamSettings(
+            phrases=session.phrases,
+            silence_ms=session.silence_ms,
+            speech=session.server_vad,
+            languages=session.languages,
+        )
         ready: asyncio.Future[RecognitionStream] = asyncio.get_running_loop().create_future()
         self._items.restart(server_vad=session.server_vad)
         self._reading = asyncio.ensure_future(self._read(settings, ready))

@@ -13,13 +13,17 @@ from rtstream.wire.failures import invalid
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """``server_vad``: the service finds where turns end, else the client commits them."""
+    """``server_vad``: the service finds where turns end, else the client commits them.
+
+    ``language``: as the client has named it, ``languages``: what that stands for.
+    """
 
     server_vad: bool = True
     silence_ms: int | None = None
     language: str = ""
     prompt: str = ""
     model: str = ""
+    languages: tuple[str, ...] | None = None
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def read_session(given: object, before: Session, languages: tuple[str, ...]) -> 
     for key, value in fields.items():
         if not isinstance(value, str):
             raise invalid(f"{name}.transcription.{key}", "it must be text")
-    read_language(fields["language"], languages)
+    spoken = read_language(fields["language"], languages)
     server_vad, silence_ms = before.server_vad, before.silence_ms
     if "turn_detection" in source:
         turns = source["turn_detection"]
@@ -66,7 +70,7 @@ def read_session(given: object, before: Session, languages: tuple[str, ...]) -> 
         low, high = SILENCE_MS
         if silence_ms is not None and not (isinstance(silence_ms, int) and low <= silence_ms <= high):
             raise invalid(f"{name}.turn_detection.silence_duration_ms", f"it must be {low} to {high}")
-    return Session(server_vad, silence_ms, fields["language"], fields["prompt"], fields["model"])
+    return Session(server_vad, silence_ms, fields["language"], fields["prompt"], fields["model"], spoken)
 
 
 def _table(given: object, name: str) -> dict[str, Any]:

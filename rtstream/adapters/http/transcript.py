@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from rtstream.adapters.http.language import NAMES
 from rtstream.events import SAMPLE_RATE
 from rtstream.formats.writer import EventWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rtstream.events import Final
 
 
 class Transcript:
-    """Grows by finals. ``samples`` were read; ``fault``: a code and a line, if not all could be."""
+    """Grows by finals. ``samples`` were read; ``fault``: a code and a line, if not all could be.
 
-    def __init__(self, language: str) -> None:
-        self.language = language
+    ``languages``: those that a client has asked for.
+    """
+
+    def __init__(self, languages: Sequence[str] = ()) -> None:
+        self._languages = languages
         self.samples = 0
         self.fault: tuple[str, str] | None = None
         self._finals: list[Final] = []
@@ -26,6 +33,15 @@ class Transcript:
     def text(self) -> str:
         """All of it."""
         return " ".join(final.text for final in self._finals)
+
+    @property
+    def language(self) -> str:
+        """The one in which most was said; that which was asked for where nothing was."""
+        said: Counter[str] = Counter()
+        for final in self._finals:
+            if final.language:
+                said[final.language] += final.end - final.start
+        return max(said, key=lambda language: said[language], default=next(iter(self._languages), ""))
 
     def add(self, final: Final) -> str:
         """Take a final; gives what it adds to the text."""
@@ -41,7 +57,7 @@ class Transcript:
         """The long form."""
         found: dict[str, Any] = {
             "task": "transcribe",
-            "language": {"en": "english"}.get(self.language, self.language),
+            "language": NAMES.get(self.language, self.language),
             "duration": round(self.samples / SAMPLE_RATE, 3),
             "text": self.text,
         }
@@ -84,6 +100,7 @@ def _segment(number: int, final: Final) -> dict[str, Any]:
         "compression_ratio": round(len(text) / len(zlib.compress(text)), 3),
         "no_speech_prob": 0.0,
         "confidence": round(confidence, 3),
+        "language": final.language,
     }
 
 

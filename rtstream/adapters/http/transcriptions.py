@@ -49,7 +49,7 @@ class Wanted:
     words: bool
     segments: bool
     stream: bool
-    language: str
+    languages: tuple[str, ...] | None
     phrases: tuple[str, ...]
 
     @classmethod
@@ -72,7 +72,7 @@ class Wanted:
             words="word" in granularities,
             segments="segment" in granularities or not granularities,
             stream=stream,
-            language=read_language(fields.one("language"), languages),
+            languages=read_language(fields.one("language"), languages),
             phrases=phrases_of(fields.one("prompt")),
         )
 
@@ -91,7 +91,7 @@ class Transcriptions:
             with form() as fields:
                 await receive(request, fields, self._config.upload_bytes, self._config.idle_seconds)
                 wanted = Wanted.read(fields, self._hub.status().recognized_languages)
-                transcript = Transcript(wanted.language)
+                transcript = Transcript(wanted.languages or ())
                 if wanted.stream:
                     return await self._stream(request, fields, wanted, transcript)
                 await self._recognize(fields, wanted, transcript, _nothing)
@@ -130,7 +130,7 @@ class Transcriptions:
     ) -> None:
         """Fill the transcript; ``tell`` hears each piece of its text. Raises RequestFailedError."""
         timed = wanted.form in {"srt", "vtt"} or wanted.words
-        settings = StreamSettings(partials=False, words=timed, phrases=wanted.phrases)
+        settings = StreamSettings(partials=False, words=timed, phrases=wanted.phrases, languages=wanted.languages)
 
         async def feed(stream: RecognitionStream) -> None:
             try:

@@ -221,13 +221,14 @@ class AsrConnection(Connection):
         # Others are of a later version, or of no concern: they are passed over, as all Wyoming servers do.
 
     async def _begin(self, form: TurnFormat) -> None:
-        status, request = self.hub.status(), self._request or TurnRequest()
+        request = self._request or TurnRequest()
         self._request = None
         own_end = not self._external_vad
         settings = StreamSettings(
             phrases=request.phrases(self._phrase_room()),
             silence_ms=request.silence_ms if own_end else None,
             speech=own_end,
+            languages=None if request.language is None else (request.language,),
         )
         form.decoder()  # which says what is wrong, before a stream is opened
         try:
@@ -238,8 +239,7 @@ class AsrConnection(Connection):
             raise TurnError("not-ready", str(error)) from None
         except ConfigError as error:
             raise TurnError("invalid-request", str(error)) from None
-        language = request.language or next(iter(status.recognized_languages), None)
-        self._turn = Turn(stream, form, self.send, language=language, ends_itself=own_end)
+        self._turn = Turn(stream, form, self.send, language=request.language, ends_itself=own_end)
         self._passing = False
         self.busy = True
 

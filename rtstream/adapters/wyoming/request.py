@@ -35,7 +35,10 @@ class TurnError(RtstreamError):
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A ``transcribe`` event. ``names`` come before ``terms`` where there are too many; both are phrases."""
+    """A ``transcribe`` event. ``names`` come before ``terms`` where there are too many; both are phrases.
+
+    ``language``: None where whichever is spoken is wanted.
+    """
 
     language: str | None = None
     names: tuple[str, ...] = ()
@@ -119,12 +122,13 @@ def _language(given: object, known: tuple[str, ...]) -> str | None:
         tag = canonical(str(given))
     except ValueError:
         tag = ""
-    if not any(within(tag, language) or within(language, tag) for language in known if tag):
+    found = next((language for language in known if tag and (within(tag, language) or within(language, tag))), None)
+    if found is None:
         raise TurnError(
             "language-unsupported",
             f"speech in {str(given)[:40]!r} cannot be recognised: the model knows {', '.join(known)}; choose that",
         )
-    return tag
+    return found
 
 
 def _texts(given: object) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ SAMPLES_PER_MILLISECOND = SAMPLE_RATE // 1000
 class Turn:
     """Recognises one client's audio until :meth:`stop`; ``send`` takes what it is told.
 
-    With ``ends_itself`` it is over when the speaker pauses. ``language`` is what the transcript is in.
+    With ``ends_itself`` it is over when the speaker pauses. ``language``: the one that
+    was asked for; what is recognised says which it is.
     """
 
     def __init__(
@@ -120,8 +121,10 @@ class Turn:
         async for event in self._stream:
             match event:
                 case Partial():
+                    self._language = event.language or self._language
                     await self._show(event.segment, event.text)
                 case Final(text=text):
+                    self._language = event.language or self._language
                     await self._show(event.segment, text)
                     self._finals += [text] if text else []
                     if text and self._ends_itself:

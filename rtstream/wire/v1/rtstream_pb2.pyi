@@ -324,7 +324,7 @@ class Flushed(_message.Message):
     def __init__(self) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases", "silence_ms", "speech_events")
+    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases", "silence_ms", "speech_events", "languages")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +334,7 @@ class RecognitionConfig(_message.Message):
     PHRASES_FIELD_NUMBER: _ClassVar[int]
     SILENCE_MS_FIELD_NUMBER: _ClassVar[int]
     SPEECH_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate: int
     channels: int
@@ -343,7 +344,8 @@ class RecognitionConfig(_message.Message):
     phrases: _containers.RepeatedScalarFieldContainer[str]
     silence_ms: int
     speech_events: bool
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ..., silence_ms: _Optional[int] = ..., speech_events: _Optional[bool] = ...) -> None: ...
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ..., silence_ms: _Optional[int] = ..., speech_events: _Optional[bool] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
     __slots__ = ("partial", "final", "audio_lost", "fault", "speech", "flushed")
