@@ -14,7 +14,7 @@ from rtstream.recognizer.spoken_forms import spoken_forms
 
 if TYPE_CHECKING:
     from rtstream.recognizer.ctc_search import Alignment, LogProbs
-    from rtstream.recognizer.spoken_forms import SpokenForms
+    from rtstream.recognizer.spoken_graph import SpokenForms
 
 
 @dataclass(frozen=True, slots=True)

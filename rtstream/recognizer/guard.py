@@ -10,7 +10,9 @@ import numpy as np
 
 from rtstream.errors import BundleError
 from rtstream.model.config import BLANK
+from rtstream.model.letters import fold
 from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.number_speech.speech import digit_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
     from rtstream.recognizer.final_pass import Opening
     from rtstream.recognizer.lexicon import Lexicon
 
-DIGITS_ALONE = re.compile(
-    r"(?:[\W_]*(?:\d|\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b))+[\W_]*", re.IGNORECASE
-)
+RUN = re.compile(r"[^\W_]+")
+"""Letters and digits in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def spoken(text: str, opening: Opening, evidence: Evidence, config: GuardConfig,
     neither noise nor another language makes them.
     """
     support = evidence.support(text)
-    if support is not None and _digits_heard(text, support, config):
+    if support is not None and _digits_heard(text, evidence.language, support, config):
         return True
     if not addressed(opening, config, partial=partial):
         return False
@@ -181,10 +182,14 @@ def spoken(text: str, opening: Opening, evidence: Evidence, config: GuardConfig,
     return support is None or support.confidence >= least * opening.no_speech
 
 
-def _digits_heard(text: str, support: Support, config: GuardConfig) -> bool:
-    return (
-        bool(DIGITS_ALONE.fullmatch(text)) and support.gain > 0 and support.confidence >= config.min_confidence_digits
-    )
+def _digits_alone(text: str, language: str) -> bool:
+    """Whether a text is digits, or words of them, and nothing else."""
+    runs = RUN.findall(text)
+    return bool(runs) and all(run.isdecimal() or fold(run) in digit_words(language) for run in runs)
+
+
+def _digits_heard(text: str, language: str, support: Support, config: GuardConfig) -> bool:
+    return _digits_alone(text, language) and support.gain > 0 and support.confidence >= config.min_confidence_digits
 
 
 def spelt(text: str, evidence: Evidence, config: GuardConfig) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtstream.events import Word
 from rtstream.recognizer.evidence import Evidence
-from rtstream.recognizer.spoken_forms import spell_word
+from rtstream.recognizer.spoken_graph import spell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -166,6 +166,21 @@ def test_a_text_of_which_ctc_hears_every_letter_counts_whatever_the_decoder_find
     assert spelt(text, Evidence(say("knit seven", sure), LETTERS), CONFIG) is heard
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "said", "heard"),
+    [
+        ("de", "drei drei", "drei drei", True),
+        ("de", "three three", "three three", False),
+        ("ru", "три, 3", "tri tri", True),
+        ("es", "3 3", "tres tres", True),
+        ("es", "tres gatos", "tres gatos", False),
+        ("en", "drei drei", "drei drei", False),
+    ],
+)
+def test_words_of_digits_are_those_of_the_language(language, text, said, heard):
+    assert spoken(text, Opening(0.9, 0.05), Evidence(say(said), LETTERS, language), CONFIG) is heard
+
+
 @pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize(
     ("text", "sure", "heard"),
