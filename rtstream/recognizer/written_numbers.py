@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from rtstream.recognizer import numbers_elsewhere
+from rtstream.recognizer.number_forms import Span
 from rtstream.recognizer.numbers import CURRENCIES as SIGNS
 from rtstream.recognizer.numbers import cardinal, digits, ordinal, say_numbers
 
@@ -47,14 +49,6 @@ DECIMAL = re.compile(r"\d[\d,]*\.\d+")
 COUNT = re.compile(r"\d{1,3}(?:,\d{3})+")
 
 
-class Span(NamedTuple):
-    """A written word and those that it stands for: from ``first`` to ``last``, both included."""
-
-    text: str
-    first: int
-    last: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Token:
     """A word: its marks ``before``, its ``core`` in lower case, its marks ``after``, its ``place`` among the words."""
@@ -66,19 +60,16 @@ class _Token:
     written: str
 
 
-def write_numbers(text: str, form: NumberForm) -> str:
-    """A text with its numbers in a form; the same again for what comes out of it."""
-    return " ".join(span.text for span in spans(text.split(), form))
+def write_numbers(text: str, form: NumberForm, language: str = "en") -> str:
+    """A text with its numbers in a form; the same again for what comes out of it. ``language``: ISO 639-1."""
+    return " ".join(span.text for span in spans(text.split(), form, language))
 
 
 def number_final(final: Final, form: NumberForm) -> Final:
-    """A final with its numbers in a form, its words likewise: what several become one has the time of all.
-
-    Rules are known for English alone: finals in other languages stay as they are.
-    """
-    if form == "as spoken" or not final.text or final.language not in {"en", ""}:
+    """A final with its numbers in a form, its words likewise: what several become one has the time of all."""
+    if form == "as spoken" or not final.text:
         return final
-    found = spans(final.text.split(), form)
+    found = spans(final.text.split(), form, final.language or "en")
     words: tuple[Word, ...] = ()
     if final.words:
         words = tuple(word for span in found for word in _words_of(span, final.words))
@@ -96,8 +87,10 @@ def _words_of(span: Span, words: Sequence[Word]) -> Iterator[Word]:
         yield replace(first, text=name, start=start, end=end, confidence=sure)
 
 
-def spans(words: Sequence[str], form: NumberForm) -> list[Span]:
+def spans(words: Sequence[str], form: NumberForm, language: str = "en") -> list[Span]:
     """Words as they are written in a form, in order; each of them is part of one span."""
+    if language != "en":
+        return numbers_elsewhere.spans(words, form, language)
     if form == "digits":
         return list(_Digits(words).spans())
     if form == "words":
