@@ -35,16 +35,17 @@ Examples:
 A set is a pair of files, NAME.tar of audio clips and NAME.jsonl with a line for each:
 file, dur (seconds), text; lang where it is not English (zxx: no words); label, such as a
 kind of noise. NAME:KIND means only the clips of one language or label, NAME:joined strings of
-its single digits, by one speaker each. Texts are compared
-after Whisper's English normalizer (arXiv 2212.04356, appendix C); each clip is followed by
-a second of silence and goes through voice activity detection, segmenter and recogniser as
-in the service.
+its single digits, by one speaker each, NAME:choosing and NAME:reporting its two halves, parted
+by speaker. Texts are compared
+after Whisper's normalizers (arXiv 2212.04356, appendix C), English or other; each clip is
+followed by a second of silence and goes through voice activity detection, segmenter and
+recogniser as in the service.
 
 Punctuation and case are scored where a set's references have them: precision, recall and
 F1 of each mark (--json), and how many words are right in case among those that are right.
 Clips of digits alone, such as telephone numbers, are right where every digit is, in words or
 in digits, whatever stands between.
-Of clips without English words, what is published is counted and listed.
+Of clips without words of a language that is asked for, what is published is counted and listed.
 
 The lag of a word is the audio from its end, where CTC hears it, to where it stands in a
 partial for good; a word that only the final has stands there from the end of its segment
@@ -112,7 +113,7 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
     "contexts",
     type=click.Choice(["always", "unsure", "never"]),
     multiple=True,
-    default=("unsure",),
+    default=("always",),
     show_default=True,
     help="Whether segments are encoded once more for their finals; may be given more than once.",
 )
@@ -144,6 +145,9 @@ def _read_stops(context: click.Context, parameter: click.Parameter, values: Sequ
 @click.option("--clips", "most", type=click.IntRange(min=1), help="Only N clips of each set, evenly spread.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of the table.")
+@click.option(
+    "--accents/--no-accents", default=True, show_default=True, help="Whether accents count, in other languages."
+)
 @click.option("--texts", is_flag=True, help="Also print each clip's reference and finals, normalized.")
 def command(  # noqa: PLR0917  # click passes by name
     bundle: Path,
@@ -166,6 +170,7 @@ def command(  # noqa: PLR0917  # click passes by name
     threads: int,
     *,
     as_json: bool,
+    accents: bool,
     texts: bool,
 ) -> None:
     """Measure the model BUNDLE on SETS: error rates, lag, punctuation and case, words where there are none.
@@ -211,9 +216,11 @@ def command(  # noqa: PLR0917  # click passes by name
                 for recognizer in recognizers:
                     config = recognizer.config
                     for name in sets:
-                        score = evaluate(recognizer, clips[name], new_gate)
+                        score = evaluate(recognizer, clips[name], new_gate, accents=accents)
                         if reference is not None and name not in theirs:
-                            theirs[name] = score_transcripts(reference.transcribe, clips[name])
+                            theirs[name] = score_transcripts(
+                                reference.transcribe, clips[name], recognizer.languages, accents=accents
+                            )
                         rows.append(
                             {"set": name, "engine": loaded.engine.name}
                             | _settings(config)

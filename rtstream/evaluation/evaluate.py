@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jiwer
 import numpy as np
+from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from rtstream.evaluation.digit_score import score_digits
@@ -15,12 +15,13 @@ from rtstream.evaluation.lag import TimedEvent, WordLag, lag_figures, word_lags
 from rtstream.evaluation.written_score import score_written
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.training.corpus.data import primary
 from rtstream.training.corpus.text import ENGLISH
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was written of a clip in which no English is spoken, where nothing should be."""
+    """What was written of a clip in which no language that is asked for is spoken, where nothing should be."""
 
     clip: Clip
     text: str
@@ -63,7 +64,7 @@ class Score:
     """References and what was recognised, clip by clip, normalized; and what writing it cost.
 
     ``written_references`` and ``written``: the same references and finals as they are written. ``published``: of the
-    clips without English words, which have a place in no other list.
+    clips without words of a language that is asked for, which have a place in no other list.
     """
 
     references: list[str] = field(default_factory=list)
@@ -164,10 +165,15 @@ def blocks(audio: NDArray[np.float32]) -> Iterator[AudioBlock]:
         yield AudioBlock(padded[start : start + BLOCK], start)
 
 
-def normalizer() -> Callable[[str], str]:
-    """What texts are brought to before they are compared: Whisper's for English (arXiv 2212.04356, appendix C)."""
-    normalize: Callable[[str], str] = EnglishTextNormalizer()
-    return normalize
+def normalizer(language: str = ENGLISH, *, accents: bool = True) -> Callable[[str], str]:
+    """What texts are brought to before they are compared: Whisper's own (arXiv 2212.04356, appendix C).
+
+    That for English, or the one for all other languages, which keeps ``accents`` or drops them.
+    """
+    normalize: Callable[[str], str] = (
+        EnglishTextNormalizer() if language == ENGLISH else BasicTextNormalizer(remove_diacritics=not accents)
+    )
+    return lambda text: " ".join(normalize(text).split())
 
 
 def recognize(
@@ -196,25 +202,44 @@ def recognize(
     )
 
 
-def evaluate(recognizer: Recognizer, clips: Iterable[Clip], new_gate: Callable[[], Gate] = WebRtcGate) -> Score:
+def evaluate(
+    recognizer: Recognizer,
+    clips: Iterable[Clip],
+    new_gate: Callable[[], Gate] = WebRtcGate,
+    *,
+    accents: bool = True,
+) -> Score:
     """Recognise every clip and collect the texts."""
-    return score_transcripts(partial(recognize, recognizer, new_gate=new_gate), clips)
+    return score_transcripts(
+        lambda audio, _: recognize(recognizer, audio, new_gate), clips, recognizer.languages, accents=accents
+    )
 
 
-def score_transcripts(transcribe: Callable[[NDArray[np.float32]], Transcript], clips: Iterable[Clip]) -> Score:
-    """Transcribe every clip and collect the texts, after ``normalizer``, references too."""
-    normalize = normalizer()
+def score_transcripts(
+    transcribe: Callable[[NDArray[np.float32], str], Transcript],
+    clips: Iterable[Clip],
+    languages: Collection[str] = (ENGLISH,),
+    *,
+    accents: bool = True,
+) -> Score:
+    """Transcribe every clip, of a language, and collect the texts, after ``normalizer``, references too.
+
+    Clips of other ``languages`` count as clips without words. ``accents``: whether they count.
+    """
+    normalizers = {language: normalizer(language, accents=accents) for language in languages}
     score = Score()
     for clip in clips:
         audio = clip.read()
-        found = transcribe(audio)
+        language = primary(clip.language)
+        normalize = normalizers.get(language)
+        found = transcribe(audio, language if normalize is not None else ENGLISH)
         score.fallbacks += found.fallbacks
         score.seconds += len(audio) / SAMPLE_RATE
         score.cpu_seconds += found.cpu_seconds
-        # What training cannot spell, such as digits, Whisper's normalizer can.
-        text = clip.reference if clip.text is None else clip.text
-        reference = normalize(text if clip.language == ENGLISH else "")
-        if not reference:
+        # What training cannot spell, such as digits and accents, Whisper's normalizers can.
+        text = clip.text if language == ENGLISH and clip.text is not None else clip.reference
+        reference = normalize(text) if normalize is not None else ""
+        if normalize is None or not reference:
             score.published.append(Published(clip, found.text, found.partial))
             continue
         score.lags += found.lags

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rtstream.evaluation.evaluate import Transcript
+from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.initialization import from_teacher
 from rtstream.training.speech.moonshine import load_moonshine
 from rtstream.training.speech.teacher_outputs import greedy
@@ -36,7 +37,7 @@ class MoonshineReference:
         return cls(from_teacher(checkpoint, tokenizer, list(range(len(tokenizer))), seed=0).eval(), tokenizer)
 
     @torch.inference_mode()
-    def transcribe(self, audio: NDArray[np.float32]) -> Transcript:
+    def transcribe(self, audio: NDArray[np.float32], _language: str = ENGLISH) -> Transcript:
         """Text of a recording, float32 of shape (n,) at 16 kHz; none where the decoder comes to no end."""
         start = time.process_time()
         states = self.model.encoder(torch.from_numpy(audio)[None])

@@ -12,6 +12,7 @@ from rtstream.errors import TrainingError
 from rtstream.evaluation.evaluate import Transcript
 from rtstream.events import SAMPLE_RATE
 from rtstream.nn.features import LogMel
+from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.whisper import read_tokenizer, whisper_features
 from rtstream.translation.ctranslate2 import load_package
 
@@ -36,14 +37,14 @@ class WhisperReference:
     """Whisper in int8 over 30 s windows, as faster-whisper runs it. Made by :meth:`open`.
 
     Unlike faster-whisper it asks for no time stamps, so that each clip is heard once, does not try again at higher
-    temperatures, which is random, and pads with silence, as OpenAI's program does. It is told to expect English.
+    temperatures, which is random, and pads with silence, as OpenAI's program does. It is told which language
+    to expect.
     """
 
     def __init__(self, engine: ModuleType, model: Any, tokenizer: Tokenizer, beam: int) -> None:  # noqa: ANN401 - has no types
         self._engine, self._model, self._tokenizer, self._beam = engine, model, tokenizer, beam
         self._features = LogMel(model.n_mels)
-        prompt = tokenizer.prompt()
-        self._prompt = prompt if model.is_multilingual else [prompt[0], prompt[-1]]
+        self._multilingual = bool(model.is_multilingual)
 
     @classmethod
     def open(cls, directory: Path, *, threads: int = 1, beam: int = BEAM) -> WhisperReference:
@@ -63,8 +64,9 @@ class WhisperReference:
                 "needs model.bin, config.json, vocabulary.json and tokenizer.json, as its converters write them"
             ) from error
 
-    def transcribe(self, audio: NDArray[np.float32]) -> Transcript:
+    def transcribe(self, audio: NDArray[np.float32], language: str = ENGLISH) -> Transcript:
         """Text of a recording, float32 of shape (n,) at 16 kHz. Raises TrainingError where it is longer than 30 s."""
+        prompt = self._tokenizer.prompt(language)
         if len(audio) > WINDOW_SECONDS * SAMPLE_RATE:
             raise TrainingError(
                 f"a clip of {len(audio) / SAMPLE_RATE:.1f} s: Whisper hears {WINDOW_SECONDS} s at once, cut it"
@@ -73,7 +75,11 @@ class WhisperReference:
         mel = whisper_features(self._features, torch.from_numpy(audio)[None], WINDOW_SECONDS * SAMPLE_RATE)
         features = self._engine.StorageView.from_array(np.ascontiguousarray(mel.mT.numpy()))
         (result,) = self._model.generate(
-            features, [self._prompt], beam_size=self._beam, return_scores=True, return_no_speech_prob=True
+            features,
+            [prompt if self._multilingual else [prompt[0], prompt[-1]]],
+            beam_size=self._beam,
+            return_scores=True,
+            return_no_speech_prob=True,
         )
         tokens = result.sequences_ids[0]
         # The score is the mean over the tokens; Whisper divides their sum by one more, the end.

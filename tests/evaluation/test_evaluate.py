@@ -44,10 +44,10 @@ def clip(text, **kept):
 def score(monkeypatch):
     """Score clips of silence of which the texts are given, in their order."""
 
-    def run(clips, texts):
+    def run(clips, texts, **asked):
         monkeypatch.setattr(Clip, "read", lambda _: np.zeros(SAMPLE_RATE, np.float32))
         transcripts = iter(Transcript(text, text) for text in texts)
-        return score_transcripts(lambda _: next(transcripts), clips)
+        return score_transcripts(lambda _audio, _language: next(transcripts), clips, **asked)
 
     return run
 
@@ -68,6 +68,23 @@ def test_references_are_scored_normalized_and_as_they_are_written(score):
     assert found["punctuation"]["all"]["recall"] == 50
     assert found["case"]["accuracy"] == 100
     assert found["published"]["clips"] == 1
+
+
+@pytest.mark.parametrize(("accents", "errors"), [(True, 2), (False, 1)])
+def test_languages_that_are_asked_for_are_scored_with_their_accents_or_without(score, accents, errors):
+    clips = [clip("¿Qué tal, señor?", language="es-MX"), clip("Wie geht's?", language="de")]
+    found = score(clips, ["Que tal, Señora.", "Wie geht es?"], languages=("en", "es"), accents=accents)
+    assert found.references == ["qué tal señor" if accents else "que tal senor"]
+    assert found.wer == pytest.approx(100 * errors / 3)
+    assert [each.text for each in found.published] == ["Wie geht es?"]
+
+
+def test_who_transcribes_is_told_the_language(monkeypatch):
+    monkeypatch.setattr(Clip, "read", lambda _: np.zeros(SAMPLE_RATE, np.float32))
+    told = []
+    clips = [clip("hola", language="es"), clip("ciao", language="it"), clip("", language="zxx"), clip("hello")]
+    score_transcripts(lambda _, language: told.append(language) or Transcript(""), clips, ("en", "es"))
+    assert told == ["es", "en", "en", "en"]
 
 
 @given(st.integers(1, 40), st.none() | st.integers(1, 50))

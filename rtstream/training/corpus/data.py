@@ -174,22 +174,25 @@ def load_shard(path: Path, kind: str | None = None, languages: Collection[str] =
 
 
 def load_set(folder: Path, name: str, languages: Collection[str] = (ENGLISH,)) -> list[Clip]:
-    """The clips of NAME or NAME:KIND, as the commands call sets, in ``folder``. Raises as ``load_shard``.
+    """The clips of NAME, NAME:KIND, NAME:HALF or NAME:KIND:HALF, as the commands call sets, in ``folder``.
 
-    Of the kinds in HALVES are the two halves of a set, parted by speaker: what is chosen on one is reported on the
-    other. Where all are of one speaker, or of none that is known, they are parted by clip.
+    The HALVES are parted by speaker: what is chosen on one is reported on the other. Where all are of one speaker, or
+    of none that is known, they are parted by clip. Raises as ``load_shard``.
     """
-    shard, _, kind = name.partition(":")
-    if kind not in HALVES:
-        return load_shard(folder / shard, kind or None, languages)
-    clips = load_shard(folder / shard, languages=languages)
+    whole, _, half = name.rpartition(":")
+    if half not in HALVES:
+        whole, half = name, ""
+    shard, _, kind = whole.partition(":")
+    clips = load_shard(folder / shard, kind or None, languages)
+    if not half:
+        return clips
     several = len({clip.speaker for clip in clips}) > 1
     speakers = sorted({clip.speaker for clip in clips}, key=lambda speaker: zlib.crc32(speaker.encode()))
     places = {speaker: index for index, speaker in enumerate(speakers)}
     return [
         clip
         for index, clip in enumerate(clips)
-        if (places[clip.speaker] if several else index) % 2 == HALVES.index(kind)
+        if (places[clip.speaker] if several else index) % 2 == HALVES.index(half)
     ]
 
 

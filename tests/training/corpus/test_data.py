@@ -366,6 +366,15 @@ def test_halves_of_a_set_have_no_speaker_in_common_and_are_all_of_it_together(tm
     assert halves(tmp_path) == halves(tmp_path)
 
 
+def test_a_kind_has_halves_too(tmp_path):
+    rows = [(0.3, f"clip {index}", {"speaker": str(index), "lang": "de" if index % 3 else "es"}) for index in range(9)]
+    write_shard(tmp_path / "speech", rows)
+    both = [load_set(tmp_path, f"speech:de:{half}") for half in HALVES]
+    assert [len(half) for half in both] == [3, 3]
+    assert {clip.language for half in both for clip in half} == {"de"}
+    assert len({clip.speaker for half in both for clip in half}) == 6
+
+
 def test_halves_of_a_set_of_one_speaker_are_parted_by_clip(tmp_path):
     write_shard(tmp_path / "speech", voices(*"aaaaa"))
     assert [len(half) for half in halves(tmp_path)] == [3, 2]
