@@ -33,7 +33,7 @@ from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
 from rtstream.recognizer.sentence_cut import continued, unfinished
-from rtstream.recognizer.spoken_language import DECIDED_SECONDS, SURE, SpokenLanguage
+from rtstream.recognizer.spoken_language import SpokenLanguage, is_clear, may_be_clear
 from rtstream.recognizer.words import mean_confidence, placed_words
 from rtstream.recognizer.written_numbers import number_final
 
@@ -263,9 +263,12 @@ class RecognizerSession:
         r = self.recognizer
         if len(r.languages) == 1 or segment.text:
             return True
+        seconds = segment.heard.decoder.frames * r.frame_samples / SAMPLE_RATE
+        if not may_be_clear(seconds):
+            return False
         language, likely = self._likeliest(segment, self._opening(segment.heard))
         segment.take_for(language)
-        return likely >= SURE or segment.heard.decoder.frames * r.frame_samples >= DECIDED_SECONDS * SAMPLE_RATE
+        return is_clear(likely, seconds)
 
     def _opening(self, heard: Heard) -> Opening:
         """What the decoder says before a text over all frames."""

@@ -19,14 +19,26 @@ from rtstream.events import SAMPLE_RATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RETURNS = 8.0
+RETURNS = 4.0
 """By how much likelier a language is right behind what was said in it."""
 FORGOTTEN = 60.0
 """Seconds of pause in which that advantage, the logarithm of it, falls to a half."""
+HEARD_SECONDS = 1.9
+"""Of a segment, with the silence before it: of less the decoder says English, whatever it is, and is sure of it."""
 SURE = 0.9
-"""The probability from which on a language is taken to be spoken in a segment that has just begun."""
-DECIDED_SECONDS = 2.0
-"""Length of a segment from which on the likeliest language does."""
+"""The probability that makes a language clear from there on."""
+DECIDED_SECONDS = 2.5
+"""Of a segment, from where on the likeliest language does."""
+
+
+def may_be_clear(seconds: float) -> bool:
+    """Whether so much of a segment has been heard that its language may be clear."""
+    return seconds >= HEARD_SECONDS
+
+
+def is_clear(likely: float, seconds: float) -> bool:
+    """Whether a language that is so likely is taken to be spoken in a segment of which so much has been heard."""
+    return may_be_clear(seconds) and (likely >= SURE or seconds >= DECIDED_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

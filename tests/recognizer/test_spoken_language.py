@@ -12,7 +12,7 @@ from rtstream.recognizer.final_pass import Decoded, Grown, Opening
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import RecognizerSession
-from rtstream.recognizer.spoken_language import DECIDED_SECONDS, FORGOTTEN, SpokenLanguage
+from rtstream.recognizer.spoken_language import DECIDED_SECONDS, FORGOTTEN, HEARD_SECONDS, SpokenLanguage
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.recognizer.posteriors import say
 from tests.recognizer.test_pipeline import Hears
@@ -88,10 +88,11 @@ def test_text_is_in_the_language_that_is_spoken_and_says_so(bundle, partials, fu
     assert {partial.language for partial in shown} <= {"de"}
 
 
-def test_nothing_is_shown_before_a_language_is_sure_or_two_seconds_have_been_heard(bundle):
+def test_nothing_is_shown_before_a_language_is_clear(bundle):
     doubtful, clear = always(0.4, 0.6), always(0.05, 0.95)
     for shares, waits in ((doubtful, True), (clear, False)):
         shown, final = hear(talking(bundle, shares), 4)
+        assert shown[0].end / SAMPLE_RATE >= HEARD_SECONDS
         assert (shown[0].end / SAMPLE_RATE >= DECIDED_SECONDS) is waits
         assert {event.language for event in (*shown, final)} == {"de"}
 
@@ -104,7 +105,7 @@ def test_wrong_first_guess_costs_at_most_partials(bundle):
 
 
 def test_what_was_shown_stays_in_its_language_until_the_final(bundle):
-    session = talking(bundle, lambda seconds: (0.95, 0.05) if seconds < 2 else (0.05, 0.95), partials="ctc")
+    session = talking(bundle, lambda seconds: (0.95, 0.05) if seconds < 2.5 else (0.05, 0.95), partials="ctc")
     shown, _ = hear(session, 4)
     assert {partial.language for partial in shown} == {"en"}
 
@@ -113,7 +114,7 @@ def test_doubtful_word_stays_in_the_language_of_the_conversation(bundle):
     said = {"shares": (0.05, 0.95)}
     session = talking(bundle, lambda _seconds: said["shares"], partials="none")
     assert hear(session, 3)[1].language == "de"
-    said["shares"] = (0.7, 0.3)
+    said["shares"] = (0.6, 0.4)
     assert hear(session, 3, start=4, segment=1)[1].language == "de"
     assert hear(session, 3, start=20 * FORGOTTEN, segment=2)[1].language == "en"
     said["shares"] = (0.98, 0.02)
@@ -159,8 +160,8 @@ def test_thresholds_are_those_of_the_language(bundle):
 
 def test_language_of_what_was_said_last_is_likelier_the_sooner_it_goes_on():
     before = SpokenLanguage("de", 10 * SAMPLE_RATE)
-    assert SpokenLanguage().likeliest((0.7, 0.3), LANGUAGES, 0)[0] == "en"
-    likely = [before.likeliest((0.7, 0.3), LANGUAGES, (10 + pause) * SAMPLE_RATE) for pause in (0, 60, 3600)]
+    assert SpokenLanguage().likeliest((0.6, 0.4), LANGUAGES, 0)[0] == "en"
+    likely = [before.likeliest((0.6, 0.4), LANGUAGES, (10 + pause) * SAMPLE_RATE) for pause in (0, 60, 3600)]
     assert [language for language, _ in likely] == ["de", "de", "en"]
     assert likely[0][1] > likely[1][1]
-    assert before.likeliest((0.7, 0.3), ["en", "es"], 0)[0] == "en"
+    assert before.likeliest((0.6, 0.4), ["en", "es"], 0)[0] == "en"
