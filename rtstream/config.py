@@ -129,7 +129,9 @@ class Recognition(Section):
     chunk_ms: ChunkMs = Field(
         DEFAULT_CHUNK_MS, description="audio recognised at a time: 320 shows words sooner, 1280 takes less computing"
     )
-    partials: Literal["decoder", "ctc", "none"] = Field("decoder", description="what writes the partials, if anything")
+    partials: Literal["decoder", "ctc", "none"] = Field(
+        "decoder", description="what writes the partials, if anything; ctc English alone"
+    )
     full_context: Literal["always", "unsure"] = Field(
         "always",
         description="whether a segment is encoded once more for its final: always, for the best text, the same with "

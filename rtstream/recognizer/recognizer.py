@@ -36,7 +36,7 @@ class RecognizerConfig:
 
     ``chunk_ms``: audio encoded at a time; longer is more accurate and later. 0 waits for the segment's end, and needs
     a second pass.
-    ``partials``: what writes them, or ``none``.
+    ``partials``: what writes them, or ``none``; ``ctc`` those of English alone, since it knows no accents.
     ``ahead_ms``: how much of the newest audio is encoded again with the next chunk, when what follows it is known: the
     decoder's partials are better for it, for ``ahead_ms`` / ``chunk_ms`` more encoding. ``stop_ms``: how far behind the
     newest audio the decoder's partials stay. ``full_context``: whether a segment that has ended is encoded once more,
@@ -111,6 +111,8 @@ class Recognizer:
             self.languages = choose(config.languages, bundle.languages)
         except ValueError as error:
             raise ConfigError(f"language: {error}") from None
+        if config.partials == "ctc" and "en" not in self.languages:
+            raise ConfigError("partials: ctc writes English alone; choose decoder or none")
         self.bundle = bundle
         self.config = config
         self.engine = bundle.engine

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PIECE = re.compile(r"(?P<key>\d{1,3}(?:,\d{3})+|\d+[.:]\d+|\d|[^\W\d_]+(?:['’][^\W\d_]+)*)(?P<rest>\W*)")
+PIECE = re.compile(
+    r"(?P<key>\d{1,3}(?:,\d{3})+|\d{1,3}(?:\.\d{3}){2,}|\d+[.:]\d+|\d|[^\W\d_]+(?:['’][^\W\d_]+)*)(?P<rest>\W*)"
+)
 ONE_BY_ONE = re.compile(r"(?<=\d)(?=\d)")
 LONGEST = 24
 """Pieces of what is said again."""

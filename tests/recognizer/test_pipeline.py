@@ -428,13 +428,25 @@ def test_what_ctc_alone_hears_is_not_published_where_it_makes_no_words(bundle, s
 @pytest.mark.parametrize("partials", ["ctc", "decoder", "none"])
 def test_what_ctc_alone_hears_is_published_in_english_alone(bundle, speech, partials, language):
     tokenizer = make_tokenizer((*SPECIAL, "<|de|>"))
-    spoken = replace(bundle, tokenizer=tokenizer, languages=(language,))
-    asked = recognizer(spoken, partials=partials, guard=GuardConfig())
-    search = asked.searches[language]
-    search.decoder = search.second = Says(tokenizer, OTHER, ended=False)
-    search.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+    both = replace(bundle, tokenizer=tokenizer, languages=("en", "de"))
+    asked = recognizer(both, partials=partials, guard=GuardConfig())
+    for name, search in asked.searches.items():
+        search.decoder = search.greedy = search.second = Says(tokenizer, OTHER, ended=False)
+        search.decoder.extend = lambda *_: Grown([], [], Opening(0.0, 1.0))
+        shares = (0.99, 0.01) if language == "en" else (0.01, 0.99)
+        opening = Opening(0.0, 1.0, shares)
+        search.decoder.opening = lambda _, opening=opening: opening
+        assert name in {"en", "de"}
     asked.engine = Hears(asked.engine, lambda states: np.pad(say("one two three"), ((0, len(states)), (0, 0))))
-    assert any(e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT])) == (language == "en")
+    said = [e.text for e in events(Pipeline(asked), speech[:ONE_SEGMENT]) if e.text]
+    assert bool(said) == (language == "en")
+
+
+def test_ctcs_partials_are_refused_where_no_english_may_be_spoken(bundle):
+    both = replace(bundle, tokenizer=make_tokenizer((*SPECIAL, "<|de|>")), languages=("en", "de"))
+    with pytest.raises(ConfigError, match="partials: ctc writes English alone; choose decoder or none"):
+        recognizer(both, languages=("de",))
+    assert recognizer(both, languages=("de", "en")).languages == ("de", "en")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,22 @@ def test_repetitions_are_as_often_as_they_are_heard(written, said, right):
 
 
 @pytest.mark.parametrize(
+    ("language", "written", "said", "right"),
+    [
+        ("ru", "Да, да, да, да.", "da da", "Да, да."),
+        ("de", "5 5 5 5 5", "funf funf funf", "5 5 5"),
+        ("fr", "Très très très très bien", "tres tres tres bien", "Très très très bien"),
+        ("es", "llame al 800550199 ya", "llame al ocho cero cero cinco cinco cinco cero uno nueve nueve ya",
+         "llame al 8005550199 ya"),
+        ("pt", "São 1.111.111.", "sao um milhao cento e onze mil cento e onze", "São 1.111.111."),
+        ("it", "No no no no", "no no no no", "No no no no"),
+    ],
+)  # fmt: skip
+def test_repetitions_in_other_languages_are_as_often_as_they_are_heard(language, written, said, right):
+    assert as_often_as_heard(written, Evidence(say(said), LETTERS, language).penalty) == right
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("It was very very good", "it was very good"),  # what is said twice is not doubted
