@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+
+    from rtstream.events import Final
 
 UNSPACED = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
 """Languages that are written without spaces between words."""
@@ -59,6 +62,15 @@ def choose(wanted: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f"'{tag}' is not known to this model, only {', '.join(known)}")
         found[name] = None
     return tuple(found) or tuple(known)
+
+
+def main_language(finals: Iterable[Final]) -> str:
+    """The language in which most is said, by its time; "" where no final says which it is in."""
+    said: Counter[str] = Counter()
+    for final in finals:
+        if final.language and final.text:
+            said[final.language] += final.end - final.start
+    return max(said, key=lambda language: said[language], default="")
 
 
 def split_words(text: str, language: str) -> list[str]:

@@ -46,6 +46,8 @@ F1 of each mark (--json), and how many words are right in case among those that 
 Clips of digits alone, such as telephone numbers, are right where every digit is, in words or
 in digits, whatever stands between.
 Of clips without words of a language that is asked for, what is published is counted and listed.
+Where several may be spoken, it is told in how many of the clips of 3 s and more the language of
+most of the finals is the clip's, also by language.
 
 The lag of a word is the audio from its end, where CTC hears it, to where it stands in a
 partial for good; a word that only the final has stands there from the end of its segment
@@ -182,6 +184,7 @@ def command(  # noqa: PLR0917  # click passes by name
     from rtstream.bundle.default import model_path  # noqa: PLC0415 - slow to import, not needed for --help
     from rtstream.cli.speech_scores import (  # noqa: PLC0415
         lag_points,
+        language_lines,
         phrase_row,
         published_lines,
         speech_tables,
@@ -237,7 +240,7 @@ def command(  # noqa: PLR0917  # click passes by name
     finally:  # a clip that cannot be read takes nothing away that was measured before
         if rows and not as_json:
             Console().print(*speech_tables(rows))
-            click.echo("".join(f"{line}\n" for line in published_lines(rows)), nl=False)
+            click.echo("".join(f"{line}\n" for line in (*language_lines(rows), *published_lines(rows))), nl=False)
     if plot is not None:
         from rtstream.evaluation.lag_plot import draw_lags  # noqa: PLC0415
 

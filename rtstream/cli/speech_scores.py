@@ -135,6 +135,17 @@ def published_lines(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{what}\t{each['kind']}\t{each['text'] or '[' + each['partial'] + ']'}"
 
 
+def language_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """In how many of the longer clips the language was found, of all and of each language; where several may be."""
+    columns = _run_columns(rows)
+    for row in rows:
+        if (found := row["languages"]) is None:
+            continue
+        what = " ".join("-" if row[name] is None else str(row[name]) for name in columns)
+        each = ", ".join(f"{name} {its['right']:g} ({its['clips']})" for name, its in found["by_language"].items())
+        yield f"{what}: language right in {found['right']:g} % of {found['clips']} clips of 3 s and more: {each}"
+
+
 def lag_points(rows: Sequence[Row]) -> list[LagPoint]:
     """Rows as points of a plot, a curve for each set and for whatever else but the stop was varied.
 

@@ -12,8 +12,10 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from rtstream.evaluation.digit_score import score_digits
 from rtstream.evaluation.lag import TimedEvent, WordLag, lag_figures, word_lags
+from rtstream.evaluation.language_score import MIN_SECONDS, FoundLanguage, language_figures
 from rtstream.evaluation.written_score import score_written
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
+from rtstream.languages import main_language
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.training.corpus.data import primary
 from rtstream.training.corpus.text import ENGLISH
@@ -40,7 +42,7 @@ class Transcript:
     """The text of one recording, that of its last partials, and what writing them cost.
 
     ``fallbacks``: segments whose text CTC wrote. ``lags``: of the words, where the recognizer gives their times, which
-    ``cpu_seconds`` leaves out.
+    ``cpu_seconds`` leaves out. ``language``: that in which most was written, "" of none.
     """
 
     text: str
@@ -48,6 +50,7 @@ class Transcript:
     fallbacks: int = 0
     cpu_seconds: float = 0.0
     lags: tuple[WordLag, ...] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Score:
     """References and what was recognised, clip by clip, normalized; and what writing it cost.
 
     ``written_references`` and ``written``: the same references and finals as they are written. ``published``: of the
-    clips without words of a language that is asked for, which have a place in no other list.
+    clips without words of a language that is asked for, which have a place in no other list. ``languages``: of longer
+    clips, where several may be spoken.
     """
 
     references: list[str] = field(default_factory=list)
@@ -74,6 +78,7 @@ class Score:
     written: list[str] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     lags: list[WordLag] = field(default_factory=list)
+    languages: list[FoundLanguage] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     fallbacks: int = 0
@@ -137,6 +142,7 @@ class Score:
             **score_written(self.written_references, self.written).figures(),
             "digits": score_digits(self.written_references, self.written, normalizer()).figures(),
             "published": published_figures(self.published),
+            "languages": language_figures(self.languages),
         }
 
 
@@ -199,6 +205,7 @@ def recognize(
         fallbacks=sum(event.source == "ctc" for event in finals),
         cpu_seconds=sum(seconds for stage, seconds in pipeline.times.seconds.items() if stage != "words"),
         lags=tuple(word_lags(published)),
+        language=main_language(finals),
     )
 
 
@@ -242,6 +249,8 @@ def score_transcripts(
         if normalize is None or not reference:
             score.published.append(Published(clip, found.text, found.partial))
             continue
+        if len(languages) > 1 and clip.seconds >= MIN_SECONDS:
+            score.languages.append(FoundLanguage(language, found.language))
         score.lags += found.lags
         score.references.append(reference)
         score.finals.append(normalize(found.text))

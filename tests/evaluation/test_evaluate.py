@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,10 +47,28 @@ def score(monkeypatch):
 
     def run(clips, texts, **asked):
         monkeypatch.setattr(Clip, "read", lambda _: np.zeros(SAMPLE_RATE, np.float32))
-        transcripts = iter(Transcript(text, text) for text in texts)
+        transcripts = iter(text if isinstance(text, Transcript) else Transcript(text, text) for text in texts)
         return score_transcripts(lambda _audio, _language: next(transcripts), clips, **asked)
 
     return run
+
+
+def test_language_of_longer_clips_is_right_or_not_where_several_may_be_spoken(score):
+    spoken = ["en", "de", "de-AT", "fr", "sv"]
+    clips = [*(clip("hello", language=each) for each in spoken), replace(clip("hello", language="de"), seconds=2.0)]
+    found = ["en", "de", "en", "", "en", "de"]
+    transcripts = [Transcript("hello", language=each) for each in found]
+    figures = score(clips, transcripts, languages=("en", "de", "fr")).figures()
+    assert figures["languages"] == {
+        "clips": 4,
+        "right": 50.0,
+        "by_language": {
+            "de": {"clips": 2, "right": 50.0},
+            "en": {"clips": 1, "right": 100.0},
+            "fr": {"clips": 1, "right": 0.0},
+        },
+    }
+    assert score(clips, transcripts, languages=("en",)).figures()["languages"] is None
 
 
 def test_clips_without_english_words_have_no_error_rate_but_words_an_hour(score):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from rtstream.adapters.http.language import NAMES
 from rtstream.events import SAMPLE_RATE
 from rtstream.formats.writer import EventWriter
+from rtstream.languages import main_language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +37,7 @@ class Transcript:
     @property
     def language(self) -> str:
         """The one in which most was said; that which was asked for where nothing was."""
-        said: Counter[str] = Counter()
-        for final in self._finals:
-            if final.language:
-                said[final.language] += final.end - final.start
-        return max(said, key=lambda language: said[language], default=next(iter(self._languages), ""))
+        return main_language(self._finals) or next(iter(self._languages), "")
 
     def add(self, final: Final) -> str:
         """Take a final; gives what it adds to the text."""
