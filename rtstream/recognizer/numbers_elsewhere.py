@@ -218,7 +218,8 @@ def _worth(said: str, language: str) -> int | None:
             rest = _worth(behind, language) if behind else 0
             rest = _worth(behind[1:], language) if rest is None and behind[:1] == "e" else rest  # dois mil e cinco
             if count and rest is not None and rest < 10**zeros:
-                return count * 10**zeros + rest
+                worth: int = count * 10**zeros + rest
+                return worth
             at = said.find(name, at + 1)
     for name in {fold(form) for way in speech(language).hundred for form in way.split("|")}:  # neunzehnhundert
         before, _, behind = said.partition(name)
