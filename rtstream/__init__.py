@@ -35,6 +35,7 @@ def load(
     language: str | Iterable[str] = "auto",
     vad: GateName = "webrtc",
     threads: int = 1,
+    translate: bool = False,
 ) -> Transcriber:
     """Read a model, ready to transcribe.
 
@@ -44,6 +45,7 @@ def load(
     in "words". ``chunk_ms``: 320, 640 or 1280 ms of a stream are recognised at a time. ``beam``: 1 to 5 hypotheses.
     ``language``: what may be spoken, such as "es" or ["en", "es"]; "auto": any language that the model is for.
     ``vad``: what tells speech from the rest, "webrtc" or "silero". ``threads`` compute, in the whole process.
+    ``translate``: what is said in other languages is written in English too, for which it takes a model that can.
 
     Raises BundleError for a model that cannot be read, ConfigError for settings that are not possible.
     """
@@ -64,5 +66,6 @@ def load(
         numbers=numbers,
         phrases=parse_phrases(tuple(phrases)),
         languages=languages,
+        translate="all" if translate else "nothing",
     )
     return load_transcriber(model, config, vad=vad, threads=threads)

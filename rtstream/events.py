@@ -98,8 +98,8 @@ class Final:
     language: str = ""
 
 
-Event = Partial | Final
-"""What recognition gives."""
+Transcription = Partial | Final
+"""The text of a segment as it is spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Translation:
     """The text of a segment in another language, ``language`` being its BCP 47 tag.
 
     ``start`` and ``end`` are those of what is translated: with ``final`` the segment's final, and then it never
-    changes; else a partial, and a later translation of the segment replaces it.
+    changes; else a partial, and a later translation of the segment replaces it. An empty one takes back what was shown,
+    or says that there is none.
     """
 
     segment: int
@@ -117,6 +118,10 @@ class Translation:
     language: str
     final: bool
     time: float | None = field(default=None, compare=False)
+
+
+Event = Transcription | Translation
+"""What recognition gives: a translation behind the partial or final that it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ class Flushed:
     """All that a client's stream had said before it asked for that has been given."""
 
 
-ServiceEvent = Event | Translation | Speech | AudioLost | DeviceState | Fault
+ServiceEvent = Event | Speech | AudioLost | DeviceState | Fault
 """Everything that the service publishes."""
 
 StreamEvent = Event | Speech | AudioLost | Fault | Flushed

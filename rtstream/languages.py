@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from rtstream.events import Final
 
+ENGLISH = "en"
+"""From which texts are translated, and into which speech is."""
 UNSPACED = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
 """Languages that are written without spaces between words."""
 

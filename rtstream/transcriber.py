@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtstream import events
 from rtstream.audio.full_scale import FullScale
 from rtstream.audio.open import open_audio
 from rtstream.audio.resample import Resampler
@@ -16,7 +15,7 @@ from rtstream.bundle.default import model_path
 from rtstream.engine.open import load_bundle
 from rtstream.errors import AudioError
 from rtstream.events import AudioBlock
-from rtstream.publish.seconds import Final, RecognizedEvent, read_event, read_final
+from rtstream.publish.seconds import Final, RecognizedEvent, Translation, read_event
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer
 from rtstream.vad.open_gates import open_gates
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rtstream import events
     from rtstream.recognizer.recognizer import RecognizerConfig
     from rtstream.vad.gate import Gate, GateName
 
@@ -37,9 +37,13 @@ INTEGER_SCALE = np.float32(1 << 15)
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording: its ``finals``, one for each stretch of speech, times in seconds."""
+    """What was said in a recording: its ``finals``, one for each stretch of speech, times in seconds.
+
+    ``translations``, if asked for: of those that are in another language than English, into it.
+    """
 
     finals: tuple[Final, ...]
+    translations: tuple[Translation, ...] = ()
 
     @property
     def text(self) -> str:
@@ -64,15 +68,18 @@ class Transcriber:
         Raises AudioError for what cannot be read; its ``finals`` are those of all audio before that.
         """
         finals: list[Final] = []
+        translations: list[Translation] = []
         try:
             with open_audio(path, block_seconds=BLOCK_SECONDS) as audio:
-                for event in self._events(self._finals_alone, audio):
-                    if isinstance(event, events.Final):
-                        finals.append(read_final(event))  # noqa: PERF401 - what came before an error is kept
+                for event in map(read_event, self._events(self._finals_alone, audio)):
+                    if isinstance(event, Final):
+                        finals.append(event)
+                    elif isinstance(event, Translation):
+                        translations.append(event)
         except AudioError as error:
             error.finals = finals
             raise
-        return Transcript(tuple(finals))
+        return Transcript(tuple(finals), tuple(translations))
 
     def stream(
         self, chunks: Iterable[bytes | NDArray[np.float32]], *, rate: int = 16_000, channels: int = 1

@@ -20,7 +20,7 @@ from rtstream.vad.gate import GateName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rtstream.recognizer.recognizer import Recognizer
+    from rtstream.recognizer.recognizer import Recognizer, Translated
     from rtstream.vad.gate import Gate
 
 ENGINES = ("onnx", "auto", "torch", "x86", "fbgemm", "onednn", "qnnpack", "float")
@@ -54,9 +54,10 @@ class RecognizerOptions:
 
         return open_gates(self.vad)
 
-    def load(self, *, words: bool = False, partials: bool = True) -> Recognizer:
+    def load(self, *, words: bool = False, partials: bool = True, translate: Translated = "nothing") -> Recognizer:
         """Read the model; ``words``: with times of words, ``partials``: False where nobody would see them.
 
+        ``translate``: what of speech in other languages is written in English too.
         Sets torch's number of threads for the whole process. Raises BundleError, ConfigError.
         """
         from rtstream.bundle.default import model_path  # noqa: PLC0415 - what --help does without
@@ -75,6 +76,7 @@ class RecognizerOptions:
             numbers=self.numbers,
             phrases=phrases,
             languages=self.languages,
+            translate=translate,
         )
         return Recognizer(load_bundle(model_path(self.model), self.engine, threads=self.threads), config)
 

@@ -16,7 +16,9 @@ from rtstream.cli.screen import LiveLine, LiveText, live_stream
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE, Final
 from rtstream.formats.writer import EventWriter
+from rtstream.languages import ENGLISH
 from rtstream.recognizer.pipeline import Pipeline
+from rtstream.translation.source import english_text, text_languages
 from rtstream.vad.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rtstream.cli.translating import TranslationOptions
     from rtstream.events import AudioBlock, Event, Translation
     from rtstream.formats.writer import Format
+    from rtstream.recognizer.recognizer import Translated
     from rtstream.translation.stabilizer import Stabilizer
 
 BLOCK_SECONDS = 0.1
@@ -72,8 +75,9 @@ class Replay:
             recognizer = self._options.load(
                 words=self._words or self._format in {"srt", "vtt"},
                 partials=self._shows_partials,
+                translate=self._translated_speech(),
             )
-            if self._translation.languages:
+            if text_languages(self._translation.languages):
                 self._line.show("loading the translation model ...")
                 self._stabilizers = self._translation.load(threads=self._options.threads)
             self._line.show("")
@@ -115,11 +119,17 @@ class Replay:
         finally:
             self._output.write(writer.end())
 
+    def _translated_speech(self) -> Translated:
+        if ENGLISH not in self._translation.languages:
+            return "nothing"
+        return "all" if self._shows_partials else "finals"
+
     def _translations(self, event: Event, stabilizers: Sequence[Stabilizer]) -> Iterator[Translation]:
-        """The translations of an event; those of partials only where somebody sees them."""
-        if isinstance(event, Final) or self._shows_partials:
+        """The translations of the text of an event; those of partials only where somebody sees them."""
+        english = english_text(event, by_speech=ENGLISH in self._translation.languages)
+        if english is not None and (isinstance(english, Final) or self._shows_partials):
             for stabilizer in stabilizers:
-                if (translation := stabilizer.translate(event)) is not None:
+                if (translation := stabilizer.translate(english)) is not None:
                     yield translation
 
     def _events(self, pipeline: Pipeline, audio: AudioFile) -> Iterator[Event]:

@@ -47,7 +47,7 @@ class LiveText:
         self._segment: int | None = None
         self._texts: dict[str, str] = {}
 
-    def add(self, event: Event | Translation) -> str:
+    def add(self, event: Event) -> str:
         """What to show after an event; nothing after the segment's final."""
         match event:
             case Final():

@@ -13,8 +13,10 @@ from rtstream.cli.connection import TARGET_HELP, ConnectionOptions, connection_o
 from rtstream.cli.options import checked_languages, number_option, phrase_option
 from rtstream.cli.output import Output
 from rtstream.cli.screen import LiveLine
+from rtstream.cli.translating import translate_option
 from rtstream.errors import AudioError
 from rtstream.formats.writer import FORMATS, EventWriter, Format
+from rtstream.languages import ENGLISH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,7 @@ Examples:
   rtstream transcribe --server pi.local:7660 --ca ca.pem --token-file token talk.mp3
   rtstream transcribe --format srt talk.wav > talk.srt
   rtstream transcribe --phrase Grafana --phrase 'Wren Hollow=2' standup.flac
+  rtstream transcribe --translate en --format srt charla.mp3 > charla.srt
 """
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -57,6 +60,7 @@ Examples:
 )
 @phrase_option
 @number_option
+@translate_option("Translate what is said in other languages, which a service does into en alone")
 @connection_options
 @click.pass_context
 def command(
@@ -71,6 +75,7 @@ def command(
     phrases: tuple[str, ...],
     spoken: tuple[str, ...] | None,
     numbers: NumberForm,
+    languages: tuple[str, ...],
     connection: ConnectionOptions,
 ) -> None:
     """Transcribe audio files with a service that runs; the output is that of replay.
@@ -82,19 +87,23 @@ def command(
     """
     if format_ in {"srt", "vtt"} and len(files) > 1:
         raise click.UsageError(f"{format_} captions one recording: give one FILE at a time")
+    if others := [language for language in languages if language != ENGLISH]:
+        raise click.UsageError(
+            f"a service translates recordings into {ENGLISH} alone; 'rtstream replay' does into {', '.join(others)}"
+        )
 
     async def run() -> bool:
         async with connection.client(target) as client:
-            partials = not no_partials
             sender = _Sender(
                 client,
                 format_,
                 phrases,
                 spoken,
                 words=words,
-                partials=partials,
+                partials=not no_partials,
                 raw_rate=rate,
                 numbers=numbers,
+                languages=languages,
             )
             return await sender.run(files)
 
@@ -116,9 +125,11 @@ class _Sender:
         partials: bool,
         raw_rate: int | None,
         numbers: NumberForm,
+        languages: tuple[str, ...],
     ) -> None:
         self._client = client
         self._numbers = numbers
+        self._languages = languages
         self._format = format_
         self._output = Output(format_, LiveLine(None))
         self._phrases, self._spoken = phrases, spoken
@@ -132,7 +143,8 @@ class _Sender:
         for file in files:
             name = os.fsencode(file).decode(errors="backslashreplace") if len(files) > 1 else None
             try:
-                await self._transcribe(file, EventWriter(self._format, words=self._words, file=name))
+                writer = EventWriter(self._format, words=self._words, file=name, languages=self._languages)
+                await self._transcribe(file, writer)
             except AudioError as error:
                 click.echo(f"rtstream: error: {error}", err=True)
                 good = False
@@ -140,7 +152,7 @@ class _Sender:
 
     async def _transcribe(self, file: str, writer: EventWriter) -> None:
         from rtstream.client.recordings import chunks  # noqa: PLC0415
-        from rtstream.events import AudioLost, Fault, Final, Partial  # noqa: PLC0415 - with the client, not for --help
+        from rtstream.events import AudioLost, Event, Fault, Final  # noqa: PLC0415 - with the client, not for --help
         from rtstream.recognizer.written_numbers import number_final  # noqa: PLC0415
 
         found = False
@@ -153,11 +165,12 @@ class _Sender:
                 words=self._words or self._format in {"srt", "vtt"},
                 phrases=self._phrases,
                 language=self._spoken,
+                translate=bool(self._languages),
             ):
                 if isinstance(event, AudioLost | Fault):
                     reason = event.message if isinstance(event, Fault) else f"audio was lost ({event.reason})"
                     click.echo(f"rtstream: {reason}", err=True)
-                elif isinstance(event, Partial | Final):
+                elif isinstance(event, Event):
                     if isinstance(event, Final):
                         found |= bool(event.text)
                         event = number_final(event, self._numbers)  # noqa: PLW2901 - the same final

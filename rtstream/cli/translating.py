@@ -50,11 +50,12 @@ class TranslationOptions:
     beam: int
 
     def load(self, *, threads: int = 1) -> Callable[[], list[Stabilizer]]:
-        """What makes a stabilizer for each of the languages, of models that are loaded now. Raises TranslationError."""
+        """What makes a stabilizer for each language of texts, of models loaded now. Raises TranslationError."""
         from rtstream.translation.models import model_paths  # noqa: PLC0415 - not for --help
         from rtstream.translation.opening import open_stabilizers  # noqa: PLC0415
+        from rtstream.translation.source import text_languages  # noqa: PLC0415
 
-        paths = model_paths(self.languages, self.model, self.models)
+        paths = model_paths(text_languages(self.languages), self.model, self.models)
         return open_stabilizers(paths, threads=threads, beam=self.beam)
 
 

@@ -143,6 +143,7 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         silence_ms: int | None = None,
         speech: bool = False,
         language: str | Iterable[str] | None = None,
+        translate: bool = False,
     ) -> AsyncGenerator[EventT]:
         """Send audio as it comes and iterate over what is recognised in it, to the last final.
 
@@ -151,12 +152,13 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         ``phrases``: names and words to find where they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``chunk_ms``:
         320, 640 or 1280 ms are recognised at a time; None: as the service does. ``silence_ms`` of silence end a
         segment; ``speech``: also tell when it starts and ends. ``language``: what may be spoken, such as "es" or
-        ["en", "es"], "auto" for any language that the model knows; None: as the service does. A Flush among the audio,
-        as for push to talk, ends the segment there: its final follows, then Flushed. An error that ``audio`` raises is
-        raised here, after all that is recognised before it.
+        ["en", "es"], "auto" for any language that the model knows; None: as the service does. ``translate``: also give
+        a Translation into English behind each Partial and Final in another language. A Flush among the audio, as for
+        push to talk, ends the segment there: its final follows, then Flushed. An error that ``audio`` raises is raised
+        here, after all that is recognised before it.
         """
         settings = StreamSettings(
-            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language)
+            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language), translate
         )
         config = recognition_config(rate, channels, floats=floats, container=container, settings=settings)
         async with aclosing(self._recognize(audio, config)) as recognized:

@@ -75,6 +75,7 @@ def recognition_config(
         if settings.languages is not None:
             config.languages.extend(settings.languages or (AUTO,))
         config.silence_ms, config.speech_events = settings.silence_ms or 0, settings.speech
+        config.translate = settings.translate
         if settings.chunk_ms is not None:
             config.chunk.FromMilliseconds(settings.chunk_ms)
     return config

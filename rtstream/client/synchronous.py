@@ -131,13 +131,14 @@ class Client:
         silence_ms: int | None = None,
         speech: bool = False,
         language: str | Iterable[str] | None = None,
+        translate: bool = False,
     ) -> Iterator[RecognizedEvent]:
         """Send audio as it comes and iterate over what is recognised in it: see :meth:`AsyncClient.recognize`.
 
         ``audio`` is read in a thread of its own. What it raises is raised here, after the last final.
         """
         settings = StreamSettings(
-            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language)
+            partials, words, chunk_ms, tuple(phrases), silence_ms, speech, spoken_languages(language), translate
         )
         sender = _Sender(
             recognition_config(rate, channels, floats=floats, container=container, settings=settings), audio

@@ -8,7 +8,17 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, Partial, ServiceEvent, Speech
+from rtstream.events import (
+    SAMPLE_RATE,
+    AudioLost,
+    DeviceState,
+    Fault,
+    Final,
+    Partial,
+    ServiceEvent,
+    Speech,
+    Translation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +105,8 @@ class AudioClock:
         """The event with its time: when it was heard, or now for what is not heard."""
         match event:
             case Partial() | Final():
+                return replace(event, time=self.at(event.start))
+            case Translation() if event.time is None:  # of speech: that of a text has its time
                 return replace(event, time=self.at(event.start))
             case AudioLost() | Speech():
                 return replace(event, time=self.at(event.position))

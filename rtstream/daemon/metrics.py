@@ -35,7 +35,7 @@ COUNTERS = {
     "partial_translations": "Translations of partials published",
     "partial_translations_skipped": "Translations of partials left out, since something newer was there",
     "translations_lost": "Translations of finals that failed or were given up",
-    "translation_milliseconds": "Time spent on translating",
+    "translation_milliseconds": "Time spent on translating texts; speech is translated by the recognising threads",
     "faults": "Faults published",
 }
 """What the service counts from its start, in GetStatus and, as ``rtstream_NAME_total``, for Prometheus."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rtstream.config import Recognition, Text
     from rtstream.events import SegmentAudio
     from rtstream.recognizer.phrases import Phrase
+    from rtstream.recognizer.recognizer import Translated
 
 
 class LoadedModel:
@@ -40,25 +41,31 @@ class LoadedModel:
         except ValueError as error:
             raise ConfigError(f"recognition.language: {error}") from None
 
-    def own(self, phrases: tuple[Phrase, ...] = ()) -> Recognizer:
-        """The recognizer of the service's own source."""
-        return self._recognizer(self._settings.chunk_ms, self._settings.partials, phrases, words=self._settings.words)
+    def own(self, phrases: tuple[Phrase, ...] = (), translate: Translated = "nothing") -> Recognizer:
+        """The recognizer of the service's own source. Raises ConfigError where the model cannot translate speech."""
+        settings = self._settings
+        return self._recognizer(
+            settings.chunk_ms, settings.partials, phrases, translate=translate, words=settings.words
+        )
 
     def for_client(
         self,
         chunk_ms: int | None,
         phrases: tuple[Phrase, ...] = (),
         languages: tuple[str, ...] | None = None,
+        translate: Translated = "nothing",
         *,
         partials: bool,
         words: bool,
     ) -> Recognizer:
         """A recognizer of a client's own; ``languages`` that may be spoken, none: any; None: the service's.
 
-        Raises ConfigError for chunks of a length, and for languages, that the model does not know.
+        Raises ConfigError for chunks of a length, for languages and for a translation that the model does not know.
         """
         written = self._settings.partials if partials else "none"
-        return self._recognizer(chunk_ms or self._settings.chunk_ms, written, phrases, languages, words=words)
+        return self._recognizer(
+            chunk_ms or self._settings.chunk_ms, written, phrases, languages, translate, words=words
+        )
 
     def pipeline(
         self,
@@ -75,6 +82,7 @@ class LoadedModel:
         partials: Literal["decoder", "ctc", "none"],
         phrases: tuple[Phrase, ...],
         languages: tuple[str, ...] | None = None,
+        translate: Translated = "nothing",
         *,
         words: bool,
     ) -> Recognizer:
@@ -87,5 +95,6 @@ class LoadedModel:
             numbers=self._text.numbers,
             phrases=phrases,
             languages=self._settings.languages if languages is None else languages,
+            translate=translate,
         )
         return Recognizer(self._bundle, config)

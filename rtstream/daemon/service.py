@@ -22,18 +22,27 @@ from rtstream.daemon.metrics import Metrics
 from rtstream.daemon.on_final import OnFinal
 from rtstream.daemon.reload import changes
 from rtstream.daemon.segments import ChangeableSegmenter
-from rtstream.daemon.settings import capture_request, microphone_config, phrases, store_limits, vad_settings
+from rtstream.daemon.settings import (
+    capture_request,
+    microphone_config,
+    phrases,
+    store_limits,
+    translated_speech,
+    vad_settings,
+)
 from rtstream.daemon.shared import Shared
 from rtstream.daemon.speech import SpeechTeller
 from rtstream.daemon.streams import ClientStream
 from rtstream.daemon.translating import start_translation, translation_counters
 from rtstream.daemon.watchdog import Progress
-from rtstream.events import Fault, Final, Flushed, Partial
+from rtstream.events import Event, Fault, Final, Flushed, Partial, Translation
+from rtstream.languages import ENGLISH
 from rtstream.publish.broker import Broker
 from rtstream.publish.live_audio import LiveAudio
 from rtstream.publish.store import Store
 from rtstream.recognizer.phrases import parse_phrases
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
+from rtstream.translation.source import english_text
 from rtstream.wire.values import Device, Status
 
 if TYPE_CHECKING:
@@ -43,6 +52,7 @@ if TYPE_CHECKING:
     from rtstream.daemon.models import LoadedModel
     from rtstream.events import ServiceEvent, Speech
     from rtstream.recognizer.pipeline import Pipeline
+    from rtstream.recognizer.recognizer import Recognizer
     from rtstream.translation.worker import TranslationWorker
     from rtstream.wire.values import Phase, StreamSettings
 
@@ -84,6 +94,7 @@ class Service:
         self._vad = vad_settings(config.vad)
         self._segmenter = ChangeableSegmenter(self._vad)
         self._counts = dict.fromkeys(("finals", "partials", "streams_opened", "streams_refused"), 0)
+        self._english = {False: 0, True: 0}  # translations of speech: of partials, of finals
         self._streams = 0
         self.muted = config.audio.muted
         """Whether the audio of the source is dropped."""
@@ -122,11 +133,15 @@ class Service:
                 self._on_final.submit(event)
             case Partial():
                 self._counts["partials"] += 1
+            case Translation(language="en", final=final):
+                self._english[final] += 1
             case Fault() if not self.faults.note(event):
                 return
         self._broker.publish(event)
-        if isinstance(event, Partial | Final) and self._translation is not None:
-            self._translation.submit(event)
+        if self._translation is not None and isinstance(event, Event):
+            english = english_text(event, by_speech=ENGLISH in self.languages)
+            if english is not None:
+                self._translation.submit(english)
 
     def listen(self, model: LoadedModel) -> None:
         """Begin to recognise: the source's audio and that of clients."""
@@ -137,7 +152,7 @@ class Service:
             speech.abandon()
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
-            self._pipeline = model.pipeline(model.own(phrases(self.config.recognition)), self._segmenter, speech.hear)
+            self._pipeline = model.pipeline(self._own(model), self._segmenter, speech.hear)
             return self._pipeline
 
         self._channel = AudioQueue(
@@ -183,7 +198,7 @@ class Service:
             }
         )
         if "recognition.phrases" in taken and self._model is not None and self._pipeline is not None:
-            self._pipeline.change(self._model.own(phrases(config.recognition)))
+            self._pipeline.change(self._own(self._model))
         if any(name.startswith("publish.") for name in taken):
             self._broker.retain(**store_limits(publish))
         return taken, kept
@@ -237,7 +252,7 @@ class Service:
             "finals_unstored": self._broker.finals_unstored,
             "finals_lost": self._broker.finals_lost,
             "faults": self.faults.count,
-            **translation_counters(self._translation),
+            **translation_counters(self._translation, self._english),
         }
         return Status(
             version=__version__,
@@ -283,7 +298,12 @@ class Service:
             raise StreamLimitError(f"{most} client streams are being recognised, more are not allowed; try again later")
         both = parse_phrases([*self.config.recognition.phrases, *settings.phrases])
         recognizer = model.for_client(
-            settings.chunk_ms, both, settings.languages, partials=settings.partials, words=settings.words
+            settings.chunk_ms,
+            both,
+            settings.languages,
+            "all" if settings.translate else "nothing",
+            partials=settings.partials,
+            words=settings.words,
         )
         vad = self._vad.with_silence(settings.silence_ms)
 
@@ -304,6 +324,10 @@ class Service:
         self._streams += 1
         self._counts["streams_opened"] += 1
         return stream
+
+    def _own(self, model: LoadedModel) -> Recognizer:
+        """The recognizer of the service's own source. Raises ConfigError."""
+        return model.own(phrases(self.config.recognition), translated_speech(self.config.translation))
 
     def _open_broker(self) -> Broker:
         settings = self.config.publish

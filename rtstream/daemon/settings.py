@@ -15,10 +15,12 @@ from rtstream.audio.microphone import MicrophoneConfig
 from rtstream.audio.source import parse_source
 from rtstream.daemon.segments import VadSettings
 from rtstream.errors import ConfigError, TranslationError
+from rtstream.languages import ENGLISH
 from rtstream.recognizer.phrases import Phrase, parse_phrases
 from rtstream.rpc.security import Address, ServerTls, check_public
 from rtstream.rpc.server import ServerConfig
 from rtstream.translation.models import model_paths
+from rtstream.translation.source import text_languages
 from rtstream.translation.stabilizer import StabilizerConfig
 from rtstream.vad.open_gates import open_gates
 from rtstream.vad.segmenter import SegmenterConfig
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rtstream.config import Audio, Config, Publish, Recognition, Server, Translation, Vad
+    from rtstream.recognizer.recognizer import Translated
 
 
 SPARE_RECOGNITIONS = 8
@@ -252,11 +255,18 @@ def store_limits(publish: Publish) -> StoreLimits:
 
 
 def translation_models(translation: Translation) -> dict[str, Path]:
-    """The directory of each target language's model. Raises ConfigError where none is known."""
+    """The directory of the model for each language into which texts are translated. Raises ConfigError for none."""
     try:
-        return model_paths(translation.languages, translation.model, translation.models)
+        return model_paths(text_languages(translation.languages), translation.model, translation.models)
     except TranslationError as error:
         raise ConfigError(f"translation.languages: {error}") from None
+
+
+def translated_speech(translation: Translation) -> Translated:
+    """What of speech in other languages is to be written in English."""
+    if ENGLISH not in translation.languages:
+        return "nothing"
+    return "all" if translation.partials else "finals"
 
 
 def stabilizer_config(translation: Translation) -> StabilizerConfig:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rtstream.daemon.audio_clock import AudioClock
 from rtstream.daemon.audio_queue import AudioQueue
-from rtstream.events import SAMPLE_RATE, AudioBlock, DeviceState, Flushed, Translation
+from rtstream.events import SAMPLE_RATE, AudioBlock, DeviceState, Flushed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -96,7 +96,7 @@ class ClientStream:
                 if isinstance(event, Flushed):
                     self._flushes -= 1
                     self._room.set()
-                assert not isinstance(event, DeviceState | Translation)
+                assert not isinstance(event, DeviceState)
                 yield event
             await self._arrived.wait()
             self._arrived.clear()

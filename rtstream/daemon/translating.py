@@ -9,7 +9,7 @@ from rtstream.translation.opening import open_stabilizers
 from rtstream.translation.worker import TranslationWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rtstream.config import Config
     from rtstream.events import ServiceEvent
@@ -32,11 +32,11 @@ def start_translation(config: Config, publish: Callable[[ServiceEvent], None]) -
     )
 
 
-def translation_counters(worker: TranslationWorker | None) -> dict[str, int]:
-    """What has been translated, by name of the metric."""
+def translation_counters(worker: TranslationWorker | None, english: Mapping[bool, int]) -> dict[str, int]:
+    """What has been translated, by name of the metric. ``english``: of speech, whether of finals."""
     return {
-        "translations": worker.finals if worker is not None else 0,
-        "partial_translations": worker.partials if worker is not None else 0,
+        "translations": english[True] + (worker.finals if worker is not None else 0),
+        "partial_translations": english[False] + (worker.partials if worker is not None else 0),
         "partial_translations_skipped": worker.skipped if worker is not None else 0,
         "translations_lost": worker.lost if worker is not None else 0,
         "translation_milliseconds": round(worker.seconds * 1000) if worker is not None else 0,

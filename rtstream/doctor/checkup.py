@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Literal
 
 from rtstream.audio.devices import list_devices
 from rtstream.audio.source import parse_source
-from rtstream.daemon.settings import check_settings, server_config, translation_models, vad_settings
+from rtstream.daemon.settings import (
+    check_settings,
+    server_config,
+    translated_speech,
+    translation_models,
+    vad_settings,
+)
 from rtstream.engine.room import available, needed
 from rtstream.errors import AudioError, BundleError, ConfigError, TranslationError
+from rtstream.languages import ENGLISH
 from rtstream.rpc.security import make_way
 from rtstream.translation.ctranslate2 import INSTALL
 from rtstream.translation.models import model_kind
@@ -147,8 +154,27 @@ def _model(config: Config) -> Finding:
     return Finding("model", "ok", f"{name} in {path}, {weights}, checksums right")
 
 
+def _speech_translator(config: Config) -> str:
+    """The name of the model that recognises, which translates speech. Raises BundleError, and ConfigError if not."""
+    from rtstream.bundle.bundle import TOKENIZER, read_manifest  # noqa: PLC0415 - torch, whose import takes seconds
+    from rtstream.bundle.default import model_path  # noqa: PLC0415
+    from rtstream.bundle.tokenizer import Tokenizer  # noqa: PLC0415
+
+    path = model_path(config.recognition.model)
+    name, *_, languages = read_manifest(path)
+    if not Tokenizer.load(path / TOKENIZER).translates or languages == (ENGLISH,):
+        raise ConfigError(f"{name}, the model that recognises, does not translate speech into {ENGLISH}")
+    return name
+
+
 def _translation(config: Config) -> Finding:
     found = []
+    if translated_speech(config.translation) != "nothing":
+        try:
+            name = _speech_translator(config)
+        except (BundleError, ConfigError) as error:
+            return Finding("translation", "failed", str(error), "choose one that does, such as multi, or leave en out")
+        found.append(f"{ENGLISH}: {name}")
     for language, path in translation_models(config.translation).items():
         try:
             kind = model_kind(path)

@@ -18,7 +18,7 @@ from rtstream.translation.stabilizer import Stabilizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtstream.events import Event
+    from rtstream.events import Transcription
     from rtstream.translation.stabilizer import Keep, StabilizerConfig
     from rtstream.translation.translator import Translator
 
@@ -64,11 +64,11 @@ def join_sentences(sentences: Sequence[References], count: int) -> list[Referenc
 
 def speak(
     text: str, *, words_per_second: float = WORDS_PER_SECOND, chunk_seconds: float = CHUNK_SECONDS
-) -> list[Event]:
+) -> list[Transcription]:
     """What a recogniser without errors gives of a text that is spoken at an even pace: a partial a chunk, the final."""
     words = text.split()
     seconds = len(words) / words_per_second
-    events: list[Event] = []
+    events: list[Transcription] = []
     for number in range(1, int(seconds / chunk_seconds) + 1):
         heard = number * chunk_seconds
         said = " ".join(words[: int(heard * words_per_second + 1e-9)])

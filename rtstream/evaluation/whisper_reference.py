@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rtstream.bundle.tokenizer import Tokenizer
+    from rtstream.bundle.tokenizer import Task, Tokenizer
 
 WINDOW_SECONDS = 30
 """What Whisper hears at once, padded to this."""
@@ -38,7 +38,7 @@ class WhisperReference:
 
     Unlike faster-whisper it asks for no time stamps, so that each clip is heard once, does not try again at higher
     temperatures, which is random, and pads with silence, as OpenAI's program does. It is told which language
-    to expect.
+    to expect, and whether to write English of it.
     """
 
     def __init__(self, engine: ModuleType, model: Any, tokenizer: Tokenizer, beam: int) -> None:  # noqa: ANN401 - has no types
@@ -64,9 +64,9 @@ class WhisperReference:
                 "needs model.bin, config.json, vocabulary.json and tokenizer.json, as its converters write them"
             ) from error
 
-    def transcribe(self, audio: NDArray[np.float32], language: str = ENGLISH) -> Transcript:
+    def transcribe(self, audio: NDArray[np.float32], language: str = ENGLISH, task: Task = "transcribe") -> Transcript:
         """Text of a recording, float32 of shape (n,) at 16 kHz. Raises TrainingError where it is longer than 30 s."""
-        prompt = self._tokenizer.prompt(language)
+        prompt = self._tokenizer.prompt(language, task)
         if len(audio) > WINDOW_SECONDS * SAMPLE_RATE:
             raise TrainingError(
                 f"a clip of {len(audio) / SAMPLE_RATE:.1f} s: Whisper hears {WINDOW_SECONDS} s at once, cut it"

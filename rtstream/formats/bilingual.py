@@ -28,13 +28,16 @@ Translated = tuple[Final, "Mapping[str, str]"]
 
 
 class Waiting:
-    """Finals that wait for translations into ``languages``, which come in the finals' order or not at all."""
+    """Finals that wait for translations into ``languages``, which come in the finals' order or not at all.
+
+    Into its own language none comes of a final.
+    """
 
     def __init__(self, languages: Sequence[str]) -> None:
         self._languages = tuple(languages)
         self._finals: deque[tuple[Final, dict[str, str | None]]] = deque()
 
-    def add(self, event: Event | Translation) -> list[Translated]:
+    def add(self, event: Event) -> list[Translated]:
         """The finals that wait no longer, in order."""
         if isinstance(event, Final):
             self._finals.append((event, {}))
@@ -58,7 +61,8 @@ class Waiting:
 
     def _ready(self) -> Iterator[Translated]:
         while self._finals:
-            complete = len(self._finals[0][1]) == len(self._languages)
+            final, translations = self._finals[0]
+            complete = all(name in translations or name == final.language for name in self._languages)
             if not complete and len(self._finals) <= MOST_WAITING:
                 break
             yield self._take()

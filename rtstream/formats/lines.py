@@ -18,7 +18,7 @@ def clean(text: str) -> str:
     return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
-def json_line(event: Event | Translation, *, words: bool = False, file: str | None = None) -> str:
+def json_line(event: Event, *, words: bool = False, file: str | None = None) -> str:
     """``{"type", "segment", "start", "end", "text", "language"}`` of an event, times in seconds of the source.
 
     Times are rounded to ms. Finals have their ``confidence`` besides, translations ``final``; what a service heard has

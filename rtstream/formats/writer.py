@@ -56,7 +56,7 @@ class EventWriter:
         """What stands before the first event."""
         return VTT_HEADER if self._format == "vtt" else ""
 
-    def add(self, event: Event | Translation) -> str:
+    def add(self, event: Event) -> str:
         """What the next event adds to the document: whole lines, or nothing."""
         if self._format == "jsonl":
             return json_line(event, words=self._words, file=self._file) + "\n"
@@ -68,7 +68,7 @@ class EventWriter:
         """What the end of the stream adds."""
         return "" if self._format in {"jsonl", "text"} else self._cues(self._waiting.rest())
 
-    def _text(self, event: Event | Translation) -> str:
+    def _text(self, event: Event) -> str:
         if not event.text:  # what partials showed is taken back
             return ""
         if isinstance(event, Translation):

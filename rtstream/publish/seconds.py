@@ -69,8 +69,9 @@ class Final:
 class Translation:
     """The text of a segment in another language, ``language`` being its BCP 47 tag.
 
-    With ``final`` it never changes, and ``position`` is the number of the final that it translates. Otherwise it is of
-    a partial, and the next one of its segment replaces it. ``start`` and ``end``: seconds of the audio.
+    With ``final`` it never changes, and ``position`` is the number of the final that it translates, None outside
+    subscriptions. Otherwise it is of a partial, and the next one of its segment replaces it. ``start`` and ``end``:
+    seconds of the audio.
     """
 
     segment: int
@@ -103,9 +104,9 @@ class Speech:
     time: float | None = field(default=None, compare=False)
 
 
-RecognizedEvent = Partial | Final | Speech | AudioLost | Fault | Flushed
+RecognizedEvent = Partial | Final | Translation | Speech | AudioLost | Fault | Flushed
 """What a client's own audio brings."""
-Event = RecognizedEvent | Translation | DeviceState | Gap
+Event = RecognizedEvent | DeviceState | Gap
 """What a subscription brings."""
 
 
@@ -115,16 +116,7 @@ def read_item(item: Item) -> Event:
         return item
     match item.event:
         case events.Translation() as event:
-            return Translation(
-                event.segment,
-                _seconds(event.start),
-                _seconds(event.end),
-                event.text,
-                event.language,
-                event.final,
-                item.translates,
-                event.time,
-            )
+            return _translation(event, item.translates)
         case DeviceState() as event:
             return event
         case event:
@@ -139,6 +131,8 @@ def read_event(event: events.StreamEvent, position: Position | None = None) -> R
             return Partial(event.segment, start, end, event.text, _words(event.words), event.time, event.language)
         case events.Final():
             return read_final(event, position)
+        case events.Translation():
+            return _translation(event)
         case events.AudioLost():
             return AudioLost(_seconds(event.position), _seconds(event.samples), event.reason, event.time)
         case events.Speech():
@@ -163,6 +157,11 @@ def read_final(final: events.Final, position: Position | None = None) -> Final:
         final.time,
         final.language,
     )
+
+
+def _translation(event: events.Translation, translates: Position | None = None) -> Translation:
+    start, end = _seconds(event.start), _seconds(event.end)
+    return Translation(event.segment, start, end, event.text, event.language, event.final, translates, event.time)
 
 
 def _words(words: tuple[events.Word, ...]) -> tuple[Word, ...]:

@@ -14,7 +14,7 @@ from rtstream.recognizer.final_pass import Decoded, GreedyDecoder, Grown, Writte
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rtstream.bundle.tokenizer import Task, Tokenizer
+    from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.engine.base import F32, DecoderState, SpeechDecoder
     from rtstream.engine.beam_search import Hypothesis
 
@@ -66,12 +66,11 @@ class BeamDecoder(GreedyDecoder):
         language: str = "en",
         *,
         spoken: Sequence[str] = (),
-        task: Task = "transcribe",
         frame: int = MEL_FRAME,
         sure: float = SURE,
         empty: bool = True,
     ) -> None:
-        super().__init__(decoder, tokenizer, language, spoken=spoken, task=task, frame=frame)
+        super().__init__(decoder, tokenizer, language, spoken=spoken, frame=frame)
         self.sure, self.empty = sure, empty
         self.beam = Beam(width, tokenizer.end, self.allowed, norm=float)
 

@@ -10,7 +10,7 @@ from rtstream.constants import CHUNKS_MS, DEFAULT_CHUNK_MS
 from rtstream.errors import ConfigError
 from rtstream.events import SAMPLE_RATE
 from rtstream.features.make import Features, make_features
-from rtstream.languages import choose
+from rtstream.languages import ENGLISH, choose
 from rtstream.recognizer.beam_pass import BeamDecoder
 from rtstream.recognizer.biasing import BiasConfig, Biaser
 from rtstream.recognizer.final_pass import GreedyDecoder
@@ -28,6 +28,8 @@ FRAME_MS = 20
 """What lengths in ms are multiples of; they are rounded to the encoder's own frames."""
 FullContext = Literal["always", "unsure", "never"]
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
+Translated = Literal["nothing", "finals", "all"]
+"""Of what is said in another language than English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class RecognizerConfig:
     ``words``: whether events carry words with times and confidence. ``numbers``: the form in which finals have them.
     ``phrases``: what is to be found where it is said; without any nothing is looked for.
     ``languages``: that may be spoken, BCP 47 tags; none: all that the bundle is for.
+    ``translate``: what of speech in other languages is written in English too, ``all``: partials and finals. It takes a
+    model whose decoder has learnt that.
     """
 
     chunk_ms: int = DEFAULT_CHUNK_MS
@@ -67,6 +71,7 @@ class RecognizerConfig:
     phrases: tuple[Phrase, ...] = ()
     bias: BiasConfig = field(default_factory=BiasConfig)
     languages: tuple[str, ...] = ()
+    translate: Translated = "nothing"
 
 
 @dataclass(slots=True)
@@ -74,13 +79,25 @@ class Search:
     """How texts in one language are looked for.
 
     ``greedy``: by one hypothesis; ``decoder``: by as many as the settings have; ``second``: by as many as can be, where
-    the guard, which has that language's thresholds, refuses a text.
+    the guard, which has that language's thresholds, refuses a text. ``english``: what writes the same in English, None
+    where that is not asked for, and of English; it is greedy: a beam says things twice far more often.
     """
 
     greedy: GreedyDecoder
     decoder: GreedyDecoder
     second: GreedyDecoder
     guard: GuardConfig
+    english: GreedyDecoder | None
+
+
+def _check_translation(bundle: Bundle, wanted: Translated) -> None:
+    """See that a model can write English of other languages, where that is wanted. Raises ConfigError."""
+    if wanted != "nothing" and not (bundle.tokenizer.translates and bundle.languages != (ENGLISH,)):
+        msg = (
+            f"translation into en: {bundle.name} does not translate speech, which takes a model of other languages "
+            "whose decoder has the token <|translate|>, such as multi"
+        )
+        raise ConfigError(msg)
 
 
 class Recognizer:
@@ -113,6 +130,7 @@ class Recognizer:
             raise ConfigError(f"language: {error}") from None
         if config.partials == "ctc" and "en" not in self.languages:
             raise ConfigError("partials: ctc writes English alone; choose decoder or none")
+        _check_translation(bundle, config.translate)
         self.bundle = bundle
         self.config = config
         self.engine = bundle.engine
@@ -141,9 +159,11 @@ class Recognizer:
         second = BeamDecoder(
             decoder, tokenizer, BEAMS[1], language, spoken=spoken, frame=frame, sure=math.inf, empty=False
         )
-        return Search(
-            greedy, best, second, self.config.guard or guard_of(self.bundle.guard, self.bundle.path, language)
-        )
+        english = None
+        if self.config.translate != "nothing" and language != ENGLISH:
+            english = GreedyDecoder(decoder, tokenizer, language, task="translate", frame=frame)
+        guard = self.config.guard or guard_of(self.bundle.guard, self.bundle.path, language)
+        return Search(greedy, best, second, guard, english)
 
     @property
     def chunk_samples(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from contextlib import contextmanager
@@ -11,10 +10,21 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rtstream.events import SAMPLE_RATE, Event, Final, Partial, SegmentAudio, Word
+from rtstream.events import (
+    SAMPLE_RATE,
+    Event,
+    Final,
+    Partial,
+    SegmentAudio,
+    Transcription,
+    Translation,
+    Word,
+)
+from rtstream.languages import ENGLISH
 from rtstream.recognizer.biasing import BiasedText
 from rtstream.recognizer.context import context_frames, seen_frames
 from rtstream.recognizer.ctc_search import greedy_text
+from rtstream.recognizer.english import GrowingTranslation, translate, without_noises
 from rtstream.recognizer.final_pass import Grown
 from rtstream.recognizer.guard import (
     addressed,
@@ -45,7 +55,6 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
 
 
-NOISES = re.compile(r"\([^()]*\)|\[[^][]*\]|\*[^*]*\*")
 UNANSWERED = 4
 """Letters of a word, which CTC hears, and to which no text at all is no answer."""
 SUPPORTED = 0.5
@@ -83,7 +92,7 @@ class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
     ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
-    speak.
+    speak. ``english``: the same in English, None where that has not been looked for yet.
     """
 
     until: int
@@ -91,6 +100,7 @@ class _Found:
     opening: Opening
     text: str | None
     vouched: bool
+    english: str | None = None
 
 
 class _OpenSegment:
@@ -111,6 +121,7 @@ class _OpenSegment:
         self.draft: list[int] = []  # what the decoder wrote after it
         self.drafts: list[tuple[int, list[int]]] = []  # all of both, and up to where it was heard, after each chunk
         self.text = ""
+        self.english = GrowingTranslation()
         self.least = 0.0  # log-probability of its tokens by greedy search, minus infinity of what another has found
         self.biased = None if recognizer.biaser is None else BiasedText(recognizer.biaser)
 
@@ -127,8 +138,13 @@ class _OpenSegment:
         return bool(self.text or self.heard.evidence.heard)
 
 
+def _translation(event: Transcription, text: str) -> Translation:
+    """A text as the English of what an event has."""
+    return Translation(event.segment, event.start, event.end, text, ENGLISH, final=isinstance(event, Final))
+
+
 class RecognizerSession:
-    """Turns the segments of one stream into partials and finals. Not shared between threads."""
+    """Turns the segments of one stream into partials and finals, and their English. Not shared between threads."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         self.recognizer = recognizer
@@ -154,7 +170,8 @@ class RecognizerSession:
         # Asked with every block: what costs least to know comes first.
         if segment.found is not None or silence < r.tail_samples or (r.by_chunks and not segment.has_letters()):
             return
-        segment.found = self._find(segment, np.concatenate([*segment.audio, rest]), until)
+        found = self._find(segment, np.concatenate([*segment.audio, rest]), until)
+        segment.found = replace(found, english=self._english(found) if found.text else None)
 
     def change(self, recognizer: Recognizer) -> None:
         """Use another recognizer, of the same chunk length, from the next segment on; any thread may call it."""
@@ -191,11 +208,14 @@ class RecognizerSession:
                 segment.settled = segment.heard.without(len(encoded.open))
         if audio.last:
             self._open = None
-            final = self._final(audio, segment)
+            found = self._found(audio, segment)
+            closed = [] if found is None else self._closed(audio, segment, found)
             self._cut_at = segment.end if audio.cut else None
-            return [final] if final is not None else []
+            return closed
         partial = self._partial(audio.segment, segment) if new and segment.has_letters() else None
-        return [partial] if partial is not None else []
+        if partial is None:
+            return []
+        return [partial, *self._partial_translation(partial, segment)]
 
     def _hear(self, states: F32, before: Heard, *, spoken: int | None = None) -> Heard:
         """What is known with further states; of them the first ``spoken`` are the segment's, others its padding's."""
@@ -405,10 +425,39 @@ class RecognizerSession:
             return_freed_memory()
         return self._find(segment, np.concatenate(segment.audio), until)
 
-    def _final(self, audio: SegmentAudio, segment: _OpenSegment) -> Final | None:
-        r, found = self.recognizer, self._found(audio, segment)
-        if found is None:
-            return None
+    def _closed(self, audio: SegmentAudio, segment: _OpenSegment, found: _Found) -> list[Event]:
+        """A segment's final, if it has one, and its translation."""
+        final = self._final(audio, segment, found)
+        if final is None:
+            return []
+        if self.recognizer.searches[final.language].english is None:
+            return [final]
+        text = ""
+        if final.text:
+            text = self._english(found) if found.english is None else found.english
+            text = self._fitted(text, audio, segment, ENGLISH)
+        return [final, _translation(final, text)]
+
+    def _partial_translation(self, partial: Partial, segment: _OpenSegment) -> list[Event]:
+        """What a segment's translation has grown by, now that a partial has been shown."""
+        r = self.recognizer
+        english = r.searches[partial.language].english
+        if english is None or r.config.translate != "all":
+            return []
+        with self.times.measure("translation"):
+            grown = segment.english.extend(english, segment.heard.decoder, r.stop_frames)
+        return [_translation(partial, segment.english.text)] if grown else []
+
+    def _english(self, found: _Found) -> str:
+        """What was found, in English; nothing where that is not asked for."""
+        english = self.recognizer.searches[found.heard.language].english
+        if english is None:
+            return ""
+        with self.times.measure("translation"):
+            return translate(english, found.heard.decoder)
+
+    def _final(self, audio: SegmentAudio, segment: _OpenSegment, found: _Found) -> Final | None:
+        r = self.recognizer
         segment.heard = heard = found.heard
         search = r.searches[heard.language]
         trusted = found.text is not None
@@ -424,10 +473,7 @@ class RecognizerSession:
                 asked = (search.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked, language=heard.language)
         self._spoken = SpokenLanguage(heard.language, segment.end)
-        if segment.start == self._cut_at:
-            text = continued(text, heard.language)
-        if audio.cut:
-            text = unfinished(text, heard.language)
+        text = self._fitted(text, audio, segment, heard.language)
         words = self._words(text, segment)
         confidence = mean_confidence(words)
         source: Literal["decoder", "ctc"] = "decoder" if trusted else "ctc"
@@ -473,9 +519,13 @@ class RecognizerSession:
         return with_ctc(tokens, greedy_text(log_probs, r.letters), r.bundle.tokenizer, language)
 
     def _written(self, tokens: list[int]) -> str:
-        """The text of tokens; none where they are but marks and "(noises)", as Whisper's decoder has them."""
-        text = self.recognizer.bundle.tokenizer.decode(tokens).strip()
-        return text if any(map(str.isalnum, NOISES.sub("", text))) else ""
+        return without_noises(self.recognizer.bundle.tokenizer.decode(tokens))
+
+    def _fitted(self, text: str, audio: SegmentAudio, segment: _OpenSegment, language: str) -> str:
+        """A text in a language that was cut from the one before it, or the one behind it, as a part of a sentence."""
+        if segment.start == self._cut_at:
+            text = continued(text, language)
+        return unfinished(text, language) if audio.cut else text
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         with self.times.measure("words"):

@@ -80,6 +80,7 @@ def read_settings(config: pb.RecognitionConfig, *, partials: bool = True) -> Str
         silence_ms=config.silence_ms or None,
         speech=config.speech_events,
         languages=languages,
+        translate=config.translate,
     )
 
 

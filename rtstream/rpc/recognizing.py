@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rtstream.audio.source import PAUSE_SECONDS
 from rtstream.errors import ConfigError
-from rtstream.events import Final
+from rtstream.events import Final, Translation
 from rtstream.rpc.client_audio import decode, open_decoder, read_settings
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
 from rtstream.rpc.operations import uncancelled
-from rtstream.wire.convert import duration, final_message, recognize_response
+from rtstream.wire.convert import duration, final_message, recognize_response, translation_message
 from rtstream.wire.failures import RequestFailedError, invalid
 from rtstream.wire.v1 import rtstream_pb2 as pb
 
@@ -89,6 +89,8 @@ async def transcribe(request: pb.TranscribeRequest, hub: Hub, longest_seconds: f
         async for event in stream:
             if isinstance(event, Final) and event.text:
                 response.finals.append(final_message(event, words=settings.words))
+            elif isinstance(event, Translation) and event.text:
+                response.translations.append(translation_message(event))
 
     async with opened(hub, settings) as stream:
         await feed_and_read(feed(stream), collect(stream))

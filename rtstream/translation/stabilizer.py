@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rtstream.events import Event, Final, Translation
+from rtstream.events import Final, Transcription, Translation
 from rtstream.languages import join_words, split_words
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Stabilizer:
         self._shown = ""
         self._before: deque[tuple[str, str]] = deque(maxlen=self._config.context)
 
-    def translate(self, event: Event) -> Translation | None:
+    def translate(self, event: Transcription) -> Translation | None:
         """The translation of a final, empty if it is; that of a partial as far as it is to be shown, None if no news.
 
         Raises TranslationError.
@@ -80,7 +80,7 @@ class Stabilizer:
         self._shown = text
         return self._translation(event, text)
 
-    def _translation(self, event: Event, text: str) -> Translation:
+    def _translation(self, event: Transcription, text: str) -> Translation:
         final = isinstance(event, Final)
         return Translation(event.segment, event.start, event.end, text, self.language, final, event.time)
 

@@ -17,7 +17,7 @@ from rtstream.events import Fault, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rtstream.events import Event, Partial, Translation
+    from rtstream.events import Partial, Transcription, Translation
     from rtstream.translation.stabilizer import Stabilizer
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class TranslationWorker:
         """Translations of finals that are still to be made."""
         return len(self._waiting)
 
-    def submit(self, event: Event) -> None:
+    def submit(self, event: Transcription) -> None:
         """Take an event; returns at once, from any thread."""
         with self._changed:
             if self._closing:
@@ -158,7 +158,7 @@ class TranslationWorker:
                 return loaded
         return {}
 
-    def _next(self) -> tuple[str, Event] | None:
+    def _next(self) -> tuple[str, Transcription] | None:
         """What to translate next; None at the end."""
         self._tell_load()
         with self._changed:
@@ -171,7 +171,7 @@ class TranslationWorker:
             language = next(iter(self._newest))
             return language, self._newest.pop(language)
 
-    def _translate(self, stabilizer: Stabilizer, event: Event) -> None:
+    def _translate(self, stabilizer: Stabilizer, event: Transcription) -> None:
         began = time.monotonic()
         try:
             translation = stabilizer.translate(event)

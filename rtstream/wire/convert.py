@@ -196,13 +196,15 @@ def subscribe_response(item: Item | Position, *, words: bool = False) -> pb.Subs
             return pb.SubscribeResponse(speech=speech_message(event))
 
 
-def recognize_response(event: StreamEvent, *, words: bool = False) -> pb.RecognizeResponse:
+def recognize_response(event: StreamEvent, *, words: bool = False) -> pb.RecognizeResponse:  # noqa: PLR0911 - a table
     """An event of a client's own stream."""
     match event:
         case Partial():
             return pb.RecognizeResponse(partial=partial_message(event, words=words))
         case Final():
             return pb.RecognizeResponse(final=final_message(event, words=words))
+        case Translation():
+            return pb.RecognizeResponse(translation=translation_message(event))
         case AudioLost():
             return pb.RecognizeResponse(audio_lost=audio_lost_message(event))
         case Fault():
@@ -231,7 +233,7 @@ def read_event(  # noqa: PLR0911 - a table
             )
         case "final":
             return read_final(message.final)
-        case "translation" if isinstance(message, pb.SubscribeResponse):
+        case "translation":
             return read_translation(message.translation)
         case "audio_lost":
             lost = message.audio_lost

@@ -23,6 +23,7 @@ class StreamSettings:
     ``phrases``: names and words to find where they are said, besides the service's own, each ``PHRASE`` or
     ``PHRASE=WEIGHT``. ``silence_ms`` ends a segment, None: the service's own. ``speech``: also tell when it starts and
     ends. ``languages``: BCP 47 tags of those that may be spoken, () for any that the model knows, None: the service's.
+    ``translate``: also give, in English, what is said in other languages.
     """
 
     partials: bool = True
@@ -32,6 +33,7 @@ class StreamSettings:
     silence_ms: int | None = None
     speech: bool = False
     languages: tuple[str, ...] | None = None
+    translate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import pytest
 from rtstream.adapters.http.language import NAMES
 from rtstream.adapters.http.prompt import phrases_of
 from rtstream.adapters.http.transcript import Transcript
-from rtstream.events import SAMPLE_RATE, Final
+from rtstream.adapters.http.transcriptions import in_english
+from rtstream.events import SAMPLE_RATE, Final, Translation
 from tests.adapters.http_served import multipart, recording, serving, unread
 from tests.rpc.calls import until
 
@@ -50,6 +51,28 @@ async def test_openai_s_client_gets_the_text(served, wav):
     assert found.text == "0.500 0.500 0.500"
     assert found.usage.type == "duration"
     assert found.usage.seconds == 3
+
+
+async def test_openai_s_client_gets_the_english_of_what_is_said_in_another_language(served, wav):
+    async with client(served) as api:
+        found = await api.audio.translations.create(model="whisper-1", file=wav)
+        verbose = await api.audio.translations.create(model="whisper-1", file=wav, response_format="verbose_json")
+        captions = await api.audio.translations.create(model="whisper-1", file=wav, response_format="srt")
+    assert found.text == verbose.text == " ".join(["0.500 in English"] * 3)
+    assert verbose.language == "english"
+    assert [segment.text.strip() for segment in verbose.segments] == ["0.500 in English"] * 3
+    assert captions.count("0.500 in English") == 3
+
+
+async def test_what_is_said_in_english_is_its_own_translation_and_what_has_none_is_left_out():
+    async def events():
+        yield Final(0, 0, 1, "yes", language="en")
+        yield Final(1, 1, 2, "a medias", language="es")
+        yield Translation(1, 1, 2, "", "en", final=True)
+        yield Final(2, 2, 3, "no", language="es")
+        yield Translation(2, 2, 3, "no", "en", final=True)
+
+    assert [final.text async for final in in_english(events()) if final.text] == ["yes", "no"]
 
 
 async def test_openai_s_client_gets_each_form(served, wav):

@@ -263,6 +263,20 @@ async def test_transcribe_writes_what_replay_would(served, recording):
     assert not served.hub.open_streams
 
 
+async def test_transcribe_writes_translations_below_the_finals(served, recording):
+    code, out, err = await run("transcribe", "--server", served.target, "--translate", "en", recording)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:2] == ["[00:00.00 - 00:01.00] [es] 0.250", "[00:00.00 - 00:01.00] en: 0.250 in English"]
+    command = ("transcribe", "--server", served.target, "--translate", "en", "--format", "srt", recording)
+    assert (await run(*command))[1].startswith("1\n00:00:00,000 --> 00:00:01,000\n0.250\n0.250 in English\n")
+
+
+async def test_transcribe_into_another_language_than_english_is_one_line(served, recording):
+    code, out, err = await run("transcribe", "--server", served.target, "--translate", "en,de", recording)
+    assert (code, out) == (2, "")
+    assert "into en alone; 'rtstream replay' does into de" in err
+
+
 async def test_transcribe_writes_numbers_in_the_form_that_is_asked_for(served, recording):
     code, out, err = await run("transcribe", "--server", served.target, "--numbers", "words", recording)
     assert (code, err) == (0, "")

@@ -120,6 +120,7 @@ def test_beam_of_translation_is_taken(replay, random):
         (["--translate", "es"], 1, "no model translates into es"),
         (["--translate", "spanish"], 2, "'spanish' is no language tag"),
         (["--translate", "es", "--translation-model", "/nowhere"], 1, "/nowhere: no such directory"),
+        (["--translate", "en"], 1, "translation into en: tiny does not translate speech"),
         (["--translation-model", "/nowhere"], 2, "is of no use without --translate"),
         (["--translate", "es", "--translation-model", "spanish=/nowhere"], 2, "'spanish' is no language tag"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ import soundfile
 from rtstream.client import ServerError
 from rtstream.client.samples import SampleClient
 from rtstream.errors import AudioError
-from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial
+from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation
 from rtstream.publish.broker import Broker
 from rtstream.publish.items import Gap, Position
 from rtstream.wire.values import StreamSettings
@@ -181,6 +182,14 @@ async def test_recognize_gives_partials_and_finals_of_any_encoding(served):
         assert [(event.end, event.text) for event in finals] == [(16_000, "0.500"), (32_000, "0.500")]
         assert served.hub.settings[1] == StreamSettings(**wanted, languages=("en", "es"))
     assert not served.hub.open_streams
+
+
+async def test_recognize_gives_translations_where_they_are_asked_for(served):
+    async with served.client() as client:
+        events = [event async for event in client.recognize([SECOND] * 2, partials=False, translate=True)]
+    assert [(type(event), event.language) for event in events] == [(Final, "es"), (Translation, "en")] * 2
+    assert [event.text for event in events] == ["0.000", "0.000 in English"] * 2
+    assert all((after.start, after.end) == (before.start, before.end) for before, after in pairwise(events[:2]))
 
 
 async def test_transcribe_reads_any_recording(served):

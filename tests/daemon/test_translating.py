@@ -1,5 +1,7 @@
 """The service translates, with a real CTranslate2 model that writes in capitals."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,11 +12,13 @@ import soundfile
 
 from rtstream.audio.open import open_audio
 from rtstream.config import load
+from rtstream.daemon.settings import check_settings
 from rtstream.doctor import checkup
 from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import until
+from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.daemon.served import PROGRAM
-from tests.recognizer.tiny_bundle import DATA
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 from tests.translation.tiny_ctranslate2 import save_shouting_model
 
 CTC = '[recognition]\npartials = "ctc"\nretry_seconds = 0.2\n'
@@ -148,6 +152,37 @@ def test_doctor_looks_for_the_models(models, tmp_path, model, verdict):
     finding = checkup._translation(load(path))
     assert (finding.name, finding.verdict) == ("translation", verdict)
     assert str(models / model) in finding.found
+
+
+def test_english_of_speech_takes_a_model_that_translates_and_no_model_of_texts(tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[recognition]\nmodel = "{save_tiny_bundle(tmp_path / "tiny")}"\n[translation]\nlanguages = ["en"]\n'
+    )
+    check_settings(load(config))
+    finding = checkup._translation(load(config))
+    assert (finding.verdict, finding.found) == (
+        "failed",
+        "tiny, the model that recognises, does not translate speech into en",
+    )
+    command = [*PROGRAM, "serve", "--config", config, "--source", "fifo:none", "--listen", f"unix:{tmp_path}/socket"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "translation into en: tiny does not translate speech" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_the_model_that_translates_speech(tmp_path):
+    path = save_tiny_bundle(tmp_path / "tiny")
+    make_tokenizer((*SPECIAL, "<|es|>", "<|translate|>")).save(path / "tokenizer.json")
+    manifest = json.loads((path / "bundle.json").read_text())
+    digest = hashlib.sha256((path / "tokenizer.json").read_bytes()).hexdigest()
+    manifest |= {"languages": ["en", "es"], "sha256": manifest["sha256"] | {"tokenizer.json": digest}}
+    (path / "bundle.json").write_text(json.dumps(manifest))
+    config = tmp_path / "c.toml"
+    config.write_text(f'[recognition]\nmodel = "{path}"\n[translation]\nlanguages = ["en"]\n')
+    finding = checkup._translation(load(config))
+    assert (finding.verdict, finding.found) == ("ok", "en: tiny")
 
 
 def test_settings_are_checked_without_loading_a_model(tmp_path):

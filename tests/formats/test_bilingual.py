@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,15 @@ def test_finals_do_not_wait_for_ever():
     waiting = Waiting(("es",))
     given_ = [ready.segment for number in range(3 * MOST_WAITING) for ready, _ in waiting.add(final(number))]
     assert given_ == list(range(2 * MOST_WAITING))
+
+
+def test_a_final_does_not_wait_for_a_translation_into_its_own_language():
+    waiting = Waiting(("en", "de"))
+    english, spanish = (replace(final(number), language=name) for number, name in enumerate(("en", "es")))
+    assert waiting.add(english) == waiting.add(spanish) == []
+    assert waiting.add(translation(0, "eins", "de")) == [(english, {"de": "eins"})]
+    assert waiting.add(translation(1, "one", "en")) == []
+    assert waiting.add(translation(1, "", "de")) == [(spanish, {"en": "one"})]
 
 
 def test_late_translations_are_passed_over():

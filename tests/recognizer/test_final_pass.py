@@ -25,7 +25,7 @@ from rtstream.recognizer.final_pass import (
 )
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 
-TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
+TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>", "<|translate|>"))
 SEARCHES = {"greedy": GreedyDecoder, "beam": partial(BeamDecoder, width=3, sure=math.inf)}
 by_each_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 
@@ -241,6 +241,14 @@ def test_a_partial_does_not_begin_the_text_again(search):
     decoder = Scripted(says * 2, [100 + n for n in range(len(says))] + [0] * len(says))
     added = search(TorchDecoder(decoder), TOKENIZER).extend(decoder.at(400), [], 5, []).tokens
     assert TOKENIZER.decode(added) == " one two"
+
+
+def test_a_partial_translation_may_go_back_for_words_that_english_has_first():
+    says = words("one two three")
+    decoder = Scripted(says, [100] * len(words("one")) + [10] * len(says))
+    translating = GreedyDecoder(TorchDecoder(decoder), TOKENIZER, "de", task="translate")
+    assert translating.prompt == TOKENIZER.prompt("de", "translate") != TOKENIZER.prompt("de")
+    assert TOKENIZER.decode(translating.extend(decoder.at(400), [], 5, []).tokens) == " one two three"
 
 
 @by_each_search

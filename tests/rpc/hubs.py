@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 
 from rtstream.errors import AudioError, ConfigError
-from rtstream.events import DeviceState, Final, Flushed, Partial, Speech, Word
+from rtstream.events import DeviceState, Final, Flushed, Partial, Speech, Translation, Word
 from rtstream.rpc.hub import NotReadyError, StreamLimitError
 from rtstream.wire.values import Device, Status
 
@@ -14,7 +14,10 @@ SAMPLES_PER_SEGMENT = 16_000
 
 
 class ScriptedStream:
-    """Gives a partial for each half second and a final for each second of audio, which tell its loudness."""
+    """Gives a partial for each half second and a final for each second of audio, which tell its loudness.
+
+    Who asks for translations is heard to speak Spanish.
+    """
 
     def __init__(self, hub, settings):
         self._hub = hub
@@ -23,7 +26,7 @@ class ScriptedStream:
         self._room = asyncio.Semaphore(8)
         self._arrived = asyncio.Event()
         self._finished = False
-        self._language = next(iter(settings.languages or hub.recognized_languages))
+        self._language = "es" if settings.translate else next(iter(settings.languages or hub.recognized_languages))
 
     async def push(self, samples):
         assert samples.dtype == np.float32
@@ -44,7 +47,7 @@ class ScriptedStream:
         self._finished = True
         self._arrived.set()
 
-    async def __aiter__(self):  # noqa: C901 - a script
+    async def __aiter__(self):  # noqa: C901, PLR0912 - a script
         heard = np.zeros(0, np.float32)
         position = segment = 0
         if self._settings.speech:
@@ -58,7 +61,8 @@ class ScriptedStream:
             samples = self._audio.popleft()
             if samples is None:
                 if len(heard):
-                    yield self._final(segment, position, heard)
+                    for event in self._closed(segment, position, heard):
+                        yield event
                     position, segment = position + len(heard), segment + 1
                     heard = heard[:0]
                 continue
@@ -72,15 +76,19 @@ class ScriptedStream:
                 spoken, heard = heard[:SAMPLES_PER_SEGMENT], heard[SAMPLES_PER_SEGMENT:]
                 if self._settings.partials:
                     yield Partial(segment, position, position + 8_000, "half", language=self._language)
-                yield self._final(segment, position, spoken)
+                for event in self._closed(segment, position, spoken):
+                    yield event
                 position, segment = position + len(spoken), segment + 1
         if len(heard):
-            yield self._final(segment, position, heard)
+            for event in self._closed(segment, position, heard):
+                yield event
 
-    def _final(self, segment, position, spoken):
+    def _closed(self, segment, position, spoken):
         end, text = position + len(spoken), f"{np.abs(spoken).mean():.3f}"
         words = (Word(text, position, end, 0.5),) if self._settings.words else ()
-        return Final(segment, position, end, text + self._hub.padding, words, language=self._language)
+        yield Final(segment, position, end, text + self._hub.padding, words, language=self._language)
+        if self._settings.translate:
+            yield Translation(segment, position, end, f"{text} in English", "en", final=True)
 
     async def close(self):
         try:

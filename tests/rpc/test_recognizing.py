@@ -166,6 +166,16 @@ async def test_transcribe_takes_files(stub, encoding):
     assert response.duration.ToMilliseconds() == 1500
 
 
+async def test_transcribe_translates_where_it_is_asked_to(stub):
+    request = pb.TranscribeRequest(config=pb.RecognitionConfig(translate=True), audio=bytes(64_000))
+    response = await stub.Transcribe(request)
+    assert [final.language for final in response.finals] == ["es", "es"]
+    assert [(made.segment, made.text, made.language, made.final) for made in response.translations] == [
+        (0, "0.000 in English", "en", True),
+        (1, "0.000 in English", "en", True),
+    ]
+
+
 @pytest.mark.parametrize("size", [1, 3, 4097, 1_000_000])
 async def test_events_do_not_depend_on_how_the_audio_is_cut(stub, size):
     data = bytes(range(256)) * 500

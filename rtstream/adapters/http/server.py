@@ -76,6 +76,7 @@ class HttpServer:
         app.router.add_get(DEEPGRAM, Deepgram(hub, config).serve)
         app.router.add_get(VOSK, Vosk(hub, config).serve)
         app.router.add_post("/v1/audio/transcriptions", transcriptions.serve)
+        app.router.add_post("/v1/audio/translations", transcriptions.translate)
         runner = web.AppRunner(
             app,
             handle_signals=False,

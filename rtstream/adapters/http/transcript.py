@@ -14,17 +14,19 @@ from rtstream.languages import main_language
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtstream.bundle.tokenizer import Task
     from rtstream.events import Final
 
 
 class Transcript:
     """Grows by finals. ``samples`` were read; ``fault``: a code and a line, if not all could be.
 
-    ``languages``: those that a client has asked for.
+    ``languages``: those that a client has asked for. ``task``: what its finals are.
     """
 
-    def __init__(self, languages: Sequence[str] = ()) -> None:
+    def __init__(self, languages: Sequence[str] = (), task: Task = "transcribe") -> None:
         self._languages = languages
+        self._task = task
         self.samples = 0
         self.fault: tuple[str, str] | None = None
         self._finals: list[Final] = []
@@ -52,7 +54,7 @@ class Transcript:
     def verbose(self, *, words: bool, segments: bool) -> dict[str, Any]:
         """The long form."""
         found: dict[str, Any] = {
-            "task": "transcribe",
+            "task": self._task,
             "language": NAMES.get(self.language, self.language),
             "duration": round(self.samples / SAMPLE_RATE, 3),
             "text": self.text,

@@ -1,11 +1,11 @@
-"""``POST /v1/audio/transcriptions``: a recording in, its text out, in OpenAI's forms."""
+"""``POST /v1/audio/transcriptions`` and ``translations``: a recording in, its text or its English out, as OpenAI's."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from aiohttp import web
@@ -18,7 +18,8 @@ from rtstream.adapters.http.transcript import Transcript
 from rtstream.adapters.http.upload import form, receive
 from rtstream.audio.open import open_descriptor
 from rtstream.errors import AudioError, printable
-from rtstream.events import SAMPLE_RATE, Final
+from rtstream.events import SAMPLE_RATE, Final, Translation
+from rtstream.languages import ENGLISH
 from rtstream.rpc.recognizing import feed_and_read, opened
 from rtstream.wire.failures import RequestFailedError, invalid
 from rtstream.wire.values import StreamSettings
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from rtstream.adapters.http.config import HttpConfig
     from rtstream.adapters.http.upload import Form
     from rtstream.audio.open import AudioFile
-    from rtstream.events import AudioBlock
+    from rtstream.events import AudioBlock, StreamEvent
     from rtstream.rpc.hub import Hub, RecognitionStream
 
 Form_ = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -51,9 +52,10 @@ class Wanted:
     stream: bool
     languages: tuple[str, ...] | None
     phrases: tuple[str, ...]
+    translate: bool
 
     @classmethod
-    def read(cls, fields: Form, languages: tuple[str, ...]) -> Wanted:
+    def read(cls, fields: Form, languages: tuple[str, ...], *, translate: bool) -> Wanted:
         """Check the fields of a form, for a model of ``languages``. Raises RequestFailedError."""
         if not fields.has_file:
             raise invalid("file", "there is none; send the recording in the field 'file'")
@@ -64,6 +66,8 @@ class Wanted:
         granularities = set(fields.many("timestamp_granularities"))
         if unknown := sorted(granularities - GRANULARITIES):
             raise invalid("timestamp_granularities", f"'{unknown[0]}' is not possible; choose word or segment")
+        if translate and "word" in granularities:
+            raise invalid("timestamp_granularities", "words of a translation have no times; choose segment")
         stream = YES.get(fields.one("stream").lower())
         if stream is None:
             raise invalid("stream", f"'{fields.one('stream')}' is neither true nor false")
@@ -74,6 +78,7 @@ class Wanted:
             stream=stream,
             languages=read_language(fields.one("language"), languages),
             phrases=phrases_of(fields.one("prompt")),
+            translate=translate,
         )
 
 
@@ -86,12 +91,19 @@ class Transcriptions:
         self._places = asyncio.Semaphore(config.uploads)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer one. Raises RequestFailedError."""
+        """Answer one with what is said. Raises RequestFailedError."""
+        return await self._serve(request, translate=False)
+
+    async def translate(self, request: web.Request) -> web.StreamResponse:
+        """Answer one with what is said, in English. Raises RequestFailedError."""
+        return await self._serve(request, translate=True)
+
+    async def _serve(self, request: web.Request, *, translate: bool) -> web.StreamResponse:
         async with self._place():
             with form() as fields:
                 await receive(request, fields, self._config.upload_bytes, self._config.idle_seconds)
-                wanted = Wanted.read(fields, self._hub.status().recognized_languages)
-                transcript = Transcript(wanted.languages or ())
+                wanted = Wanted.read(fields, self._hub.status().recognized_languages, translate=translate)
+                transcript = Transcript((ENGLISH,), "translate") if translate else Transcript(wanted.languages or ())
                 if wanted.stream:
                     return await self._stream(request, fields, wanted, transcript)
                 await self._recognize(fields, wanted, transcript, _nothing)
@@ -130,7 +142,13 @@ class Transcriptions:
     ) -> None:
         """Fill the transcript; ``tell`` hears each piece of its text. Raises RequestFailedError."""
         timed = wanted.form in {"srt", "vtt"} or wanted.words
-        settings = StreamSettings(partials=False, words=timed, phrases=wanted.phrases, languages=wanted.languages)
+        settings = StreamSettings(
+            partials=False,
+            words=timed and not wanted.translate,
+            phrases=wanted.phrases,
+            languages=wanted.languages,
+            translate=wanted.translate,
+        )
 
         async def feed(stream: RecognitionStream) -> None:
             try:
@@ -147,9 +165,10 @@ class Transcriptions:
             await stream.finish()  # the finals of what could be read come in any case
 
         async def read(stream: RecognitionStream) -> None:
-            async for event in stream:
-                if isinstance(event, Final) and event.text:
-                    await tell(transcript.add(event))
+            finals = (event async for event in stream)
+            async for final in in_english(finals) if wanted.translate else finals:
+                if isinstance(final, Final) and final.text:
+                    await tell(transcript.add(final))
 
         async with opened(self._hub, settings) as stream:
             await feed_and_read(feed(stream), read(stream))
@@ -170,6 +189,19 @@ class Transcriptions:
             yield
         finally:
             self._places.release()
+
+
+async def in_english(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    """Events with the finals as they are in English: those of another language with the text of their translations."""
+    translated: Final | None = None
+    async for event in events:
+        match event:
+            case Final() if event.language not in {ENGLISH, ""}:
+                translated = event
+            case Translation(final=True, text=text) if translated is not None:
+                yield replace(translated, text=text, language=ENGLISH)
+            case _:
+                yield event
 
 
 async def _nothing(delta: str) -> None:

@@ -324,7 +324,7 @@ class Flushed(_message.Message):
     def __init__(self) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases", "silence_ms", "speech_events", "languages")
+    __slots__ = ("encoding", "sample_rate", "channels", "no_partials", "words", "chunk", "phrases", "silence_ms", "speech_events", "languages", "translate")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +335,7 @@ class RecognitionConfig(_message.Message):
     SILENCE_MS_FIELD_NUMBER: _ClassVar[int]
     SPEECH_EVENTS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATE_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate: int
     channels: int
@@ -345,23 +346,26 @@ class RecognitionConfig(_message.Message):
     silence_ms: int
     speech_events: bool
     languages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ..., silence_ms: _Optional[int] = ..., speech_events: _Optional[bool] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
+    translate: bool
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., no_partials: _Optional[bool] = ..., words: _Optional[bool] = ..., chunk: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., phrases: _Optional[_Iterable[str]] = ..., silence_ms: _Optional[int] = ..., speech_events: _Optional[bool] = ..., languages: _Optional[_Iterable[str]] = ..., translate: _Optional[bool] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
-    __slots__ = ("partial", "final", "audio_lost", "fault", "speech", "flushed")
+    __slots__ = ("partial", "final", "audio_lost", "fault", "speech", "flushed", "translation")
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_LOST_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
     SPEECH_FIELD_NUMBER: _ClassVar[int]
     FLUSHED_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATION_FIELD_NUMBER: _ClassVar[int]
     partial: Partial
     final: Final
     audio_lost: AudioLost
     fault: Fault
     speech: Speech
     flushed: Flushed
-    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., speech: _Optional[_Union[Speech, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ...) -> None: ...
+    translation: Translation
+    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ..., audio_lost: _Optional[_Union[AudioLost, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., speech: _Optional[_Union[Speech, _Mapping]] = ..., flushed: _Optional[_Union[Flushed, _Mapping]] = ..., translation: _Optional[_Union[Translation, _Mapping]] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
     __slots__ = ("config", "audio")
@@ -372,14 +376,16 @@ class TranscribeRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio: _Optional[bytes] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
-    __slots__ = ("finals", "duration", "fault")
+    __slots__ = ("finals", "duration", "fault", "translations")
     FINALS_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]
     finals: _containers.RepeatedCompositeFieldContainer[Final]
     duration: _duration_pb2.Duration
     fault: Fault
-    def __init__(self, finals: _Optional[_Iterable[_Union[Final, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ...) -> None: ...
+    translations: _containers.RepeatedCompositeFieldContainer[Translation]
+    def __init__(self, finals: _Optional[_Iterable[_Union[Final, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., translations: _Optional[_Iterable[_Union[Translation, _Mapping]]] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
