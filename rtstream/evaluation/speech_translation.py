@@ -10,6 +10,7 @@ import sacrebleu
 from rtstream.evaluation.evaluate import blocks
 from rtstream.evaluation.simultaneous import Output, delays, laal, normalized_erasure
 from rtstream.events import SAMPLE_RATE, Final, Translation
+from rtstream.recognizer.final_pass import repeats
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
@@ -42,18 +43,24 @@ class TranslationScore:
     translating_seconds: float = 0.0
 
     def figures(self) -> dict[str, Any]:
-        """BLEU (13a) and chrF2 against Whisper's texts; LAAL in seconds of audio; shares of words; CPU."""
+        """BLEU (13a) and chrF2 against Whisper's texts; LAAL in seconds of audio; shares of words; CPU.
+
+        Clips of which Whisper writes the same over and over count for neither score: nothing stops it there.
+        """
         runs = list(zip(self.outputs, self.spoken, strict=True))
         shown = [laal(delays(run[:-1]), seconds, len(run[-1].words)) for run, seconds in runs]
         stays = [laal(delays(run), seconds, len(run[-1].words)) for run, seconds in runs]
         final_words = sum(len(run[-1].words) for run in self.outputs)
         shown_words = sum(len(run[-2].words) for run in self.outputs if len(run) > 1)
+        pairs = [pair for pair in zip(self.texts, self.references, strict=True) if not _loops(pair[1])]
+        texts, references = [text for text, _ in pairs], [reference for _, reference in pairs]
         return {
             "clips": len(self.texts),
             "finals": self.finals,
             "refused": self.refused,
-            "bleu": round(float(sacrebleu.corpus_bleu(self.texts, [self.references]).score), 1),
-            "chrf": round(float(sacrebleu.corpus_chrf(self.texts, [self.references]).score), 1),
+            "whisper_loops": len(self.texts) - len(pairs),
+            "bleu": round(float(sacrebleu.corpus_bleu(texts, [references]).score), 1),
+            "chrf": round(float(sacrebleu.corpus_chrf(texts, [references]).score), 1),
             "laal_shown": _mean(shown),
             "laal_stays": _mean(stays),
             "shown": round(shown_words / final_words, 3) if final_words else None,
@@ -97,6 +104,11 @@ def score_speech_translation(
         score.cpu_seconds += sum(pipeline.times.seconds.values())
         score.translating_seconds += pipeline.times.seconds["translation"]
     return score
+
+
+def _loops(text: str) -> bool:
+    words = text.split()
+    return repeats([words.index(word) for word in words])
 
 
 def _mean(lags: Sequence[float | None]) -> float | None:

@@ -454,7 +454,7 @@ class RecognizerSession:
         if english is None:
             return ""
         with self.times.measure("translation"):
-            return translate(english, found.heard.decoder)
+            return translate(english, found.heard.decoder, found.text or "")
 
     def _final(self, audio: SegmentAudio, segment: _OpenSegment, found: _Found) -> Final | None:
         r = self.recognizer

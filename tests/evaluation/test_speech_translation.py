@@ -23,6 +23,12 @@ def test_figures_are_those_of_what_was_shown_and_of_what_stays():
     assert figures["laal_stays"] == pytest.approx((1 - 0 + 4 - 1) / 2)
 
 
+def test_clips_of_which_whisper_loops_do_not_count():
+    score = TranslationScore(["the house", "the old house"], ["the house", "very " * 40])
+    figures = score.figures()
+    assert (figures["clips"], figures["whisper_loops"], figures["chrf"]) == (2, 1, 100.0)
+
+
 def test_of_nothing_there_is_no_lag():
     figures = TranslationScore([""], ["yes"], finals=1, refused=1).figures()
     assert figures["laal_shown"] is figures["shown"] is figures["rtf"] is None
