@@ -194,6 +194,7 @@ def test_thresholds_of_a_language_and_languages_are_exported_and_kept(bundle, tm
 def test_languages_are_exported_if_the_decoder_has_their_tokens(bundle, tmp_path, capsys):
     exported(bundle, tmp_path / "some", "--languages", "de,en")
     assert load_bundle(tmp_path / "some").languages == ("de", "en")
+    capsys.readouterr()
     assert info(tmp_path / "some", capsys)["recognized_languages"] == ["de", "en"]
     assert main(["model", "export", str(bundle), str(tmp_path / "other"), "--languages", "en,xh"]) == 1
     assert "has no token for xh" in capsys.readouterr().err
