@@ -28,6 +28,11 @@ LIST = 4
 """Numbers below a hundred in a row from which on they are the digits of one."""
 GROUPED = 10_000
 """Counts from here on have points between thousands, where the language has."""
+LONG = 7
+"""Digits from which on a number without points is read digit by digit."""
+LAST_DAY = 31
+MARKS = ".,;:!?"
+SIGNS = tuple("€$£₽")
 TOKEN = re.compile(r"(?P<before>\W*)(?P<core>.*?)(?P<after>\W*)", re.DOTALL)
 FIGURE = re.compile(
     r"(?P<before>[^\w€$£%+-]*)(?P<number>\d{1,3}(?:\.\d{3})+|\d+)(?:,(?P<decimals>\d+))?(?P<share>%?)(?P<after>[^\w€$£%°]*)"
@@ -121,10 +126,10 @@ def _spell(words: Sequence[str], language: str) -> Iterator[Span]:
         said, last = words[place], place
         figure = FIGURE.fullmatch(words[place])
         following = words[place + 1] if place + 1 < len(words) else ""
-        row = (place and words[place - 1][-1:].isdecimal()) or (
-            following[:1].isdecimal() and figure and not figure["after"]
-        )
-        number = _in_words(figure, language) if figure is not None and not row else None
+        row = place > 0 and words[place - 1][-1:].isdecimal()
+        number = None
+        if figure is not None and not row and not _goes_on(figure, following, language):
+            number = _in_words(figure, language)
         if figure is not None and number is not None:
             share = re.fullmatch(r"%(\W*)", following) if not figure["after"] else None
             after = figure["after"]
@@ -137,13 +142,22 @@ def _spell(words: Sequence[str], language: str) -> Iterator[Span]:
         place = last + 1
 
 
+def _goes_on(figure: re.Match[str], following: str, language: str) -> bool:
+    """Whether a number is a part of something that is not known: of a telephone number, a sum, a German date."""
+    if language == "de" and figure["after"].startswith(".") and int(figure["number"].replace(".", "")) <= LAST_DAY:
+        return True
+    return following[:1] in SIGNS or (following[:1].isdecimal() and not set(figure["after"]) & set(MARKS))
+
+
 def _in_words(figure: re.Match[str], language: str) -> str | None:
     """A number in words; None where its form is not known."""
     rules, said = RULES[language], converter(language)
     digits, decimals = figure["number"].replace(".", ""), figure["decimals"]
     number = int(digits)
-    if "." not in figure["number"] and (len(digits) > 4 or (len(digits) > 1 and digits[0] == "0")):
+    if "." not in figure["number"] and (len(digits) >= LONG or (len(digits) > 1 and digits[0] == "0")):
         return None if decimals else " ".join(said.to_cardinal(int(digit)) for digit in digits)
+    if "." not in figure["number"] and len(digits) > 4 and number % 1000:
+        return None  # a count or a code
     year = len(digits) == 4 and "." not in figure["number"] and 1100 <= number < 2100 and not decimals
     parts = [number // 1000**power % 1000 for power in range(5)]
     counted = [part for power, part in enumerate(parts) if not (power and part == 1)]  # mil, not un mil
