@@ -3,6 +3,7 @@
     .venv/bin/python -m tests.daemon.measure latency
     .venv/bin/python -m tests.daemon.measure cpu
     .venv/bin/python -m tests.daemon.measure memory
+    .venv/bin/python -m tests.daemon.measure resident --model tiny
     .venv/bin/python -m tests.daemon.measure load
     .venv/bin/python -m tests.daemon.measure fuzz
     .venv/bin/python -m tests.daemon.measure siege
@@ -245,6 +246,47 @@ def memory(hours):
     click.echo(
         f"highest {max(row[1] for row in rows):.1f} MB, slope {slope:+.2f} MB per hour of audio, without its first 12th"
     )
+
+
+@main.command()
+@click.option("--model", default="base", show_default=True)
+@click.option("--seconds", default=100.0, show_default=True, help="Of speech, at twice its speed.")
+def resident(model, seconds):
+    """Memory, resident and of that its own: ready, in speech (looked at ten times a second), ten seconds after it."""
+
+    def look(pid):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
+        return sizes["Rss:"], sizes["Private_Dirty:"]  # clean pages are files', which the system can take back
+
+    def say(name, rss, own):
+        click.echo(f"{name:<12} {rss:6.1f} MiB resident, {own:6.1f} its own")
+
+    pcm = Track().pcm
+    with tempfile.TemporaryDirectory() as folder:
+        fifo = Path(folder) / "pcm"
+        os.mkfifo(fifo)
+        running = Daemon(Path(folder), "--source", f"fifo:{fifo}", "--model", model)
+        try:
+            running.ready()
+            time.sleep(2.0)
+            say("ready", *look(running.process.pid))
+            computed = cpu_seconds(running.process.pid)
+            looks, piece = [], 2 * SAMPLE_RATE // 10
+            with fifo.open("wb", buffering=0) as stream:
+                began = time.monotonic()
+                for number in range(int(5 * seconds)):
+                    time.sleep(max(0.0, began + number / 10 - time.monotonic()))
+                    stream.write(np.take(pcm, range(number * piece, (number + 1) * piece), mode="wrap").tobytes())
+                    looks.append(look(running.process.pid))
+                for _ in range(100):
+                    time.sleep(0.1)
+                    looks.append(look(running.process.pid))
+            say("in speech", *np.max(looks, axis=0))
+            say("after it", *looks[-1])
+            click.echo(f"{cpu_seconds(running.process.pid) - computed:.2f} s of computing for {seconds:.0f} s")
+        finally:
+            running.kill()
 
 
 @main.command()

@@ -14,6 +14,7 @@ from rtstream.bundle.files import WEIGHTS, read_tensors
 from rtstream.cli.options import RecognizerOptions
 from rtstream.config import Recognition
 from rtstream.engine.open import load_bundle, load_text_bundle
+from rtstream.engine.ort import front_end
 from rtstream.engine.ort import open as opening
 from rtstream.engine.ort.networks import encoder_graph
 from rtstream.engine.ort.sessions import LARGE, MANIFEST, Parts, whole
@@ -169,12 +170,16 @@ def test_a_shared_matrix_is_packed_once_for_its_layers_and_both_passes(tmp_path,
     model = ModelConfig(config, DECODERS["mel"])
     state = quantized(read_tensors(tmp_path / "bundle" / WEIGHTS, model, "int8-deflate"), [])
     graph = encoder_graph(config, state).graph
-    uses = Counter(node.input[1] for node in graph.node if node.op_type == "DynamicQuantizeMatMul")
-    shared = {each: count for each, count in uses.items() if ".groups." in each}
-    assert shared == dict.fromkeys(
-        (f"encoder.groups.{g}.{p}.weight" for g in range(config.groups) for p in ("qkv", "out", "ff1", "ff2")),
-        config.share,
-    )
+    passes = passes_of(graph)
+    uses = Counter()
+    for nodes in passes:
+        products = Counter(node.input[1] for node in nodes if node.op_type == "DynamicQuantizeMatMul")
+        assert {each: count for each, count in products.items() if ".groups." in each} == dict.fromkeys(
+            (f"encoder.groups.{g}.{p}.weight" for g in range(config.groups) for p in ("qkv", "out", "ff1", "ff2")),
+            config.share,
+        )
+        uses += products
+    assert len(passes) == (2 if config.whole else 1)
     assert Counter(each.name for each in graph.initializer).most_common(1)[0][1] == 1
     assert set(uses) == set(found.packed)
     # What was packed lies in the cache, once for each but the smallest.
@@ -182,6 +187,46 @@ def test_a_shared_matrix_is_packed_once_for_its_layers_and_both_passes(tmp_path,
     assert len(large) >= 4 * config.groups
     (folder,) = (tmp_path / "cache/rtstream").iterdir()
     assert (folder / "encoder.onnx").read_bytes().count(b"DynamicQuantizeMatMul+") == len(large)
+
+
+def passes_of(graph):
+    """The nodes of each pass."""
+    branches = [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
+    return [each.node for each in branches] or [graph.node]
+
+
+@pytest.mark.parametrize("name", ["mel, two passes", "mel, two private parts"])
+def test_full_context_computes_nothing_that_is_the_chunks_own(tmp_path, name):
+    engines(tmp_path, name)
+    state = read_tensors(tmp_path / "bundle" / WEIGHTS, ModelConfig(ENCODERS[name], DECODERS["mel"]), "int8-deflate")
+    chunks, full = (
+        {given for node in nodes for given in node.input if given.startswith(("encoder.layers.", "encoder.whole."))}
+        for nodes in passes_of(encoder_graph(ENCODERS[name], quantized(state, [])).graph)
+    )
+    assert any(each.endswith(".b") for each in chunks)
+    assert all(each.startswith("encoder.whole.") for each in full)
+    assert any(each.endswith(".b") for each in full) is (ENCODERS[name].whole_rank > 0)
+
+
+def test_a_long_segment_is_computed_in_blocks_to_the_same_bits(tmp_path, monkeypatch):
+    _, found = engines(tmp_path, "wave")
+    given = features(ENCODERS["wave"], 3.0)
+    whole_segment = found.encoder.full(given, length=len(given), wanted=20)
+    monkeypatch.setattr(front_end, "BLOCK", 16)
+    assert np.array_equal(found.encoder.full(given, length=len(given), wanted=20), whole_segment)
+
+
+def test_frames_are_held_once_by_states_that_extend_one_another(tmp_path):
+    _, found = engines(tmp_path, "mel")
+    states = np.random.default_rng(1).standard_normal((30, 64)).astype(np.float32)
+    decoder = found.decoder
+    before = decoder.cross_keys(states[:12], decoder.initial_state())
+    wanted = decoder.decode([3, 8], before).logits
+    after = decoder.cross_keys(states[12:], before)
+    assert after.cross_keys is before.cross_keys
+    assert np.array_equal(decoder.decode([3, 8], before).logits, wanted)
+    at_once = decoder.cross_keys(states, decoder.initial_state())
+    same(decoder.decode([3, 8], after).logits, decoder.decode([3, 8], at_once).logits)
 
 
 def test_a_later_start_takes_what_was_packed_and_reads_no_weights(tmp_path, monkeypatch):

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig, TextModelConfig
 
 NAME = "onnx"
-CHUNKS, FULL = 0, 1
-"""The passes of an encoder, as its graph's ``which`` has them."""
 HIDDEN = np.float32(-1e9)
 """Added to the score of what must not be attended to."""
 
@@ -91,7 +89,7 @@ class OnnxEncoder:
         x = self._front.full(features[:length] if self.config.front_end == "wave" else features)
         if not len(x):
             return x
-        states: F32 = self._run(x, self.initial_state(), FULL, (0, 0), wanted)["states"][0]
+        states: F32 = self._run(x, self.initial_state(), (0, 0), wanted, full=True)["states"][0]
         return states
 
     def _attend(self, new: F32, state: _EncoderState, ahead: int) -> tuple[Encoded, _EncoderState]:
@@ -101,7 +99,7 @@ class OnnxEncoder:
         settled = max(len(frames) - ahead, 0)
         known = state.keys[0].shape[2] + settled
         kept = (max(known - self.config.left_context, 0), known)
-        out = self._run(frames, state, CHUNKS, kept, len(frames))
+        out = self._run(frames, state, kept, len(frames))
         keys, values = (
             tuple(out[f"next_{kind}{layer}"] for layer in range(self.config.layers)) for kind in ("keys", "values")
         )
@@ -110,7 +108,7 @@ class OnnxEncoder:
         return Encoded(states[:settled], states[settled:]), following
 
     def _run(
-        self, x: F32, state: _EncoderState, which: int, kept: tuple[int, int], wanted: int
+        self, x: F32, state: _EncoderState, kept: tuple[int, int], wanted: int, *, full: bool = False
     ) -> dict[str, NDArray[Any]]:
         start, end = state.frames, state.frames + len(x)
         if end > self.config.max_frames:
@@ -123,19 +121,22 @@ class OnnxEncoder:
         if self._added is not None:
             x = x + self._added[start:end]
         if self.config.whole:
-            feeds["which"] = np.array([which])
+            feeds["full"] = np.array([full])
         feeds |= {"x": x[None], "begin": np.array(kept[:1]), "end": np.array(kept[1:]), "wanted": np.array([wanted])}
         return self._session.run(feeds)
 
 
 @dataclass(frozen=True, slots=True)
 class _DecoderState:
-    """Keys and values of each layer, (1, heads, n, d_head), of tokens, and of frames, of which ``frames`` count."""
+    """Keys and values of each layer, (1, heads, n, d_head), of tokens, and of frames, of which ``frames`` count.
+
+    Lists of frames' are shared by states that extend one another, so that what was before is not held besides.
+    """
 
     keys: tuple[F32, ...]
     values: tuple[F32, ...]
-    cross_keys: tuple[F32, ...]
-    cross_values: tuple[F32, ...]
+    cross_keys: list[F32]
+    cross_values: list[F32]
     frames: int
 
     @property
@@ -218,25 +219,19 @@ class OnnxDecoder:
     def initial_state(self, room: int = 0) -> DecoderState:
         """No tokens, no frames."""
         del room
-        return _DecoderState(self._nothing, self._nothing, self._nothing, self._nothing, 0)
+        return _DecoderState(self._nothing, self._nothing, list(self._nothing), list(self._nothing), 0)
 
     def cross_keys(self, states: F32, state: DecoderState) -> DecoderState:
         """The state with further encoder states to attend to."""
         assert isinstance(state, _DecoderState)
-        keys, values = self._attended(states[None])
-
-        def joined(old: tuple[F32, ...], new: tuple[F32, ...]) -> tuple[F32, ...]:
-            return tuple(
-                np.concatenate([before[:, :, : state.frames], after], axis=2)
-                for before, after in zip(old, new, strict=True)
-            )
-
-        return replace(
-            state,
-            cross_keys=joined(state.cross_keys, keys),
-            cross_values=joined(state.cross_values, values),
-            frames=state.frames + len(states),
-        )
+        given = self._attended(states[None])
+        if not state.frames:
+            keys, values = map(list, given)
+            return replace(state, cross_keys=keys, cross_values=values, frames=len(states))
+        for held, new in zip((state.cross_keys, state.cross_values), given, strict=True):
+            for layer, after in enumerate(new):
+                held[layer] = np.concatenate([held[layer][:, :, : state.frames], after], axis=2)
+        return replace(state, frames=state.frames + len(states))
 
     def begin(self, states: F32, mask: F32) -> BatchState:
         """No tokens, and states (batch, n, d_model) to attend to."""

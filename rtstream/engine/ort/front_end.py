@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rtstream.engine.ort.tensors import EPSILON, dense
+from rtstream.engine.ort.tensors import EPSILON, LEAST, dense
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WIDTHS, STRIDES = (127, 7, 3), (64, 3, 2)
 """Of the convolutions over the wave."""
+BLOCK = 512
+"""Rows that are computed at a time."""
 
 
 def windows(x: F32, width: int, stride: int) -> F32:
@@ -135,25 +137,44 @@ class WaveFrontEnd:
     def _convolve(self, state: WaveState, outputs: int) -> tuple[F32, WaveState]:
         used = state.audio[: WIDTHS[0] + (outputs - 1) * STRIDES[0]]
         x = self._first.run({"x": windows(used, WIDTHS[0], STRIDES[0])})["y"]
-        sums = [x.size, x.sum(axis=1).sum(dtype=np.float64), np.square(x).sum(axis=1).sum(dtype=np.float64)]
+        squares = [np.square(x[at : at + BLOCK]).sum(axis=1) for at in range(0, len(x), BLOCK)]
+        sums = [x.size, x.sum(axis=1).sum(dtype=np.float64), np.concatenate(squares).sum(dtype=np.float64)]
         moments = state.moments + np.array(sums)
         mean = moments[1] / moments[0]
         deviation = np.sqrt(max(moments[2] / moments[0] - mean**2, 0.0) + EPSILON)
         x -= np.float32(mean)
         x *= self._weight / np.float32(deviation)
         x += self._bias
-        kept = [np.concatenate([state.normed, x]), state.hidden]
+        kept = [np.concatenate([state.normed, x]) if len(state.normed) else x, state.hidden]
         for index, convolution in enumerate(self._others):
             width, stride, given = WIDTHS[index + 1], STRIDES[index + 1], kept[index]
             if len(given) < width:
                 frames = np.zeros((0, (2 - index) * self._d), np.float32)
             else:
-                seen = windows(given, width, stride).transpose(0, 2, 1)
-                frames = convolution.run({"x": seen.reshape(len(seen), -1)})["y"]
+                frames = _in_blocks(convolution, given, width, stride)
                 kept[index] = given[len(frames) * stride :]
             if index == 0:
                 kept[1] = np.concatenate([kept[1], frames])
         return frames, WaveState(state.audio[outputs * STRIDES[0] :], kept[0], kept[1], moments)
+
+
+def _in_blocks(convolution: Session, x: F32, width: int, stride: int) -> F32:
+    """A convolution of frames (n, channels) by an int8 matrix, so many windows at a time that they take little memory.
+
+    Kernels quantize by the range of what they are given: each block gets that of all, in a row of its own.
+    """
+    seen = windows(x, width, stride).transpose(0, 2, 1)
+    if len(seen) <= BLOCK:
+        return convolution.run({"x": seen.reshape(len(seen), -1)})["y"]
+    low, high = (windows(each[:, None], width, stride)[:, 0] for each in (x.min(axis=1), x.max(axis=1)))
+    low, high = low.min(axis=1), high.max(axis=1)
+    size = np.maximum(np.maximum(-low, high), np.float32(LEAST))
+    ends = np.zeros((1, seen[0].size), np.float32)
+    ends[0, :2] = (low / size).min(), (high / size).max()
+    blocks = (seen[at : at + BLOCK] for at in range(0, len(seen), BLOCK))
+    return np.concatenate(
+        [convolution.run({"x": np.concatenate([each.reshape(len(each), -1), ends])})["y"][:-1] for each in blocks]
+    )
 
 
 def _convolution(load: Callable[[], State], name: str, activation: Literal["gelu", "tanh"]) -> ModelProto:

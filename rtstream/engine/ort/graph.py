@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from rtstream.engine.ort.tensors import EPSILON, dense
+from rtstream.engine.ort.tensors import EPSILON, LEAST, dense
 from rtstream.model.shapes import SCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
@@ -77,6 +77,23 @@ class Graph:
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         return names[0] if outputs == 1 else tuple(names)
 
+    def either(self, condition: str, first: Callable[[], Sequence[str]], second: Callable[[], Sequence[str]]) -> Any:  # noqa: ANN401 - as above
+        """What ``first`` makes where a condition (1,) holds, else what ``second`` does, which then is not computed."""
+        branches = [self._branch(make) for make in (first, second)]
+        outputs = len(branches[0].output)
+        return self.op("If", condition, outputs=outputs, then_branch=branches[0], else_branch=branches[1])
+
+    def _branch(self, make: Callable[[], Sequence[str]], given: Sequence[str] = ()) -> GraphProto:
+        before, self._nodes = self._nodes, []
+        made = make()
+        inputs, outputs = (
+            [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in values]
+            for values in (given, made)
+        )
+        branch: GraphProto = helper.make_graph(self._nodes, self._new(), inputs, outputs)
+        self._nodes = before
+        return branch
+
     def _new(self) -> str:
         self._count += 1
         return f"v{self._count}"
@@ -84,7 +101,7 @@ class Graph:
     def rows(self, x: str) -> tuple[str, str]:
         """Rows brought to one size, and their sizes."""
         size = self.op("ReduceMax", self.op("Abs", x), self.numbers(-1))
-        size = self.op("Max", size, self.constant("least", np.array([1e-8], np.float32)))
+        size = self.op("Max", size, self.constant("least", np.array([LEAST], np.float32)))
         return self.op("Div", x, size), size
 
     def product(self, rows: tuple[str, str], name: str) -> str:
@@ -129,6 +146,20 @@ class Graph:
         left = self.op("Sub", self.op("Mul", a, cos), self.op("Mul", b, sin))
         right = self.op("Add", self.op("Mul", a, sin), self.op("Mul", b, cos))
         out: str = self.op("Concat", left, right, *rest, axis=-1)
+        return out
+
+    def attended(self, q: str, k: str, v: str, size: int, mask: str | None = None) -> str:
+        """Values (..., m, size) by the weights of ``attention``."""
+        out: str = self.op("MatMul", self.attention(q, k, size, mask), v)
+        return out
+
+    def attended_apart(self, q: str, k: str, v: str, size: int, heads: int) -> str:
+        """The same of (1, heads, ...), one head after the other: the weights of one of them are there at a time."""
+        mine = self._new(), self._new(), self._new()
+        body = self._branch(lambda: [self.attended(*mine, size)], mine)
+        apart = [self.op("Reshape", each, self.numbers(heads, 1, 1, -1, size)) for each in (q, k, v)]
+        made = self.op("Scan", *apart, body=body, num_scan_inputs=len(apart))
+        out: str = self.op("Reshape", made, self.numbers(1, heads, -1, size))
         return out
 
     def attention(self, q: str, k: str, size: int, mask: str | None = None) -> str:

@@ -8,50 +8,36 @@ import numpy as np
 
 from rtstream.engine.ort.graph import Graph
 from rtstream.engine.ort.tensors import dense
-from rtstream.model.config import EncoderConfig
 from rtstream.model.shapes import SCALE, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from onnx import ModelProto
 
     from rtstream.bundle.files import State
-    from rtstream.model.config import DecoderConfig, StackConfig
+    from rtstream.model.config import DecoderConfig, EncoderConfig, StackConfig
+
+PREFIX = "encoder."
+"""Of the names of an encoder's tensors."""
 
 
 class _Stack:
-    """Layers of an encoder. Each U is one node's, whichever the pass: only what is private is chosen."""
+    """Layers of an encoder, as one pass computes them: what is shared is the same initializer in each."""
 
-    def __init__(self, graph: Graph, config: StackConfig, prefix: str, private: str | None = None) -> None:
-        """``private``: where the layers' private parts are, if not beside the shared matrices."""
-        self.g, self.config, self.prefix = graph, config, prefix
-        self.private = prefix if private is None else private
-        self.under = isinstance(config, EncoderConfig) and config.whole_rank > 0
-        self.which = graph.input("which", [1], "int64") if isinstance(config, EncoderConfig) and config.whole else None
-        # 1 in chunks and 0 in full context: of the chunks' own private parts.
-        self.share = None
-        if self.which is not None:
-            self.share = graph.op("Cast", graph.op("Sub", graph.numbers(1), self.which), to=1)
-
-    def weight(self, name: str) -> str:
-        """A small tensor of a layer, that of the pass where there are two."""
-        if self.which is None:
-            return self.g.weight(self.private + name)
-        pair = np.stack([dense(self.g.state, self.private + name), dense(self.g.state, f"{self.prefix}whole.{name}")])
-        both = self.g.op("Gather", self.g.constant(f"both {name}", pair), self.which, axis=0)
-        out: str = self.g.op("Reshape", both, self.g.numbers(-1))
-        return out
+    def __init__(self, graph: Graph, config: StackConfig, own: str, added: Sequence[str]) -> None:
+        """``own``: where the pass has its biases and norms; ``added``: where the private parts are that it adds up."""
+        self.g, self.config, self.own, self.added = graph, config, own, added
 
     def norm(self, x: str, name: str) -> str:
         """A layer norm."""
-        return self.g.norm(x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
+        return self.g.norm(x, self.g.weight(f"{self.own}{name}.weight"), self.g.weight(f"{self.own}{name}.bias"))
 
     def scaled(self, branch: str, name: str) -> str:
         """A branch by its learned scale, where it has one."""
         if not self.config.layer_scale:
             return branch
-        out: str = self.g.op("Mul", branch, self.weight(name))
+        out: str = self.g.op("Mul", branch, self.g.weight(self.own + name))
         return out
 
     def linear(self, x: str, layer: int, position: str) -> list[str]:
@@ -60,22 +46,18 @@ class _Stack:
         parts, outputs, _ = c.shapes()[position]
         name = f"layers.{layer}.{position}"
         rows = g.rows(x)
-        whole = []  # of all parts at once
+        y = g.weight(f"{self.own}{name}.bias")
         if c.full_rank:
-            whole.append(g.product(rows, f"{self.prefix}groups.{layer // c.share}.{position}.weight"))
-        y = self.weight(f"{name}.bias")
-        for each in whole:
-            y = g.op("Add", each, y)
+            y = g.op("Add", g.product(rows, f"{PREFIX}groups.{layer // c.share}.{position}.weight"), y)
         split = [y]
         if parts > 1:
             split = list(g.op("Split", y, g.numbers(*[outputs] * parts), outputs=parts, axis=-1))
-        # The chunks' private parts add to those of full context, where that has any.
-        for owner, share in [(f"{self.prefix}whole.", None)] * self.under + [(self.private, self.share)]:
-            low = f"{owner}{name}.b"
+        for private in self.added:
+            low = f"{private}{name}.b"
             given = g.product(rows, low) if low in g.state else None
             for part in range(parts):
-                for added in self._private(x, given, f"{owner}{name}", part, position):
-                    split[part] = g.op("Add", split[part], added if share is None else g.op("Mul", added, share))
+                for added in self._private(x, given, f"{private}{name}", part, position):
+                    split[part] = g.op("Add", split[part], added)
         return split
 
     def _private(self, x: str, low: str | None, name: str, part: int, position: str) -> Iterator[str]:
@@ -113,34 +95,66 @@ class _Stack:
 def encoder_graph(config: EncoderConfig, state: State) -> ModelProto:
     """Both passes of a speech encoder behind its front end.
 
-    Takes ``x`` (1, n, d_model), placed; ``cos`` and ``sin`` (n, rotary / 2) where places are turned; ``which`` pass, of
-    a model with two; ``keys`` and ``values`` of each layer (1, heads, m, d_head), of frames before; ``kept`` (2,), from
-    and to which of the m + n keys the next call wants; ``wanted`` (1,): how many states. Gives ``states`` and those.
+    Takes ``x`` (1, n, d_model), placed; ``cos`` and ``sin`` (n, rotary / 2) where places are turned; ``full`` (1,):
+    whether with full context, of a model with two passes; ``keys`` and ``values`` of each layer (1, heads, m, d_head),
+    of frames before; ``kept`` (2,), from and to which of the m + n keys the next call wants; ``wanted`` (1,): how many
+    states. Gives ``states`` and those.
     """
     g = Graph(state)
-    d, size = config.d_model, config.d_model // config.heads
-    x = g.input("x", [1, None, d])
-    turns = _turns(g, config.rotary)
-    stack = _Stack(g, config, "encoder.")
-    begin, end, wanted = (g.input(name, [1], "int64") for name in ("begin", "end", "wanted"))
-    for layer in range(config.layers):
-        q, k, v = (
-            g.heads(part, config.heads)
-            for part in stack.linear(stack.norm(x, f"layers.{layer}.attention_norm"), layer, "qkv")
-        )
-        q, k = stack.heads(q, k, turns)
-        k, v = (
-            g.op("Concat", g.input(f"{name}{layer}", [1, config.heads, None, size]), new, axis=2)
-            for name, new in (("keys", k), ("values", v))
-        )
-        for name, all_ in (("keys", k), ("values", v)):
-            g.output(g.op("Slice", all_, begin, end, g.numbers(2)), f"next_{name}{layer}", 4)
-        if layer == config.layers - 1:  # nothing sees the others' last states
-            q = g.op("Slice", q, g.numbers(0), wanted, g.numbers(2))
-            x = g.op("Slice", x, g.numbers(0), wanted, g.numbers(1))
-        x = stack.merge(x, g.op("MatMul", g.attention(q, k, size), v), layer)
-    g.output(stack.norm(x, "norm"), "states", 3)
+    passes = _Passes(g, config)
+    two = config.whole
+    made = g.either(g.input("full", [1], "bool"), passes.full, passes.chunks) if two else passes.chunks()
+    names = [f"next_{kind}{layer}" for layer in range(config.layers) for kind in ("keys", "values")]
+    for value, name, rank in zip(made, ["states", *names], [3] + [4] * len(names), strict=True):
+        g.output(value, name, rank)
     return g.model()
+
+
+class _Passes:
+    """Both passes of a speech encoder over the same inputs."""
+
+    def __init__(self, graph: Graph, config: EncoderConfig) -> None:
+        g, c = graph, config
+        self.g, self.config = g, c
+        size = c.d_model // c.heads
+        self.x, self.turns = g.input("x", [1, None, c.d_model]), _turns(g, c.rotary)
+        self.begin, self.end, self.wanted = (g.input(name, [1], "int64") for name in ("begin", "end", "wanted"))
+        self.before = [
+            [g.input(f"{name}{layer}", [1, c.heads, None, size]) for name in ("keys", "values")]
+            for layer in range(c.layers)
+        ]
+
+    def chunks(self) -> list[str]:
+        """States of a chunk, and keys and values for the next."""
+        # The chunks' private parts add to those of full context, where that has any.
+        under = [f"{PREFIX}whole."] if self.config.whole_rank else []
+        return self._layers(_Stack(self.g, self.config, PREFIX, [*under, PREFIX]))
+
+    def full(self) -> list[str]:
+        """The same of a whole segment, of which each frame sees all."""
+        own = f"{PREFIX}whole."
+        return self._layers(_Stack(self.g, self.config, own, [own] if self.config.whole_rank else []), apart=True)
+
+    def _layers(self, stack: _Stack, *, apart: bool = False) -> list[str]:
+        g, config, x = self.g, self.config, self.x
+        size, following = config.d_model // config.heads, []
+        for layer in range(config.layers):
+            q, k, v = (
+                g.heads(part, config.heads)
+                for part in stack.linear(stack.norm(x, f"layers.{layer}.attention_norm"), layer, "qkv")
+            )
+            q, k = stack.heads(q, k, self.turns)
+            if apart:  # there is nothing before, and nothing to come
+                following += [g.op("Identity", each) for each in self.before[layer]]
+            else:
+                k, v = (g.op("Concat", old, new, axis=2) for old, new in zip(self.before[layer], (k, v), strict=True))
+                following += [g.op("Slice", each, self.begin, self.end, g.numbers(2)) for each in (k, v)]
+            if layer == config.layers - 1:  # nothing sees the others' last states
+                q = g.op("Slice", q, g.numbers(0), self.wanted, g.numbers(2))
+                x = g.op("Slice", x, g.numbers(0), self.wanted, g.numbers(1))
+            attended = g.attended_apart(q, k, v, size, config.heads) if apart else g.attended(q, k, v, size)
+            x = stack.merge(x, attended, layer)
+        return [stack.norm(x, "norm"), *following]
 
 
 def _turns(g: Graph, rotary: int) -> tuple[str, str] | None:
@@ -158,13 +172,13 @@ def text_encoder_graph(config: StackConfig, state: State) -> ModelProto:
     g = Graph(state)
     size = config.d_model // config.heads
     x, mask = g.input("x", [None, None, config.d_model]), g.input("mask", [None, 1, 1, None])
-    stack = _Stack(g, config, "encoder.", "encoder.")
+    stack = _Stack(g, config, PREFIX, [PREFIX])
     for layer in range(config.layers):
         q, k, v = (
             g.heads(part, config.heads)
             for part in stack.linear(stack.norm(x, f"layers.{layer}.attention_norm"), layer, "qkv")
         )
-        x = stack.merge(x, g.op("MatMul", g.attention(q, k, size, mask), v), layer)
+        x = stack.merge(x, g.attended(q, k, v, size, mask), layer)
     g.output(stack.norm(x, "norm"), "states", 3)
     return g.model()
 
@@ -249,8 +263,7 @@ def decoder_graph(config: DecoderConfig, state: State) -> ModelProto:
         )
         g.output(k, f"next_keys{layer}", 4)
         g.output(v, f"next_values{layer}", 4)
-        attended = g.op("MatMul", g.attention(q, k, size, causal), v)
-        x = g.op("Add", x, g.linear(g.joined(attended), f"{name}out"))
+        x = g.op("Add", x, g.linear(g.joined(g.attended(q, k, v, size, causal)), f"{name}out"))
         q = g.heads(g.linear(norm(x, "cross"), f"{name}cross_q"), heads)
         k, v = (g.input(f"cross_{kind}{layer}", [None, heads, None, size]) for kind in ("keys", "values"))
         weights = g.attention(q, k, size, mask)

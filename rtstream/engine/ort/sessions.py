@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-VERSION = 1
+VERSION = 2
 """Of the graphs and of what is in a cache; another one is made anew."""
 MANIFEST = "cache.json"
 MOST = 8
@@ -148,5 +148,6 @@ def _settings(threads: int) -> onnxruntime.SessionOptions:
     out.intra_op_num_threads, out.inter_op_num_threads = threads, 1
     out.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a service is idle for most of the day
     out.enable_cpu_mem_arena = False  # which keeps for ever what the longest segment took
+    out.enable_mem_pattern = False  # which keeps a plan for every length that has come, and hardly any comes again
     out.log_severity_level = 3
     return out

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-5
 """Of norms."""
+LEAST = 1e-8
+"""The least size that rows of activations are brought from to 1."""
 PAIR = 128
 """The most that two weights may come to if 16 bits are to hold their products with activations of up to 255."""
 
