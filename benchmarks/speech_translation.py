@@ -4,10 +4,9 @@
     .venv/bin/python -m benchmarks.speech_translation models/multi dev-cv-multi:es dev-cv-multi:fr --data ~/speech
 
 There are no references by people: BLEU and chrF say how near our text is to Whisper's own, not how good either is. LAAL
-(arXiv 2206.05807) is how many seconds of audio a word is behind a speaker at an even pace, on average: of partial
-translations when it is shown first, and of finals when it stands there for good. shown: the words of the last partial
-translation for each of the final's; erasure: the words that the final takes back for each of its own. rtf is CPU
-seconds a second of audio, translating alone and all together.
+(arXiv 2206.05807) is how many seconds of audio a word of a partial translation is behind a speaker at an even pace, on
+average. shown: the words of the last partial translation for each of the final's; erasure: the words that the final
+takes back for each of its own. rtf is CPU seconds a second of audio, translating alone and all together.
 """
 
 from __future__ import annotations

@@ -43,13 +43,12 @@ class TranslationScore:
     translating_seconds: float = 0.0
 
     def figures(self) -> dict[str, Any]:
-        """BLEU (13a) and chrF2 against Whisper's texts; LAAL in seconds of audio; shares of words; CPU.
+        """BLEU (13a) and chrF2 against Whisper's texts; LAAL of partials in seconds of audio; shares of words; CPU.
 
         Clips of which Whisper writes the same over and over count for neither score: nothing stops it there.
         """
-        runs = list(zip(self.outputs, self.spoken, strict=True))
+        runs = zip(self.outputs, self.spoken, strict=True)
         shown = [laal(delays(run[:-1]), seconds, len(run[-1].words)) for run, seconds in runs]
-        stays = [laal(delays(run), seconds, len(run[-1].words)) for run, seconds in runs]
         final_words = sum(len(run[-1].words) for run in self.outputs)
         shown_words = sum(len(run[-2].words) for run in self.outputs if len(run) > 1)
         pairs = [pair for pair in zip(self.texts, self.references, strict=True) if not _loops(pair[1])]
@@ -61,8 +60,7 @@ class TranslationScore:
             "whisper_loops": len(self.texts) - len(pairs),
             "bleu": round(float(sacrebleu.corpus_bleu(texts, [references]).score), 1),
             "chrf": round(float(sacrebleu.corpus_chrf(texts, [references]).score), 1),
-            "laal_shown": _mean(shown),
-            "laal_stays": _mean(stays),
+            "laal": _mean(shown),
             "shown": round(shown_words / final_words, 3) if final_words else None,
             "erasure": round(normalized_erasure([[each.words for each in run] for run in self.outputs]), 3),
             "rtf": round(self.cpu_seconds / self.seconds, 3) if self.seconds else None,
