@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rtstream.bundle.bundle import ENGLISH, TOKENIZER, read_manifest
 from rtstream.bundle.files import WEIGHTS, checksum, read_tensors
-from rtstream.bundle.pieces import PieceTokenizer
 from rtstream.bundle.text_bundle import PIECES, read_text_manifest
 from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.errors import BundleError
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rtstream.bundle.pieces import PieceTokenizer
     from rtstream.engine.base import SpeechEngine, TextEngine
     from rtstream.model.config import ModelConfig
 
@@ -101,6 +101,8 @@ def load_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None
 
 def load_text_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None) -> TextBundle:
     """Read and check a translation model, as ``load_bundle``."""
+    from rtstream.bundle.pieces import PieceTokenizer  # noqa: PLC0415 - a library of which only translation has need
+
     name, config, weights = read_text_manifest(path)
     tokenizer = PieceTokenizer.load(path / PIECES)
     if len(tokenizer) != config.decoder.vocabulary:

@@ -68,3 +68,9 @@ def test_what_is_left_out_is_not_imported_and_can_be_imported_afterwards():
     with _without("wave"):
         import wave as again
     assert again is wave
+
+
+def test_what_only_translation_needs_is_not_loaded_to_recognise():
+    program = "import sys, rtstream.daemon.models, rtstream.engine.ort.open; print('sentencepiece' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
