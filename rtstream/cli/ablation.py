@@ -90,7 +90,6 @@ def command(
 
     from rtstream.research.ablation.plan import load_plan  # noqa: PLC0415
     from rtstream.research.ablation.run import TABLE, Places, redraw, run_plan  # noqa: PLC0415
-    from rtstream.training.core.precision import keep_kernels  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe  # noqa: PLC0415
 
     loaded = load_plan(find_recipe(plan, plan=True))
@@ -105,7 +104,6 @@ def command(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    keep_kernels()
     places = Places(
         runs=runs,
         audio=tuple(folder.expanduser() for folder in data),

@@ -69,9 +69,10 @@ def command(
     """
     import asyncio  # noqa: PLC0415 - what --help does without
 
-    from rtstream.recognizer.memory import keep_heap_small  # noqa: PLC0415
+    from rtstream.recognizer.memory import bound_kernel_cache, keep_heap_small  # noqa: PLC0415
 
     keep_heap_small()
+    bound_kernel_cache()
     with _without("rich"):  # 5 MB, for tracebacks in colour
         import structlog  # noqa: PLC0415
 

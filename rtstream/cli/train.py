@@ -106,7 +106,6 @@ def command(
 
     from rtstream.training.core.loop import join_processes  # noqa: PLC0415
     from rtstream.training.core.plots import CURVES, draw_curves  # noqa: PLC0415
-    from rtstream.training.core.precision import keep_kernels  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
     from rtstream.training.speech.run import load_start, make_trainer  # noqa: PLC0415
     from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
@@ -121,7 +120,6 @@ def command(
         click.echo(files[-1])
         return
 
-    keep_kernels()
     if threads is not None:
         torch.set_num_threads(threads)
     rank, world = join_processes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -26,18 +25,6 @@ if TYPE_CHECKING:
     from rtstream.nn.encoder import Encoder
     from rtstream.nn.text_model import TextModel
 
-KERNELS = 8
-"""How many shapes of one operation or another oneDNN keeps compiled code for; making it again takes well below 1 ms."""
-
-
-def bound_kernel_cache() -> None:
-    """Let oneDNN keep little compiled code; to be called before the model is loaded, afterwards it has no effect.
-
-    By default it is for 1024 shapes, and texts and segments of all lengths make ever new ones: 18 MB in an hour, and
-    pieces so small and so scattered that the heap cannot use the room between them. What the environment says counts.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
-
 
 @overload
 def open_engine(
@@ -55,7 +42,6 @@ def open_engine(
     ``kernel``: ``auto`` (the int8 one that is best here), a torch quantized engine's name, or ``float``. ``threads``
     that compute, for the whole process. Raises BundleError where no such kernel works here.
     """
-    bound_kernel_cache()
     if threads is not None:
         torch.set_num_threads(threads)
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}

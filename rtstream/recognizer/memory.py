@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Of malloc.h."""
 MAPPED = 8 << 20
 """Bytes from which on memory is the system's as soon as it is freed; of less than that, asking anew costs time."""
+KERNELS = 8
+"""How many shapes of one operation or another oneDNN keeps compiled code for; making it again takes well below 1 ms."""
 
 
 def keep_heap_small() -> None:
@@ -26,6 +29,15 @@ def keep_heap_small() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for name, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, MAPPED), (M_TRIM_THRESHOLD, MAPPED)):
             mallopt(name, value)
+
+
+def bound_kernel_cache() -> None:
+    """Let oneDNN keep little compiled code; to be called before torch computes, afterwards it has no effect.
+
+    By default it is for 1024 shapes, and texts and segments of all lengths make ever new ones: 18 MB in an hour, and
+    pieces so small and so scattered that the heap cannot use the room between them. What the environment says counts.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from rtstream.cli.serve import _without
 
 PROGRAM = """
-from rtstream.engine.torch_int8 import bound_kernel_cache
+from rtstream.recognizer.memory import bound_kernel_cache
 
 bound_kernel_cache()
 import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,18 +10,6 @@ if TYPE_CHECKING:
     from rtstream.training.core.schedule import Precision
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16", "arm_bf16")
-
-KERNELS = 16384
-"""How many shapes oneDNN keeps compiled code for in training: a service keeps few, since it runs for months."""
-
-
-def keep_kernels() -> None:
-    """Let oneDNN keep what it compiles; to be called before anything is computed, afterwards it has no effect.
-
-    A step has many shapes: at the service's bound, which loading a bundle sets, one takes more than twice as long. What
-    the environment says counts.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

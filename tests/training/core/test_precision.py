@@ -1,9 +1,7 @@
-import os
-
 import pytest
 import torch
 
-from rtstream.training.core.precision import BFLOAT16, autocast, keep_kernels, multiplies_bfloat16
+from rtstream.training.core.precision import BFLOAT16, autocast, multiplies_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -23,12 +21,3 @@ def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch, instruc
 def test_this_processor_says_what_it_can():
     assert multiplies_bfloat16(CPU) in {True, False}
     assert multiplies_bfloat16(torch.device("cuda"))
-
-
-def test_kernels_are_kept_unless_the_environment_says_how_many(monkeypatch):
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    keep_kernels()
-    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) > 1024
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "3")
-    keep_kernels()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "3"
