@@ -16,17 +16,14 @@ import sys
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import jiwer
 
 from rtstream.cli.bench import CLIPS
 from rtstream.cli.benchmark import Bench, peak_bytes, play_each
 from rtstream.engine.open import load_bundle
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT = Path(__file__).parent.parent
 FIGURES = Path(__file__).with_name("figures.json")
@@ -68,7 +65,7 @@ def figures(model: str) -> tuple[Figures, Measured]:
         play_each(bench, [str(CLIPS / file)], 1)
         texts[file] = bench.take_text()
     seconds = bench.audio_seconds
-    errors = sum(distance(words(text), words(texts[file])) for file, text in spoken.items())
+    errors = sum(distance(text, texts[file]) for file, text in spoken.items())
     calls = sum(count.calls for count in bench.counts.by.values())
     found = Figures(
         sum(each.stat().st_size for each in bundle.path.iterdir() if each.suffix != ".md"),
@@ -86,14 +83,11 @@ def words(text: str) -> list[str]:
     return "".join(c if c.isalnum() or c == "'" else " " for c in text.lower()).split()
 
 
-def distance(reference: Sequence[str], text: Sequence[str]) -> int:
-    """The least number of words to leave out, put in or exchange."""
-    row = list(range(len(text) + 1))
-    for count, wanted in enumerate(reference, start=1):
-        before, row[0] = row[0], count
-        for place, word in enumerate(text, start=1):
-            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (word != wanted))
-    return row[-1]
+def distance(reference: str, text: str) -> int:
+    """The least number of words of a text to leave out, put in or exchange."""
+    (a, b) = (" ".join(words(each)) for each in (reference, text))
+    found = jiwer.process_words(a, b)
+    return found.substitutions + found.deletions + found.insertions
 
 
 def compared(kept: Figures, found: Figures) -> list[str]:
@@ -109,7 +103,7 @@ def compared(kept: Figures, found: Figures) -> list[str]:
     ]
     if found.errors > kept.errors + MORE_ERRORS * found.words:
         worse.append(f"errors: {found.errors} of {found.words} words where {kept.errors} were kept")
-    other = {file: distance(words(text), words(found.texts.get(file, ""))) for file, text in kept.texts.items()}
+    other = {file: distance(text, found.texts.get(file, "")) for file, text in kept.texts.items()}
     if sum(other.values()) > OTHER_WORDS * found.words:
         worse += [f"{file}: {differing(kept.texts[file], found.texts.get(file, ''))}" for file in other if other[file]]
     return worse
