@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.audio.open import open_audio
 from rtstream.audio.resample import Resampler
-from tests.vad.recordings import DATA
+from tests.vad.recordings import DATA, read_clip
 
-VOICE = np.concatenate([block.samples for block in open_audio(DATA / "cv-telephone.wav")])
+VOICE = read_clip(DATA / "cv-telephone.wav")
 QUIET = (np.random.default_rng(0).standard_normal((len(VOICE), 6)) * 1e-4).astype(np.float32)
 
 
@@ -38,7 +37,7 @@ def test_channels_that_do_not_are_averaged(gains):
 
 
 def test_channels_with_different_voices_are_averaged():
-    other = np.resize(np.concatenate([block.samples for block in open_audio(DATA / "lj-high-wall.flac")]), len(VOICE))
+    other = np.resize(read_clip(DATA / "lj-high-wall.flac"), len(VOICE))
     channels = np.stack((VOICE, other), axis=1)
     assert np.abs(mix(channels) - channels.mean(axis=1)).max() < 1e-6
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from rtstream.audio.live import ByteQueue, open_live
-from rtstream.audio.open import open_audio
 from rtstream.errors import AudioError
+from tests.vad.recordings import read_clip
 
 FORMATS = {"wav": ("WAV", "PCM_16", 44_100), "ogg": ("OGG", "OPUS", 48_000), "flac": ("FLAC", "PCM_16", 16_000)}
 
@@ -64,8 +64,7 @@ def test_samples_are_those_of_the_file_however_it_comes(tmp_path, kind, size):
     data = made(kind) + made(kind, 1.0, seed=1)  # one behind the other
     path = tmp_path / f"made.{kind}"
     path.write_bytes(data)
-    with open_audio(path) as audio:
-        expected = np.concatenate([block.samples for block in audio])
+    expected = read_clip(path)
     reading = Reading(kind)
     for begin in range(0, len(data), size):
         reading.put(data[begin : begin + size])

@@ -26,13 +26,13 @@ import click
 import grpc
 import numpy as np
 
-from rtstream.audio.open import open_audio
 from rtstream.cli.bench import recorded_speech
 from rtstream.client.samples import SampleClient
 from rtstream.client.server_error import ServerError
 from rtstream.events import SAMPLE_RATE, Final, Partial, Translation
 from rtstream.publish.items import Published
 from tests.daemon.served import Daemon
+from tests.vad.recordings import read_clip
 
 PIECE = SAMPLE_RATE // 50
 SPEECH_DB = 35.0
@@ -47,8 +47,7 @@ class Track:
     def __init__(self):
         parts, self.speech_ends, length = [], [], 0
         for name in recorded_speech():
-            with open_audio(name) as audio:
-                clip = np.concatenate([block.samples for block in audio])
+            clip = read_clip(name)
             frames = clip[: len(clip) // PIECE * PIECE].reshape(-1, PIECE)
             level = 10 * np.log10((frames**2).mean(1) + 1e-12)
             spoken = np.flatnonzero(level > level.max() - SPEECH_DB)[-1] + 1

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtstream.audio.open import open_audio
 from rtstream.wire.failures import read_failure
 from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import read_clip
 
 SETTINGS = """
 [recognition]
@@ -26,8 +26,7 @@ idle_seconds = 5
 
 @pytest.fixture(scope="module")
 def speech():
-    with open_audio(DATA / "cv-telephone.wav") as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / "cv-telephone.wav")
 
 
 def test_finals_of_what_is_before_the_damage_come_first_on_every_way(serve, speech, tmp_path):

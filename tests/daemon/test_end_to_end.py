@@ -19,11 +19,11 @@ import pytest
 import soundfile
 import trustme
 
-from rtstream.audio.open import open_audio
 from rtstream.events import SAMPLE_RATE
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM, Daemon
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import read_clip
 
 ROOT = Path(__file__).parents[2]
 NODE_CLIENT = ROOT / "examples" / "node"
@@ -102,8 +102,7 @@ def desk(sound, tmp_path):
     """On it, sentences of several people, one after the other."""
     pieces = [np.zeros(SAMPLE_RATE // 2, np.float32)]
     for name in CLIPS:
-        with open_audio(DATA / name) as audio:
-            pieces += [*(block.samples for block in audio), np.zeros(SAMPLE_RATE, np.float32)]
+        pieces += [read_clip(DATA / name), np.zeros(SAMPLE_RATE, np.float32)]
     pcm = np.round(np.concatenate(pieces) * 32767).astype("<i2")
     soundfile.write(tmp_path / "spoken.wav", pcm, SAMPLE_RATE)
     pcm.tofile(tmp_path / "spoken.raw")

@@ -5,7 +5,6 @@ import threading
 import numpy as np
 import pytest
 
-from rtstream.audio.open import open_audio
 from rtstream.daemon.audio_queue import QUIET_SECONDS, AudioQueue
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import ChangeableSegmenter, VadSettings
@@ -17,7 +16,7 @@ from rtstream.vad.open_gates import open_gates
 from rtstream.vad.segmenter import Segmenter, SegmenterConfig
 from tests.audio.sound_server import until
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
-from tests.vad.recordings import needs_silero
+from tests.vad.recordings import needs_silero, read_clip
 
 BLOCK = 320
 
@@ -32,8 +31,7 @@ def recognizer(tmp_path_factory):
 def speech():
     clips = []
     for name in ("cv-telephone.wav", "lj-high-wall.flac"):
-        with open_audio(DATA / name) as audio:
-            clips += [*(block.samples for block in audio), np.zeros(SAMPLE_RATE, np.float32)]
+        clips += [read_clip(DATA / name), np.zeros(SAMPLE_RATE, np.float32)]
     return np.concatenate(clips)
 
 

@@ -26,6 +26,7 @@ from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import read_clip
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 CTC = '[recognition]\npartials = "ctc"\n'
@@ -37,8 +38,7 @@ def speech(tmp_path_factory):
     """A recording of two sentences, as a WAV file; and its samples."""
     clips = []
     for name in ("cv-telephone.wav", "lj-high-wall.flac"):
-        with open_audio(DATA / name) as audio:
-            clips += [*(block.samples for block in audio), np.zeros(SAMPLE_RATE, np.float32)]
+        clips += [read_clip(DATA / name), np.zeros(SAMPLE_RATE, np.float32)]
     pcm = np.round(np.concatenate(clips) * 32767).astype("<i2")
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     soundfile.write(path, pcm, SAMPLE_RATE)

@@ -5,7 +5,6 @@ import asyncio
 import numpy as np
 import pytest
 
-from rtstream.audio.open import open_audio
 from rtstream.daemon.engine import Engine
 from rtstream.daemon.segments import VadSettings
 from rtstream.daemon.speech import SpeechTeller
@@ -17,6 +16,7 @@ from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.audio.sound_server import until
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import read_clip
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,7 @@ def recognizer(bundle):
 
 @pytest.fixture(scope="module")
 def speech():
-    with open_audio(DATA / "cv-telephone.wav") as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / "cv-telephone.wav")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sys
 import pytest
 import soundfile
 
-from rtstream.audio.open import open_audio
 from rtstream.config import load
 from rtstream.daemon.settings import check_settings
 from rtstream.doctor import checkup
@@ -20,6 +19,7 @@ from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.daemon.served import PROGRAM
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 from tests.translation.tiny_ctranslate2 import save_shouting_model
+from tests.vad.recordings import read_clip
 
 CTC = '[recognition]\npartials = "ctc"\nretry_seconds = 0.2\n'
 
@@ -39,8 +39,7 @@ def speech(tmp_path_factory):
 
     clips = []
     for name in ("cv-telephone.wav", "lj-high-wall.flac"):
-        with open_audio(DATA / name) as audio:
-            clips += [*(block.samples for block in audio), np.zeros(16_000, np.float32)]
+        clips += [read_clip(DATA / name), np.zeros(16_000, np.float32)]
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
     soundfile.write(path, np.round(np.concatenate(clips) * 32767).astype("<i2"), 16_000)
     return path

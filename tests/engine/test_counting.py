@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.counting import counting
 from rtstream.engine.open import load_bundle
 from rtstream.events import AudioBlock
@@ -11,6 +10,7 @@ from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import read_clip
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speech():
-    with open_audio(DATA / "lj-high-wall.flac") as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / "lj-high-wall.flac")
 
 
 def recognised(bundle, speech):

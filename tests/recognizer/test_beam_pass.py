@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.engine.torch_int8 import TorchDecoder
 from rtstream.errors import ConfigError
@@ -21,6 +20,7 @@ from rtstream.recognizer.session import RecognizerSession
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.nn.tiny_models import Markov, noise
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import read_clip
 
 TOKENIZER = make_tokenizer((*SPECIAL, "<|de|>"))
 SIZE = len(TOKENIZER)
@@ -158,8 +158,7 @@ def test_a_recognizer_without_a_beam_is_greedy_and_one_too_wide_is_refused(tmp_p
 
 def test_the_shipped_model_likes_what_a_beam_finds_at_least_as_well():
     model = load_bundle(MODEL, "float")
-    with open_audio(DATA / "cv-utica.flac") as audio:
-        samples = np.concatenate([block.samples for block in audio])
+    samples = read_clip(DATA / "cv-utica.flac")
     recognizer = Recognizer(model, RecognizerConfig(chunk_ms=0, partials="none", beam=3))
     session = RecognizerSession(recognizer)
     session.accept(SegmentAudio(0, 0, samples[:-100], last=False))

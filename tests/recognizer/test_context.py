@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
 from rtstream.events import Final, Partial, SegmentAudio
@@ -22,6 +21,7 @@ from rtstream.recognizer.level import levelled
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import SHAPE_STEP, RecognizerSession
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import read_clip
 
 UNGUARDED = GuardConfig(0, 1e9, 1e9, min_known=0.0)
 
@@ -33,8 +33,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speech():
-    with open_audio(DATA / "lj-high-wall.flac") as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / "lj-high-wall.flac")
 
 
 @given(frames=st.integers(0, 2000), most=st.integers(1, 1500))

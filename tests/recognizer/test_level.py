@@ -5,19 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.events import SegmentAudio
 from rtstream.recognizer.level import LEVEL, MOST, levelled
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import RecognizerSession
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import read_clip
 
 
 @pytest.fixture(scope="module")
 def speech():
-    with open_audio(DATA / "cv-utica.flac") as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / "cv-utica.flac")
 
 
 @pytest.mark.parametrize("decibels", [-25, -6, 0, 20])

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.counting import counting
 from rtstream.engine.open import load_bundle
 from rtstream.errors import ConfigError
@@ -32,6 +31,7 @@ from rtstream.vad.webrtc import WebRtcGate
 from tests.bundle.tiny_tokenizer import SPECIAL, make_tokenizer
 from tests.recognizer.posteriors import faint, say
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
+from tests.vad.recordings import read_clip
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,7 @@ class LevelGate:
 
 
 def read(name):
-    with open_audio(DATA / name) as audio:
-        return np.concatenate([block.samples for block in audio])
+    return read_clip(DATA / name)
 
 
 def recognizer(bundle, **config):

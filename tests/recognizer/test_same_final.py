@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtstream.audio.open import open_audio
 from rtstream.engine.open import load_bundle
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, SegmentAudio
 from rtstream.recognizer.pipeline import Pipeline
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.recognizer.session import RecognizerSession
 from tests.recognizer.tiny_bundle import DATA
+from tests.vad.recordings import read_clip
 
 MODEL = Path(__file__).parents[2] / "models" / "base"
 
@@ -31,8 +31,7 @@ def finals(bundle, samples, **config):
 @pytest.mark.slow
 @pytest.mark.parametrize("clip", ["cv-utica.flac", "cv-romanians.flac", "libri-669-gloves.flac"])
 def test_finals_are_the_same_with_and_without_partials(bundle, clip):
-    with open_audio(DATA / clip) as audio:
-        samples = np.concatenate([block.samples for block in audio])
+    samples = read_clip(DATA / clip)
     with_partials, without = (
         finals(bundle, samples, partials=partials, full_context="always") for partials in ("decoder", "none")
     )
@@ -41,8 +40,7 @@ def test_finals_are_the_same_with_and_without_partials(bundle, clip):
 
 @pytest.mark.slow
 def test_a_segment_has_the_same_final_however_loud_it_is(bundle):
-    with open_audio(DATA / "cv-utica.flac") as audio:
-        samples = np.concatenate([block.samples for block in audio])
+    samples = read_clip(DATA / "cv-utica.flac")
     recognizer, found = Recognizer(bundle, RecognizerConfig(partials="none")), set()
     for decibels in (-40, -20, 0):
         quiet = samples * np.float32(10 ** (decibels / 20) / np.abs(samples).max())

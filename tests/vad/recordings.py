@@ -25,7 +25,7 @@ needs_silero = pytest.mark.skipif(
 )
 
 
-def load(path) -> np.ndarray:
+def read_clip(path) -> np.ndarray:
     with open_audio(path) as audio:
         return np.concatenate([block.samples for block in audio])
 

@@ -5,11 +5,11 @@ import pytest
 
 from rtstream.vad.high_pass import HighPass
 from rtstream.vad.webrtc import WebRtcGate
-from tests.vad.recordings import DATA, load, pause, segment
+from tests.vad.recordings import DATA, pause, read_clip, segment
 
 FRAME = 320
 SENTENCES = np.concatenate(
-    (pause(2), load(DATA / "cv-telephone.wav"), pause(3), load(DATA / "lj-high-wall.flac"), pause(3))
+    (pause(2), read_clip(DATA / "cv-telephone.wav"), pause(3), read_clip(DATA / "lj-high-wall.flac"), pause(3))
 )
 
 

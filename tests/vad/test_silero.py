@@ -14,7 +14,7 @@ from rtstream.vad.gate import GateMissingError
 from rtstream.vad.open_gates import open_gates
 from rtstream.vad.silero import FRAME, SileroGate, SileroModel, SileroState
 from tests.vad import recordings
-from tests.vad.recordings import DATA, NOISE, SPEECH, covered, load, needs_silero, pause, verdicts
+from tests.vad.recordings import DATA, NOISE, SPEECH, covered, needs_silero, pause, read_clip, verdicts
 
 pytestmark = needs_silero
 
@@ -40,30 +40,30 @@ def probabilities(model, source):
 @pytest.mark.parametrize("name", SPEECH)
 @pytest.mark.parametrize("gain_db", [0, -20])
 def test_speech_is_inside_segments(segment, name, gain_db):
-    source = load(DATA / name) * np.float32(10 ** (gain_db / 20))
+    source = read_clip(DATA / name) * np.float32(10 ** (gain_db / 20))
     spans = segment(np.concatenate((pause(1, -90), source, pause(1.5, -90))))
     assert covered(source, spans, padding=16_000) > 0.999
 
 
 @pytest.mark.parametrize("name", SPEECH)
 def test_segments_end_after_speech_and_do_not_depend_on_the_blocks(segment, name):
-    source = np.concatenate((load(DATA / name), pause(2)))
+    source = np.concatenate((read_clip(DATA / name), pause(2)))
     spans = segment(source)
     assert spans[-1][1] < len(source) - 8_000
     assert spans == segment(source, block=37) == segment(source, block=len(source))
 
 
 def test_speech_in_noise_is_inside_segments(segment):
-    speech = load(DATA / "cv-utica.flac")
+    speech = read_clip(DATA / "cv-utica.flac")
     for name in NOISE:
-        noise = np.resize(load(DATA / name), len(speech))
+        noise = np.resize(read_clip(DATA / name), len(speech))
         noise *= np.sqrt((speech**2).mean() / (noise**2).mean()) * 10**-0.5  # 10 dB below
         assert covered(speech, segment(speech + noise)) > 0.999
 
 
 @pytest.mark.parametrize("name", NOISE)
 def test_recorded_noise_opens_nothing(segment, name):
-    assert segment(load(DATA / name)) == []
+    assert segment(read_clip(DATA / name)) == []
 
 
 @pytest.mark.parametrize("source", [np.zeros(160_000, np.float32), pause(10, -90), pause(10, -40), pause(10, -20)])
@@ -72,7 +72,7 @@ def test_silence_and_steady_noise_open_nothing(segment, source):
 
 
 def test_a_gate_that_was_reset_is_as_new(model):
-    speech = load(DATA / "cv-laundry.wav")
+    speech = read_clip(DATA / "cv-laundry.wav")
     expected = verdicts(SileroGate(model), speech)
     gate = SileroGate(model)
     verdicts(gate, speech[: len(speech) // 2])
@@ -82,7 +82,7 @@ def test_a_gate_that_was_reset_is_as_new(model):
 
 
 def test_gates_over_one_model_do_not_disturb_one_another(model):
-    sources = [load(DATA / name) for name in (SPEECH[0], NOISE[0], SPEECH[1], SPEECH[2])]
+    sources = [read_clip(DATA / name) for name in (SPEECH[0], NOISE[0], SPEECH[1], SPEECH[2])]
     expected = [verdicts(SileroGate(model), source) for source in sources]
     gates, given = [SileroGate(model) for _ in sources], [[] for _ in sources]
     for start in range(0, max(map(len, sources)), FRAME):  # frame by frame in turn
@@ -99,7 +99,7 @@ def test_probabilities_and_the_end_of_speech_are_those_of_the_package(model):
     # Imported after ours was loaded: by then onnxruntime has been told to report nothing.
     torch, silero_vad = pytest.importorskip("torch"), pytest.importorskip("silero_vad")
     its = silero_vad.load_silero_vad(onnx=True)
-    source = np.concatenate((load(DATA / "cv-telephone.wav"), pause(1)))
+    source = np.concatenate((read_clip(DATA / "cv-telephone.wav"), pause(1)))
     frames = [source[start : start + FRAME] for start in range(0, len(source) - FRAME, FRAME)]
     expected = [its(torch.from_numpy(frame), 16_000).item() for frame in frames]
     assert np.allclose(probabilities(model, source), expected, atol=1e-6)
@@ -113,7 +113,7 @@ def test_probabilities_and_the_end_of_speech_are_those_of_the_package(model):
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.9])
 def test_speech_begins_at_the_threshold_and_ends_well_below_it(model, threshold):
-    source = load(DATA / "libri-669-long.flac")
+    source = read_clip(DATA / "libri-669-long.flac")
     given, likely = np.array(verdicts(SileroGate(model, threshold), source)), probabilities(model, source)
     low = max(threshold - 0.15, 0.01)
     assert given[likely >= threshold].all()
@@ -124,7 +124,7 @@ def test_speech_begins_at_the_threshold_and_ends_well_below_it(model, threshold)
 
 
 def test_a_higher_threshold_rejects_more(model):
-    source = np.concatenate([load(DATA / name) for name in ("cv-utica.flac", "cv-romanians.flac", *NOISE)])
+    source = np.concatenate([read_clip(DATA / name) for name in ("cv-utica.flac", "cv-romanians.flac", *NOISE)])
     speech = [sum(verdicts(SileroGate(model, threshold), source)) for threshold in (0.05, 0.5, 0.95)]
     assert speech[0] > speech[1] > speech[2]
 
@@ -159,7 +159,7 @@ def test_a_missing_model_is_an_error_that_says_what_to_install_or_to_set(monkeyp
 def test_a_model_that_is_named_needs_no_package(monkeypatch, model, tmp_path):
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     path = shutil.copy(model.path, tmp_path / "my.onnx")
-    source = load(DATA / "cv-utica.flac")
+    source = read_clip(DATA / "cv-utica.flac")
     assert verdicts(open_gates("silero", model=path)(), source) == verdicts(SileroGate(model), source)
 
 
