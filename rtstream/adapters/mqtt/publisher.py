@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import random
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +24,7 @@ from rtstream.publish.items import Gap, Position, SlowSubscriberError
 from rtstream.publish.lines import item_fields, read_position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from rtstream.adapters.mqtt.config import MqttConfig
     from rtstream.publish.items import Item, Published
@@ -65,7 +66,7 @@ class MqttPublisher:
         pause = shortest
         while not self._finished:
             try:
-                async with self._client() as client:
+                async with _told_of_its_end(self._client()) as client:
                     self._publish(Fault(FAULT, f"connected to {config.host}:{config.port}", recovered=True))
                     log.info("connected to the MQTT broker", host=config.host, port=config.port)
                     pause = shortest
@@ -237,6 +238,26 @@ class MqttPublisher:
             return read_position(self._config.state.read_text("utf-8").strip())
         except (OSError, UnicodeDecodeError):
             return None
+
+
+@asynccontextmanager
+async def _told_of_its_end(client: Client) -> AsyncIterator[Client]:
+    """The client's own context, behind which nothing is left of how its connection ended.
+
+    The library keeps that in a future which only reading messages looks at; asyncio logs what nobody has looked at.
+    """
+    connected = False
+    try:
+        async with client:
+            connected = True
+            yield client
+    except MqttError:
+        if connected:
+            with suppress(MqttError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    async for _ in client.messages:  # until it says that, or how, the connection has ended
+                        pass
+        raise
 
 
 def _silent() -> logging.Logger:
