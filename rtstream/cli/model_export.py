@@ -73,7 +73,8 @@ def export(
         if clips:
             from rtstream.export.calibrate import input_grams  # noqa: PLC0415 - as below
 
-            whole = Bundle(name, source, model.config, tokenizer, TorchSpeechEngine(model.eval()), thresholds)
+            computing = TorchSpeechEngine(model.eval())
+            whole = Bundle(name, source, model.config, tokenizer, computing, thresholds, tuple(languages or spoken))
             rounding = replace(rounding, grams=input_grams(whole, clips))
         if rounded_as is not None:
             kept = unchanged(model.state_dict(), _rounded(rounded_as))
