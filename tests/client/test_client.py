@@ -176,10 +176,10 @@ async def test_own_audio_is_recognised_while_it_is_sent(served, recording):
 
     streamed, recorded = await asyncio.to_thread(recognize)
     assert streamed == [
-        Partial(0, 0.0, 0.5, "half"),
-        Final(0, 0.0, 1.0, "0.500", (Word("0.500", 0.0, 1.0, 0.5),)),
-        Partial(1, 1.0, 1.5, "half"),
-        Final(1, 1.0, 2.0, "0.500", (Word("0.500", 1.0, 2.0, 0.5),)),
+        Partial(0, 0.0, 0.5, "half", language="en"),
+        Final(0, 0.0, 1.0, "0.500", (Word("0.500", 0.0, 1.0, 0.5),), language="en"),
+        Partial(1, 1.0, 1.5, "half", language="en"),
+        Final(1, 1.0, 2.0, "0.500", (Word("0.500", 1.0, 2.0, 0.5),), language="en"),
     ]
     assert [(event.start, event.end) for event in recorded] == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
     assert [settings.phrases for settings in served.hub.settings] == [("Grafana",), ("New Relic",)]

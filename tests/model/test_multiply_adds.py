@@ -39,7 +39,7 @@ def test_a_token_takes_the_decoder_and_a_scored_one_the_table_besides():
 
 
 def test_the_shipped_models_second_of_speech_is_what_its_shapes_say():
-    _, config, _, _ = read_manifest(BASE)
+    config = read_manifest(BASE).config
     cost, d = MultiplyAdds(config), 416
     assert cost.front(1) == 6 * 127 * d + 2 * 7 * d * 2 * d + 6 * d * d
     assert cost.full(1) == pytest.approx(8 * (4 * d * d + 2 * d * 1664), rel=0.01)
