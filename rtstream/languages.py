@@ -31,6 +31,11 @@ def canonical(tag: str) -> str:
     return "-".join(filter(None, (language.lower(), (script or "").title(), (region or "").upper())))
 
 
+def primary(tag: str) -> str:
+    """The language of a tag without its script and region, as tokenizers name it."""
+    return tag.partition("-")[0]
+
+
 def within(tag: str, wanted: str) -> bool:
     """Whether a canonical tag is ``wanted`` or more exact than it, as ``pt-BR`` is for ``pt`` (RFC 4647, 3.3.1)."""
     return tag == wanted or tag.startswith(f"{wanted}-")
@@ -86,4 +91,4 @@ def join_words(words: Iterable[str], language: str) -> str:
 
 
 def _is_unspaced(language: str) -> bool:
-    return language.partition("-")[0] in UNSPACED
+    return primary(language) in UNSPACED

@@ -15,10 +15,8 @@ from rtstream.evaluation.lag import TimedEvent, WordLag, lag_figures, word_lags
 from rtstream.evaluation.language_score import MIN_SECONDS, FoundLanguage, language_figures
 from rtstream.evaluation.written_score import score_written
 from rtstream.events import SAMPLE_RATE, AudioBlock, Final, Partial
-from rtstream.languages import main_language
+from rtstream.languages import ENGLISH, main_language, primary
 from rtstream.recognizer.pipeline import Pipeline
-from rtstream.training.corpus.data import primary
-from rtstream.training.corpus.text import ENGLISH
 from rtstream.vad.segmenter import Segmenter
 from rtstream.vad.webrtc import WebRtcGate
 
@@ -182,11 +180,8 @@ def normalizer(language: str = ENGLISH, *, accents: bool = True) -> Callable[[st
     return lambda text: " ".join(normalize(text).split())
 
 
-def recognize(
-    recognizer: Recognizer, audio: NDArray[np.float32], new_gate: Callable[[], Gate] = WebRtcGate
-) -> Transcript:
-    """What the daemon's pipeline publishes of one recording and its tail."""
-    pipeline = Pipeline(recognizer, Segmenter(new_gate()))
+def play(pipeline: Pipeline, audio: NDArray[np.float32]) -> Iterator[TimedEvent]:
+    """The events of one recording and its tail, each with how many samples had been heard."""
     heard = 0
 
     def played() -> Iterator[AudioBlock]:
@@ -195,7 +190,16 @@ def recognize(
             heard = block.position + len(block.samples)
             yield block
 
-    published = [TimedEvent(heard, event) for event in pipeline.run(played())]
+    for event in pipeline.run(played()):
+        yield TimedEvent(heard, event)
+
+
+def recognize(
+    recognizer: Recognizer, audio: NDArray[np.float32], new_gate: Callable[[], Gate] = WebRtcGate
+) -> Transcript:
+    """What the daemon's pipeline publishes of one recording and its tail."""
+    pipeline = Pipeline(recognizer, Segmenter(new_gate()))
+    published = list(play(pipeline, audio))
     events = [came.event for came in published]
     finals = [event for event in events if isinstance(event, Final)]
     newest = {event.segment: event.text for event in events if isinstance(event, Partial)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rtstream.evaluation.evaluate import Transcript
-from rtstream.training.corpus.text import ENGLISH
+from rtstream.languages import ENGLISH
 from rtstream.training.speech.initialization import from_teacher
 from rtstream.training.speech.moonshine import load_moonshine
 from rtstream.training.speech.teacher_outputs import greedy

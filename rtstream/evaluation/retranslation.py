@@ -11,7 +11,7 @@ import sacrebleu
 
 from rtstream.evaluation.simultaneous import Output, delays, laal, normalized_erasure
 from rtstream.events import SAMPLE_RATE, Final, Partial
-from rtstream.languages import join_words, split_words
+from rtstream.languages import join_words, primary, split_words
 from rtstream.training.corpus.pairs import References
 from rtstream.translation.stabilizer import Stabilizer
 
@@ -140,7 +140,7 @@ def _mean_laal(runs: Sequence[Sequence[Output]], references: Sequence[Sequence[s
 
 def _bleu(runs: Sequence[Sequence[Output]], references: Sequence[Sequence[str]], language: str) -> float:
     texts = [join_words(run[-1].words, language) for run in runs]
-    tokenizer = TOKENIZERS.get(language.partition("-")[0])
+    tokenizer = TOKENIZERS.get(primary(language))
     columns = list(zip_longest(*references))  # sacreBLEU's order; None where a sentence has fewer
     return float(sacrebleu.corpus_bleu(texts, columns, tokenize=tokenizer).score)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sacrebleu
 
-from rtstream.evaluation.evaluate import blocks
+from rtstream.evaluation.evaluate import play
 from rtstream.evaluation.simultaneous import Output, delays, laal, normalized_erasure
 from rtstream.events import SAMPLE_RATE, Final, Translation
 from rtstream.recognizer.final_pass import repeats
@@ -81,13 +81,12 @@ def score_speech_translation(
         pipeline = Pipeline(recognizer, Segmenter(new_gate()))
         finals: dict[int, Final] = {}
         shown: dict[int, list[Output]] = {}
-        heard = 0
-        for block in blocks(audio):
-            heard = block.position + len(block.samples)
-            for event in pipeline.push(block):
-                _note(event, heard, finals, shown)
-        for event in pipeline.finish():
-            _note(event, heard, finals, shown)
+        for came in play(pipeline, audio):
+            event = came.event
+            if isinstance(event, Final):
+                finals[event.segment] = event
+            elif isinstance(event, Translation):
+                shown.setdefault(event.segment, []).append(Output(came.heard, tuple(event.text.split())))
         score.texts.append(" ".join(" ".join(run[-1].words) for run in shown.values()))
         score.references.append(reference.transcribe(audio, clip.language, "translate").text)
         for segment, run in shown.items():
@@ -112,11 +111,3 @@ def _loops(text: str) -> bool:
 def _mean(lags: Sequence[float | None]) -> float | None:
     known = [lag for lag in lags if lag is not None]
     return round(sum(known) / len(known), 2) if known else None
-
-
-def _note(event: object, heard: int, finals: dict[int, Final], shown: dict[int, list[Output]]) -> None:
-    """Keep what came when so many samples had been heard."""
-    if isinstance(event, Final):
-        finals[event.segment] = event
-    elif isinstance(event, Translation):
-        shown.setdefault(event.segment, []).append(Output(heard, tuple(event.text.split())))

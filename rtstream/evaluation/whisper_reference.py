@@ -11,8 +11,8 @@ import torch
 from rtstream.errors import TrainingError
 from rtstream.evaluation.evaluate import Transcript
 from rtstream.events import SAMPLE_RATE
+from rtstream.languages import ENGLISH
 from rtstream.nn.features import LogMel
-from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.whisper import read_tokenizer, whisper_features
 from rtstream.translation.ctranslate2 import load_package
 

@@ -58,7 +58,7 @@ class Heard:
         decoder = self.decoder.without(frames)
         *before, newest = self.posteriors
         voices = (*self.voices[:-1], self.voices[-1][:-frames]) if self.voices else ()
-        return Heard(decoder, (*before, newest[:-frames]), voices, self.letters, self.language)
+        return replace(self, decoder=decoder, posteriors=(*before, newest[:-frames]), voices=voices)
 
     def said_in(self, language: str) -> Heard:
         """The same, now that another language is taken to be spoken."""

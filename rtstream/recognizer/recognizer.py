@@ -128,7 +128,7 @@ class Recognizer:
             self.languages = choose(config.languages, bundle.languages)
         except ValueError as error:
             raise ConfigError(f"language: {error}") from None
-        if config.partials == "ctc" and "en" not in self.languages:
+        if config.partials == "ctc" and ENGLISH not in self.languages:
             raise ConfigError("partials: ctc writes English alone; choose decoder or none")
         _check_translation(bundle, config.translate)
         self.bundle = bundle

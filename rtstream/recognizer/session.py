@@ -103,6 +103,11 @@ class _Found:
     english: str | None = None
 
 
+def _nothing(recognizer: Recognizer, language: str, room: int = 0) -> Heard:
+    """What is known before anything was heard of a segment in a language; with ``room`` for so many frames."""
+    return Heard(recognizer.engine.decoder.initial_state(room), letters=recognizer.letters, language=language)
+
+
 class _OpenSegment:
     """What is known of the segment that is being spoken."""
 
@@ -112,9 +117,7 @@ class _OpenSegment:
         self.encoder = recognizer.encoder.initial_state()
         # What later frames change nothing of, and that with the newest frames, which they do.
         room = recognizer.bundle.config.encoder.max_frames if recognizer.by_chunks else 0
-        self.settled = self.heard = Heard(
-            recognizer.engine.decoder.initial_state(room), letters=recognizer.letters, language=recognizer.languages[0]
-        )
+        self.settled = self.heard = _nothing(recognizer, recognizer.languages[0], room)
         self.audio: list[F32] = []  # where it is to be encoded whole
         self.found: _Found | None = None
         self.committed: list[int] = []
@@ -228,14 +231,12 @@ class RecognizerSession:
             voices = () if voice is None else (voice,)
         with self.times.measure("decoder"):
             decoder = engine.decoder.cross_keys(states, before.decoder)
-        return Heard(
-            decoder, (*before.posteriors, posteriors), (*before.voices, *voices), before.letters, before.language
+        return replace(
+            before,
+            decoder=decoder,
+            posteriors=(*before.posteriors, posteriors),
+            voices=(*before.voices, *voices),
         )
-
-    def _nothing(self, language: str) -> Heard:
-        """What is known before anything was heard of a whole segment that is taken to be in a language."""
-        r = self.recognizer
-        return Heard(r.engine.decoder.initial_state(), letters=r.letters, language=language)
 
     def _encode_whole(self, mel: F32) -> tuple[F32, int]:
         """The states of a whole segment, with full context, and of what follows it; how many are its own."""
@@ -252,7 +253,7 @@ class RecognizerSession:
         r = self.recognizer
         if r.config.partials == "none" or not self._is_in_a_language(segment):
             return None
-        if r.config.partials == "ctc" and segment.heard.language != "en":
+        if r.config.partials == "ctc" and segment.heard.language != ENGLISH:
             return None  # it has plain letters of other languages, which are not how they are written
         if r.config.partials == "ctc":
             heard = segment.settled  # what is open may come out otherwise: a partial takes nothing back
@@ -383,7 +384,7 @@ class RecognizerSession:
             with self.times.measure("features"):
                 mel = r.features(levelled(audio[: until - segment.start]))
             encoded, frames = self._encode_whole(mel)
-            heard = self._hear(encoded, self._nothing(segment.heard.language), spoken=frames)
+            heard = self._hear(encoded, _nothing(r, segment.heard.language), spoken=frames)
         opening = heard.opening
         drafted = segment.draft_until(until)
         if len(r.languages) > 1:  # with all of it heard it may be another language than it seemed in its beginning
@@ -419,7 +420,7 @@ class RecognizerSession:
         if segment.found is not None and segment.found.until == until:
             return segment.found
         # Let go first of what is replaced, and of the holes that its growing left: together they take as much memory.
-        segment.settled = segment.heard = self._nothing(segment.heard.language)
+        segment.settled = segment.heard = _nothing(r, segment.heard.language)
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()

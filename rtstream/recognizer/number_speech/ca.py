@@ -1,6 +1,6 @@
 """Catalan, and what is otherwise in Valencia."""
 
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, ordinals, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, ordinals, units
 
 _FORMS = {
     "un": "un|una|u",
@@ -27,9 +27,7 @@ _QUARTERS = {15: "un quart de|d", 30: "dos quarts de|d", 45: "tres quarts de|d"}
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        (now,), (following,) = _count(h), _count(h % 12 + 1)
-        (past,), (before,) = _count(minute), _count((60 - minute) % 60)
+    for now, following, past, before in hands(_count, hour, minute):
         said += [f"{now} i {past}", f"{now} hores|hora i| {past}", f"{now} {past}", f"{following} menys {before}"]
         said += [now, f"{now} hores|hora", f"{now} en punt"] if minute == 0 else []
         said += {15: [f"{now} i quart"], 30: [f"{now} i mitja"]}.get(minute, [])

@@ -3,7 +3,7 @@
 import re
 
 from rtstream.recognizer.number_converters import converter
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, units
 
 _FORMS = {"eins": "eins|ein|eine|einen|einem|einer|eines", "zwei": "zwei|zwo", "eine": "eine|ne"}
 _german = counting("de", _FORMS)
@@ -33,9 +33,7 @@ def _ordinal(number: int) -> Ways:
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        now, following = _german(h)[0], _german(h % 12 + 1)[0]
-        past, before = _german(minute)[0], _german((60 - minute) % 60)[0]
+    for now, following, past, before in hands(_german, hour, minute):
         said += [f"{now} uhr {past}", f"{past} nach {now}", f"{before} vor {following}"]
         said += {
             0: [f"{now} uhr", now],

@@ -1,6 +1,6 @@
 """Spanish."""
 
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, ordinals, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, ordinals, units
 
 
 def _form(word: str) -> str:
@@ -17,9 +17,7 @@ _ordinal = ordinals("es", lambda word: f"{word}|{word[:-1]}a|{word[:-1]}" if wor
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        (now,), (following,) = _count(h), _count(h % 12 + 1)
-        (past,), (before,) = _count(minute), _count((60 - minute) % 60)
+    for now, following, past, before in hands(_count, hour, minute):
         said += [f"{now} y {past}", f"{now} horas y {past}", f"{now} horas {past}", f"{following} menos {before}"]
         said += {0: [now, f"{now} horas", f"{now} en punto"], 15: [f"{now} y cuarto"], 30: [f"{now} y media"]}.get(
             minute, []

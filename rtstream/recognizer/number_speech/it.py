@@ -1,6 +1,6 @@
 """Italian."""
 
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, ordinals, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, ordinals, units
 
 
 def _form(word: str) -> str:
@@ -13,9 +13,7 @@ _ordinal = ordinals("it", lambda word: "|".join(word[:-1] + end for end in "oaie
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        (now,), (following,) = _count(h), _count(h % 12 + 1)
-        (past,), (before,) = _count(minute), _count((60 - minute) % 60)
+    for now, following, past, before in hands(_count, hour, minute):
         said += [f"{now} e {past}", f"{now} {past}", f"{following} meno {before}"]
         said += {
             0: [now, f"{now} in punto"],

@@ -1,7 +1,7 @@
 """Dutch."""
 
 from rtstream.recognizer.number_converters import converter
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, ordinals, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, ordinals, units
 
 _dutch = counting("nl")
 _converter = converter("nl")
@@ -23,9 +23,7 @@ def _whole(number: int) -> Ways:
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        now, following = _dutch(h)[0], _dutch(h % 12 + 1)[0]
-        past, before = _dutch(minute)[0], _dutch((60 - minute) % 60)[0]
+    for now, following, past, before in hands(_dutch, hour, minute):
         said += [f"{now} uur {past}", f"{past} over {now}", f"{before} voor {following}"]
         said += {
             0: [f"{now} uur", now],

@@ -1,6 +1,6 @@
 """Portuguese, of both sides of the ocean."""
 
-from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, ordinals, units
+from rtstream.recognizer.number_speech.speech import Speech, Ways, counting, hands, ordinals, units
 
 _FORMS = {
     "um": "um|uma",
@@ -24,9 +24,7 @@ _ordinal = ordinals("pt", lambda word: f"{word}|{word[:-1]}a" if word.endswith("
 
 def _clock(hour: int, minute: int) -> Ways:
     said: list[str] = []
-    for h in {hour, (hour - 1) % 12 + 1}:
-        (now,), (following,) = _count(h), _count(h % 12 + 1)
-        (past,), (before,) = _count(minute), _count((60 - minute) % 60)
+    for now, following, past, before in hands(_count, hour, minute):
         said += [f"{now} e {past}", f"{now} horas|hora e| {past}", f"{before} para as|a|o {following}"]
         said += {
             0: [now, f"{now} horas|hora", f"{now} em ponto"],

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtstream.model.letters import fold
 from rtstream.recognizer.number_converters import converter
 from rtstream.recognizer.numbers import cardinal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Ways = tuple[str, ...]
 """Ways of saying something. A word that has forms has them parted by bars: "un|una"; an empty one: or nothing."""
@@ -98,6 +98,21 @@ def ordinals(language: str, forms: Callable[[str], str] | None = None) -> Callab
             return ()
 
     return ordinal
+
+
+class Hands(NamedTuple):
+    """What a clock shows, in words: the hour and the one after it, the minutes past the one and before the other."""
+
+    now: str
+    following: str
+    past: str
+    before: str
+
+
+def hands(count: Callable[[int], Ways], hour: int, minute: int) -> Iterator[Hands]:
+    """The same in each way of counting hours, to 24 and to 12; ``count`` says a number, in its first way."""
+    for h in {hour, (hour - 1) % 12 + 1}:
+        yield Hands(*(count(number)[0] for number in (h, h % 12 + 1, minute, (60 - minute) % 60)))
 
 
 def units(hour: str, kilometre: str, kilogram: str, centimetre: str) -> dict[str, Ways]:

@@ -26,11 +26,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from rtstream.audio.resample import Resampler
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
-from rtstream.languages import known_as
+from rtstream.languages import ENGLISH, known_as, primary
 from rtstream.model.config import FOREIGN, KNOWN, NOBODY
 from rtstream.training.corpus.augment import Augment, Augmenter
 from rtstream.training.corpus.joined import JOINED, join, join_digits
-from rtstream.training.corpus.text import ENGLISH, letter_ids, normalize, spelt_words
+from rtstream.training.corpus.text import letter_ids, normalize, spelt_words
 from rtstream.training.corpus.written import alone, in_case, in_style
 
 if TYPE_CHECKING:
@@ -404,11 +404,6 @@ def batch_numbers(start: int, rank: int, world: int) -> Iterator[int]:
     first, stride = (start, 1) if worker is None else (start + worker.id, worker.num_workers)
     for step in itertools.count(first, stride):
         yield step * world + rank
-
-
-def primary(tag: str) -> str:
-    """The language of a tag without its region, as tokenizers name it."""
-    return tag.partition("-")[0]
 
 
 def clean_clip(augment: Augment, clip: Clip) -> NDArray[np.float32]:

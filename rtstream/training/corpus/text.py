@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from rtstream.languages import ENGLISH
 from rtstream.model.config import LETTERS
 from rtstream.model.letters import fold
 
-ENGLISH = "en"
 SPOKEN = {"&": " and ", "’": "'", "‘": "'", "-": " ", "–": " ", "—": " ", "/": " "}  # noqa: RUF001 typographic on purpose
 
 

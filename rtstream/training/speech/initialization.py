@@ -113,10 +113,7 @@ def with_languages(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint
     missing = [name for name in map("<|{}|>".format, known) if name not in tokenizer.special]
     if not missing or not tokenizer.languages:
         return model, tokenizer
-    width = model.config.decoder.d_model
-    if teacher.d_model != width:
-        msg = f"--teacher: it is {teacher.d_model} wide, the model to start from {width}: give that model's own"
-        raise TrainingError(msg)
+    _check_width(model, teacher.d_model)
     wider = tokenizer.with_special(missing)
     student = SpeechModel(replace(model.config, decoder=replace(model.config.decoder, vocabulary=len(wider))))
     rows = teacher.weights["decoder.embed_tokens.weight"][[teacher.tokenizer.special[name] for name in missing]]
@@ -125,12 +122,15 @@ def with_languages(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint
     return student, wider
 
 
+def _check_width(model: SpeechModel, teacher: int) -> None:
+    if teacher != (width := model.config.decoder.d_model):
+        msg = f"--teacher: it is {teacher} wide, the model to start from {width}: give that model's own"
+        raise TrainingError(msg)
+
+
 def with_decoder(model: SpeechModel, whole: SpeechModel) -> SpeechModel:
     """A model with the decoder of another one, the teacher's. Raises TrainingError where their widths differ."""
-    ours, theirs = model.config.decoder.d_model, whole.config.decoder.d_model
-    if ours != theirs:
-        msg = f"--teacher: it is {theirs} wide, the model to start from {ours}: give that model's own"
-        raise TrainingError(msg)
+    _check_width(model, whole.config.decoder.d_model)
     student = SpeechModel(replace(model.config, decoder=whole.config.decoder))
     student.encoder, student.ctc, student.voice = model.encoder, model.ctc, model.voice
     student.decoder = whole.decoder

@@ -21,13 +21,13 @@ from rtstream.bundle.tokenizer import Tokenizer
 from rtstream.engine.open import load_bundle
 from rtstream.engine.torch_int8 import speech_model
 from rtstream.errors import TrainingError
+from rtstream.languages import ENGLISH, primary
 from rtstream.model.names import renamed
 from rtstream.nn.model import SpeechModel
 from rtstream.recognizer.context import AFTER_SECONDS, LEAST_SECONDS, SEEN_FRAMES
 from rtstream.training.core.loop import CHECKPOINT, read_checkpoint
 from rtstream.training.core.precision import multiplies_bfloat16
-from rtstream.training.corpus.data import Batches, clean_clip, find_shard, primary
-from rtstream.training.corpus.text import ENGLISH
+from rtstream.training.corpus.data import Batches, clean_clip, find_shard
 from rtstream.training.speech.align_layers import align_layers
 from rtstream.training.speech.distill import Teacher
 from rtstream.training.speech.initialization import (

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from rtstream.errors import TrainingError
 from rtstream.events import SAMPLE_RATE
+from rtstream.languages import ENGLISH, primary
 from rtstream.recognizer.context import context_samples, seen_frames
 from rtstream.recognizer.final_pass import repeats, token_limit
 from rtstream.training.core.precision import autocast
-from rtstream.training.corpus.data import primary
-from rtstream.training.corpus.text import ENGLISH
 from rtstream.training.speech.distill import feature_rows, inside
 
 if TYPE_CHECKING:
