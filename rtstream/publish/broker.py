@@ -218,16 +218,14 @@ class Broker:
 
     def knows(self, position: Position) -> bool:
         """Whether the numbers after ``position`` are this history's. Raises StoreError while that cannot be told."""
-        with self._lock:
+        with self._lock:  # over all of it: between two looks the store may have been opened
+            here = position.epoch in self._epochs or position.epoch in self._shifts
+            if not here and self._store is None and self._failed is not None:
+                raise self._failed  # it may be in the history that cannot be opened yet
             if self._renumbered(position).sequence > self._last.sequence:
                 return False
-            if position.epoch in self._epochs or position.epoch in self._shifts:
-                return True
-        if (store := self._store) is not None:
-            return store.knows(position.epoch)
-        if (failed := self._failed) is not None:  # it may be in the history that cannot be opened yet
-            raise failed
-        return False
+            store = self._store
+        return here or (store is not None and store.knows(position.epoch))
 
     def before(self, age_seconds: float, *, stored: bool = True) -> Position:
         """The number before the oldest final that is held and not older.

@@ -644,14 +644,15 @@ async def test_store_that_cannot_be_read_for_a_moment_is_asked_again_and_is_a_ga
 
 
 def away(tmp_path):
-    """A store whose file is put aside, and a folder in its place."""
-    (tmp_path / "finals.db").rename(tmp_path / "aside")
-    (tmp_path / "finals.db").mkdir()
+    """A store whose file is put aside, and a link to nowhere in its place; at no moment is there nothing, see back."""
+    (tmp_path / "aside").hardlink_to(tmp_path / "finals.db")
+    (tmp_path / "link").symlink_to(tmp_path / "no folder" / "finals.db")
+    (tmp_path / "link").replace(tmp_path / "finals.db")
 
 
 def back(tmp_path):
-    (tmp_path / "finals.db").rmdir()
-    (tmp_path / "aside").rename(tmp_path / "finals.db")
+    """In one step: a broker that looks between two would begin a new store where it finds none."""
+    (tmp_path / "aside").replace(tmp_path / "finals.db")
 
 
 async def test_who_returns_while_the_store_cannot_be_read_gets_every_final_and_no_gap(tmp_path, monkeypatch):
@@ -719,6 +720,61 @@ async def test_store_that_is_opened_late_is_there_when_its_numbers_are(tmp_path,
     got = await take_finals(broker.subscribe(resume_after=items[0].position), 3)
     read.set()
     assert segments(got) == [2, 3, 4]
+    broker.close()
+
+
+async def test_number_of_an_unopened_store_is_not_unknown_because_nothing_was_said_since(tmp_path):
+    earlier = Broker(open_store(tmp_path))
+    for number in range(1, 4):
+        earlier.publish(final(number))
+    items = await take(earlier.subscribe(from_start=True), 3)
+    earlier.close()
+    away(tmp_path)
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.01)
+    with pytest.raises(StoreError):
+        broker.knows(items[1].position)
+    returned = asyncio.ensure_future(take_finals(broker.subscribe(resume_after=items[1].position), 1))
+    await asyncio.sleep(0.05)
+    back(tmp_path)
+    assert segments(await returned) == [3]
+    broker.close()
+
+
+async def test_whether_a_number_is_known_is_not_asked_between_two_stores(tmp_path):
+    """Who asked while the store was being opened saw neither it nor its failure, and was told of a gap."""
+    earlier = Broker(open_store(tmp_path))
+    earlier.publish(final(1))
+    items = await take(earlier.subscribe(from_start=True), 1)
+    earlier.close()
+    away(tmp_path)
+    broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.01)
+
+    class Torn(Broker):
+        @property
+        def _store(self):
+            seen = self.__dict__["_store"]
+            if seen is None and threading.current_thread().name == "asks" and not self._lock.locked():
+                back(tmp_path)
+                until(lambda: self._failed is None, "opened")
+            return seen
+
+        @_store.setter
+        def _store(self, store):
+            self.__dict__["_store"] = store
+
+    broker.__class__ = Torn
+    answers = []
+
+    def ask():
+        try:
+            answers.append(broker.knows(items[0].position))
+        except StoreError:
+            answers.append("not yet")
+
+    asks = threading.Thread(target=ask, name="asks")
+    asks.start()
+    await asyncio.to_thread(asks.join)
+    assert answers == ["not yet"]
     broker.close()
 
 

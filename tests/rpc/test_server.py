@@ -658,7 +658,7 @@ class Proxy:
 
 
 async def test_half_open_client_is_found_out_by_keepalive():
-    config = ServerConfig(keepalive_seconds=0.3, keepalive_timeout_seconds=0.3)
+    config = ServerConfig(keepalive_seconds=0.3, keepalive_timeout_seconds=3.0)  # pings take time on a full machine
     async with running(config) as served, Proxy(port_of(served)) as proxy, SampleClient(proxy.target) as client:
         items = client.subscribe(from_start=True)
         served.broker.publish(final(1))
