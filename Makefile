@@ -33,20 +33,20 @@ check: setup ## lint, formatting, types, import order
 	scripts/make-protos.sh $(BIN)/python --check
 	scripts/check-protos.sh
 
-wheel: ## build dist/rtstream-*.whl, with the models in it
+wheel: ## build dist/rtstream-*.whl, with its models, and dist/rtstream_multi-*.whl, a model of ten languages
 	@deploy/make-wheel.sh "$(PYTHON)" dist
 
-test-wheel: ## install that wheel into an empty virtual environment, and recognise there
-	@scripts/test-wheel.sh "$(PYTHON)" "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
+test-wheel: ## install those wheels into an empty virtual environment, and recognise there
+	@scripts/test-wheel.sh "$(PYTHON)" $$(deploy/make-wheel.sh "$(PYTHON)" dist)
 
 test-aarch64: setup ## install it on emulated ARM, and recognise there: an hour of QEMU on a busy machine, see docs/aarch64.md
-	@scripts/test-aarch64.sh $(BIN)/python "$$(deploy/make-wheel.sh "$(PYTHON)" dist)"
+	@scripts/test-aarch64.sh $(BIN)/python "$$(deploy/make-wheel.sh "$(PYTHON)" dist | head -n 1)"
 
-deb: ## build a Debian package in dist, for this release of Debian and this processor
+deb: ## build Debian packages in dist, for this release of Debian and this processor
 	@deploy/make-deb.sh dist
 
-test-deb: ## install that package in a bare Debian, use, remove and purge it there; as root
-	@scripts/test-deb.sh "$$(deploy/make-deb.sh dist)"
+test-deb: ## install those packages in a bare Debian, use, remove and purge them there; as root
+	@scripts/test-deb.sh $$(deploy/make-deb.sh dist)
 
 teacher: setup ## get Moonshine base, Whisper base and tiny.en, from which training starts, into ~/.cache/rtstream/teacher
 	scripts/get-teacher.sh $(BIN)/python "$(HOME)/.cache/rtstream/teacher/moonshine-base"

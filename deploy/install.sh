@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Install rtstream as a system service, or bring an installation up to date; may be run any number of times.
 #
-#     sudo deploy/install.sh [--enable]
+#     sudo deploy/install.sh [--enable] [--with-multi]
 #
-#     --enable    also start the service, now and at boot
-#     --help      this text
+#     --enable        also start the service, now and at boot
+#     --with-multi    also install multi, the model of ten languages (43 MB); where it is, it is brought up to date
+#     --help          this text
 #
 # In the environment: PYTHON is the interpreter for its virtual environment (python3). DESTDIR=FOLDER puts all files below
 # FOLDER, from where they can be copied to /, and changes nothing of the running system, as packagers want it.
@@ -16,7 +17,10 @@ destination=${DESTDIR:+$(realpath -m "$DESTDIR")}
 destination=${destination%/}
 home=/opt/rtstream
 venv=$destination$home
+models=$destination/usr/share/rtstream/models
 enable=no
+with_multi=no
+[ ! -e "$models/multi" ] || with_multi=yes
 
 fail() {
     echo "install: error: $*" >&2
@@ -26,11 +30,15 @@ fail() {
 for option in "$@"; do
     case $option in
         --enable) enable=yes ;;
+        --with-multi)
+            [ -f "$root/models/multi/bundle.json" ] || fail "models/multi is not in this checkout: get it whole, then install again"
+            with_multi=yes
+            ;;
         -h | --help)
             sed -n '/^# Install/,/^[^#]/s/^# \{0,1\}//p' "$0"
             exit 0
             ;;
-        *) fail "unknown option '$option'; usage: install.sh [--enable] [--help]" ;;
+        *) fail "unknown option '$option'; usage: install.sh [--enable] [--with-multi] [--help]" ;;
     esac
 done
 [ -n "$destination" ] || [ "$(id -u)" -eq 0 ] || fail "installing needs root: sudo $0 $*"
@@ -74,10 +82,10 @@ put 0644 deploy/prometheus/scrape.yml /usr/share/rtstream/prometheus/scrape.yml
 put 0640 deploy/rtstream.toml /usr/share/rtstream/rtstream.toml
 chmod 0644 "$destination/usr/share/rtstream/rtstream.toml"
 [ -e "$destination/etc/rtstream/rtstream.toml" ] || put 0640 deploy/rtstream.toml /etc/rtstream/rtstream.toml
-models=$destination/usr/share/rtstream/models
 for manifest in "$root"/models/*/bundle.json; do
     [ -f "$manifest" ] || continue # there is none
     bundle=$(dirname "$manifest") name=$(basename "$(dirname "$manifest")")
+    [ "$name" != multi ] || [ "$with_multi" = yes ] || continue
     mkdir -p "$models"
     # A whole new folder, then the exchange: the service never sees half a model.
     rm -rf "$models/.$name.new"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Build a Debian package of the service from this checkout, rtstream_VERSION_ARCHITECTURE.deb. Prints its path.
+# Build Debian packages from this checkout: the service, rtstream_VERSION_ARCHITECTURE.deb, and the model of ten languages,
+# rtstream-multi_VERSION_all.deb. Prints their paths, one a line, the service's first.
 #
 #     deploy/make-deb.sh FOLDER        for example: deploy/make-deb.sh dist
 #
-# It carries a virtual environment under /usr/lib/rtstream with all Python packages that the service needs: of most of
+# The service's carries a virtual environment under /usr/lib/rtstream with all Python packages that it needs: of most of
 # them (onnxruntime, soxr, grpcio and protobuf as new as they must be) Debian has no package, or an older one. It is made
-# for this machine's Debian release and processor, by the system's Python, on which the package depends. Needs python3-venv.
+# for this machine's Debian release and processor, by the system's Python, on which it depends. Needs python3-venv.
 # In the environment: PYTHON is that interpreter (/usr/bin/python3). RTSTREAM_FILES_ONLY=1 leaves the environment out.
 # Compressing takes most of the time: DPKG_DEB_COMPRESSOR_TYPE=gzip is quicker.
 set -euo pipefail
@@ -34,7 +35,10 @@ date=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || da
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 stage=$work/rtstream
-DESTDIR=$stage PYTHON=$python "$root/deploy/install.sh"
+multi=$work/rtstream-multi
+DESTDIR=$stage PYTHON=$python "$root/deploy/install.sh" --with-multi
+mkdir -p "$multi"/{DEBIAN,usr/share/rtstream/models,usr/share/doc/rtstream-multi}
+mv "$stage/usr/share/rtstream/models/multi" "$multi/usr/share/rtstream/models/"
 
 # Where a package of the distribution has what install.sh puts beside it.
 cd "$stage"
@@ -74,16 +78,23 @@ rm -f $doc/NOTICE
 printf 'rtstream (%s) stable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md.\n\n -- %s  %s\n' "$version" \
     "$(sed -n 's/^Maintainer: //p' "$root/deploy/debian/control")" "$(date -uRd "@$date")" | gzip -9n >$doc/changelog.gz
 install -D -m 0644 "$root/deploy/debian/lintian-overrides" usr/share/lintian/overrides/rtstream
-find . -type d -exec chmod 0755 {} +
-find usr -type f ! -path '*/bin/*' -exec chmod 0644 {} +
-find . -exec touch -h -d "@$date" {} +
+cp $doc/copyright "$multi/usr/share/doc/rtstream-multi/copyright"
+gzip -dc $doc/changelog.gz | sed '1s/^rtstream /rtstream-multi /' | gzip -9n >"$multi/usr/share/doc/rtstream-multi/changelog.gz"
 echo /etc/rtstream/rtstream.toml >DEBIAN/conffiles
-sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$(du -sk --apparent-size usr etc | awk '{s += $1} END {print s}')/
-s/@PYTHON@/3.$minor/; s/@NEXT@/3.$((minor + 1))/" "$root/deploy/debian/control" >DEBIAN/control
 for name in postinst prerm postrm; do
     install -m 0755 "$root/deploy/debian/$name" DEBIAN/$name
 done
-find usr -type f -printf '%P\n' | LC_ALL=C sort | sed 's#^#usr/#' | tr '\n' '\0' | xargs -0 md5sum >DEBIAN/md5sums
-package=$output/rtstream_${version}_$architecture.deb
-SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group --build . "$package" >/dev/null
-echo "$package"
+
+pack() { # FOLDER CONTROL ARCHITECTURE NAME, with the files in FOLDER
+    cd "$1"
+    find . -type d -exec chmod 0755 {} +
+    find usr -type f ! -path '*/bin/*' -exec chmod 0644 {} +
+    sed "s/@VERSION@/$version/g; s/@ARCHITECTURE@/$3/; s/@SIZE@/$(du -sk --apparent-size usr | cut -f1)/
+s/@PYTHON@/3.$minor/; s/@NEXT@/3.$((minor + 1))/" "$root/deploy/debian/$2" >DEBIAN/control
+    find usr -type f -printf '%P\n' | LC_ALL=C sort | sed 's#^#usr/#' | tr '\n' '\0' | xargs -0 md5sum >DEBIAN/md5sums
+    find . -exec touch -h -d "@$date" {} +
+    SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group --build . "$output/$4" >/dev/null
+    echo "$output/$4"
+}
+pack "$stage" control "$architecture" "rtstream_${version}_$architecture.deb"
+pack "$multi" multi.control all "rtstream-multi_${version}_all.deb"

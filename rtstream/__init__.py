@@ -39,7 +39,8 @@ def load(
 ) -> Transcriber:
     """Read a model, ready to transcribe.
 
-    ``model``: the name of one that ships ("base", "tiny") or a bundle's directory; None: $RTSTREAM_MODEL, or base.
+    ``model``: the name of one that ships ("base", "tiny"; "multi", which is the package rtstream-multi) or a bundle's
+    directory; None: $RTSTREAM_MODEL, or base.
     ``words``: finals and partials carry words with times and confidence. ``phrases``: names and words to find where
     they are said, each ``PHRASE`` or ``PHRASE=WEIGHT``. ``numbers``: how finals have them, "as spoken", in "digits" or
     in "words". ``chunk_ms``: 320, 640 or 1280 ms of a stream are recognised at a time. ``beam``: 1 to 5 hypotheses.

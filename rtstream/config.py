@@ -114,7 +114,9 @@ class Recognition(Section):
     """How the audio is recognised."""
 
     model: Path | None = Field(
-        None, description="a bundle's directory, or the name of one that ships; unset: $RTSTREAM_MODEL, or base"
+        None,
+        description="base, tiny, multi (a package of its own: rtstream-multi), or a bundle's directory; "
+        "unset: $RTSTREAM_MODEL, or base",
     )
     language: Spoken = Field(
         AUTO,

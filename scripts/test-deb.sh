@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Install a package that make-deb.sh has built in a bare Debian, use it there, remove and purge it: what must hold, does.
+# Install the packages that make-deb.sh has built in a bare Debian, use, remove and purge them there: what must hold, does.
 #
-#     sudo scripts/test-deb.sh FILE.deb
+#     sudo scripts/test-deb.sh RTSTREAM.deb [RTSTREAM-MULTI.deb]
 #
 # Needs debootstrap, lintian and the network. In the environment: MIRROR is Debian's (http://deb.debian.org/debian), and
 # BASE a folder with such a Debian, which is copied instead of getting one.
 set -euo pipefail
 
-package=$(realpath "${1:?usage: test-deb.sh FILE.deb}")
+package=$(realpath "${1:?usage: test-deb.sh RTSTREAM.deb [RTSTREAM-MULTI.deb]}")
+multi=${2:+$(realpath "$2")}
 root=$(cd "$(dirname "$0")/.." && pwd)
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 
@@ -22,7 +23,7 @@ for tool in debootstrap lintian; do
     command -v "$tool" >/dev/null || fail "there is no $tool: apt-get install debootstrap lintian"
 done
 
-lintian --allow-root --fail-on error "$package" || fail "lintian found errors"
+lintian --allow-root --fail-on error "$package" ${multi:+"$multi"} || fail "lintian found errors"
 say "lintian finds no error"
 
 test_root=$(mktemp -d)
@@ -42,6 +43,7 @@ mount -t proc proc "$test_root/proc"
 mount --bind /dev "$test_root/dev"
 cp "$package" "$test_root/rtstream.deb"
 cp "$root/tests/data/libri-669-gloves.flac" "$test_root/talk.flac"
+cp "$root/tests/data/languages/cv-pt-vez.flac" "$test_root/pt.flac"
 cp -L /etc/resolv.conf "$test_root/etc/resolv.conf"
 inside() { chroot "$test_root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
 as_user() { inside runuser -u nobody -- env HOME=/tmp "$@"; }
@@ -77,6 +79,17 @@ kill -TERM "$pid"
 wait || true
 rm -rf "$test_root/run/rtstream"
 say "it serves"
+
+if [ -n "$multi" ]; then
+    said=$(as_user rtstream replay --model multi /pt.flac 2>&1) && fail "multi is there before its package"
+    cp "$multi" "$test_root/multi.deb"
+    inside apt-get install -qq -y --no-install-recommends /multi.deb >/dev/null
+    text=$(as_user rtstream replay --model multi /pt.flac 2>/dev/null)
+    grep -q vez <<<"$text" || fail "multi hears: $text"
+    say "recognised by multi: $text"
+    inside apt-get purge -qq -y rtstream-multi >/dev/null
+    [ ! -e "$test_root/usr/share/rtstream/models/multi" ] || fail "multi is there after its package"
+fi
 
 before=$(ours | sort)
 inside apt-get install -qq -y --reinstall /rtstream.deb >/dev/null

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A package of a checkout with one small model, unpacked, and its control files."""
+    """The service's package of a checkout with two small models, unpacked, and its control files."""
     folder = tmp_path_factory.mktemp("deb")
     checkout = folder / "checkout"
     shutil.copytree(ROOT / "deploy", checkout / "deploy")
@@ -26,8 +26,9 @@ def package(tmp_path_factory):
     for name in ("README.md", "CHANGELOG.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, checkout)
     shutil.copytree(ROOT / "docs", checkout / "docs")
-    (checkout / "models/base").mkdir(parents=True)
-    (checkout / "models/base/bundle.json").write_text("{}")
+    for model in ("base", "multi"):
+        (checkout / "models" / model).mkdir(parents=True)
+        (checkout / "models" / model / "bundle.json").write_text("{}")
     for output in ("first", "second"):
         subprocess.run(
             [checkout / "deploy/make-deb.sh", folder / output],
@@ -35,9 +36,11 @@ def package(tmp_path_factory):
             check=True,
             capture_output=True,
         )
-    [file] = (folder / "first").iterdir()
-    assert file.read_bytes() == (folder / "second" / file.name).read_bytes()  # the same each time
+    multi, file = sorted((folder / "first").iterdir())
+    for built in (multi, file):
+        assert built.read_bytes() == (folder / "second" / built.name).read_bytes()  # the same each time
     subprocess.run(["dpkg-deb", "--raw-extract", file, folder / "raw"], check=True)  # noqa: S607
+    subprocess.run(["dpkg-deb", "--raw-extract", multi, folder / "multi"], check=True)  # noqa: S607
     listed = subprocess.run(["dpkg-deb", "--fsys-tarfile", file], check=True, capture_output=True)  # noqa: S607
     (folder / "files.tar").write_bytes(listed.stdout)
     return folder / "raw"
@@ -52,6 +55,15 @@ def test_it_has_the_version_and_depends_on_the_python_that_made_it(package):
     assert fields["Version"] == rtstream.__version__
     assert re.search(r"python3 \(>= (3\.\d+)~\), python3 \(<< 3\.\d+\)", fields["Depends"])
     assert "@" not in (package / "DEBIAN/control").read_text().replace("rtstream@lists.invalid", "")
+
+
+def test_the_model_of_ten_languages_is_a_package_of_its_own_for_this_version_alone(package):
+    fields = control(package.parent / "multi")
+    assert (fields["Package"], fields["Architecture"]) == ("rtstream-multi", "all")
+    assert fields["Depends"] == f"rtstream (= {rtstream.__version__})"
+    files = {str(path.relative_to(package.parent / "multi")) for path in (package.parent / "multi/usr").rglob("*.*")}
+    assert files == {"usr/share/rtstream/models/multi/bundle.json", "usr/share/doc/rtstream-multi/changelog.gz"}
+    assert not (package / "usr/share/rtstream/models/multi").exists()
 
 
 def test_settings_are_a_conffile_that_others_may_not_read(package):

@@ -83,6 +83,7 @@ def checkout(tmp_path):
     model = TextModel(TextModelConfig(StackConfig(**sizes), DecoderConfig(len(pieces), **sizes, max_tokens=20)))
     save_text_bundle(models / "en-x-tiny", "en-x-tiny", model, pieces, "card")
     save_tiny_bundle(models / "base")
+    save_tiny_bundle(models / "multi")
     (models / "NOTES.md").write_text("no bundle")
     return tmp_path / "checkout"
 
@@ -100,6 +101,18 @@ def test_every_bundle_is_installed_where_it_is_found_without_being_named(checkou
     monkeypatch.setattr(translation_models, "INSTALLED", installed)
     (translator,) = translation_models.open_translators(translation_models.model_paths(["es"])).values()
     assert translator.languages == ("es",)
+
+
+def test_the_model_of_ten_languages_is_installed_where_it_is_asked_for_and_brought_up_to_date(checkout, tmp_path):
+    installed = Path(f"{tmp_path}/root{default.INSTALLED}") / "multi"
+    for options in (["--with-multi"], []):
+        assert script(checkout / "deploy" / "install.sh", *options, destination=tmp_path / "root").returncode == 0
+        assert files(installed) == files(checkout / "models/multi")
+        (installed / "old").touch()
+    shutil.rmtree(checkout / "models/multi")
+    done = script(checkout / "deploy" / "install.sh", "--with-multi", destination=tmp_path / "root")
+    assert done.returncode == 1
+    assert done.stderr.startswith("install: error: models/multi is not in this checkout")
 
 
 def test_image_has_every_bundle_where_it_is_found_without_being_named():

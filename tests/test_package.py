@@ -1,6 +1,7 @@
 """The package as a whole: what importing it costs, and that it declares what it uses."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import rtstream
+from rtstream.bundle.default import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "rtstream"
@@ -80,6 +82,46 @@ def _names(requirements: list[str]) -> set[str]:
 
 def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_package_of_a_model_is_for_this_version_alone():
+    for name, _ in PACKAGES.values():
+        project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())["project"]
+        assert (project["name"], project["version"]) == (name, rtstream.__version__)
+        assert project["dependencies"] == [f"rtstream=={rtstream.__version__}"]
+
+
+def packed(project, folder):
+    """Paths of the files in what setuptools makes of the project in a folder."""
+    folder.mkdir()
+    (folder / "build.cfg").write_text(f"[build]\nbuild_base = {folder}\n[egg_info]\negg_base = {folder}\n")
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import setuptools; setuptools.setup()",
+            "-q",
+            "build_py",
+            "--build-lib",
+            folder / "lib",
+        ],
+        cwd=project,
+        env={**os.environ, "DIST_EXTRA_CONFIG": str(folder / "build.cfg")},
+        check=True,
+        capture_output=True,
+    )
+    return {str(path.relative_to(folder / "lib")) for path in (folder / "lib").rglob("*")}
+
+
+@pytest.mark.slow
+def test_every_model_is_in_one_package_with_all_its_files(tmp_path):
+    own = packed(ROOT, tmp_path / "own")
+    multi = packed(ROOT / "packages/rtstream-multi", tmp_path / "multi")
+    models = {str(path.relative_to(ROOT)) for path in (ROOT / "models").glob("*/*")}
+    assert models == {name.removeprefix("rtstream/") for name in own if re.match("rtstream/models/.*/", name)} | {
+        name.replace("rtstream_multi/", "models/") for name in multi if "/multi/" in name
+    }
+    assert not [name for name in own if "multi/" in name]
 
 
 def test_it_is_the_service_wherever_a_user_reads():

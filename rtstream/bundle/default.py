@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import rtstream
@@ -16,6 +17,8 @@ MANIFEST = "bundle.json"
 CHECKOUT = (Path(rtstream.__file__).parent / "models").resolve()
 INSTALLED = Path("/usr/share/rtstream/models")
 """Folders of the models that ship, each under its name: a checkout's or a wheel's, and the system's."""
+PACKAGES = {"multi": ("rtstream-multi", "rtstream-bundle")}
+"""Models that are a Python package each, which has the bundle in a folder of the model's name; and their kinds."""
 
 
 def shipped_model(name: str | Path) -> Path | None:
@@ -45,9 +48,19 @@ def model_path(explicit: Path | None = None) -> Path:
 
 
 def shipped_names(kind: str) -> list[str]:
-    """The models that ship, of one kind of bundle."""
-    bundles = {path.name: path / MANIFEST for folder in (INSTALLED, CHECKOUT) for path in folder.glob("*/")}
-    return sorted(name for name, manifest in bundles.items() if _kind(manifest) == kind)
+    """The models that ship, of one kind of bundle; of those that are a package of their own also what brings them."""
+    bundles = {path.name: path for folder in (INSTALLED, CHECKOUT) for path in folder.glob("*/")}
+    bundles |= {name: path for name in PACKAGES for path in _in_package(name)}
+    names = sorted(name for name, path in bundles.items() if _kind(path / MANIFEST) == kind)
+    others = {name: how_to_get(name) for name, (_, its) in PACKAGES.items() if its == kind}
+    return names + [f"{name} ({how})" for name, how in others.items() if how]
+
+
+def how_to_get(name: str | Path) -> str | None:
+    """What brings a model that is a package of its own and is not here; None for all others."""
+    if str(name) not in PACKAGES or _among_shipped(name):
+        return None
+    return f"pip install {PACKAGES[str(name)][0]}"
 
 
 def _kind(manifest: Path) -> object:
@@ -59,4 +72,11 @@ def _kind(manifest: Path) -> object:
 
 
 def _among_shipped(name: str | Path) -> Path | None:
-    return next((path for path in (CHECKOUT / name, INSTALLED / name) if path.is_dir()), None)
+    places = (CHECKOUT / name, *_in_package(name), INSTALLED / name)
+    return next((path for path in places if path.is_dir()), None)
+
+
+def _in_package(name: str | Path) -> list[Path]:
+    package, _ = PACKAGES.get(str(name), ("", ""))
+    spec = find_spec(package.replace("-", "_")) if package else None
+    return [Path(folder) / name for folder in spec.submodule_search_locations or ()] if spec else []

@@ -46,6 +46,8 @@ def read_manifest_of(path: Path, kind: str, version: int, files: Sequence[str]) 
     try:
         data: Any = json.loads((path / MANIFEST).read_text())
     except FileNotFoundError as error:
+        if not path.is_dir() and (how := default.how_to_get(path)):
+            raise BundleError(f"{path}: this model is a package of its own, which is not installed: {how}") from error
         ship = ", ".join(default.shipped_names(kind))
         names = f", or the name of one that ships: {ship}" if ship else ""
         msg = f"{path}: no model bundle here ({MANIFEST} is missing): give the directory of a bundle{names}"

@@ -168,12 +168,16 @@ def _speech_translator(config: Config) -> str:
 
 
 def _translation(config: Config) -> Finding:
+    from rtstream.bundle.default import how_to_get  # noqa: PLC0415
+
     found = []
     if translated_speech(config.translation) != "nothing":
         try:
             name = _speech_translator(config)
         except (BundleError, ConfigError) as error:
-            return Finding("translation", "failed", str(error), "choose one that does, such as multi, or leave en out")
+            how = f" ({needed})" if (needed := how_to_get("multi")) else ""
+            advice = f"choose one that does, such as multi{how}, or leave en out"
+            return Finding("translation", "failed", str(error), advice)
         found.append(f"{ENGLISH}: {name}")
     for language, path in translation_models(config.translation).items():
         try:

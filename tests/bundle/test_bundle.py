@@ -264,8 +264,16 @@ def test_a_name_that_no_model_has_is_answered_with_those_that_ship(tmp_path, mon
     (tmp_path / "notes").mkdir()
     monkeypatch.setattr(default, "CHECKOUT", tmp_path)
     monkeypatch.setattr(default, "INSTALLED", tmp_path / "none")
-    with pytest.raises(BundleError, match=r"nope: no model bundle here.*, or the name of one that ships: base, tiny$"):
+    names = r"base, tiny, multi \(pip install rtstream-multi\)"
+    with pytest.raises(BundleError, match=rf"nope: no model bundle here.*, or the name of one that ships: {names}$"):
         load_bundle(model_path(Path("nope")))
+
+
+def test_a_model_that_is_a_package_of_its_own_is_answered_with_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(default, "CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr(default, "INSTALLED", tmp_path / "none")
+    with pytest.raises(BundleError, match=r"^multi: .* not installed: pip install rtstream-multi$"):
+        load_bundle(model_path(Path("multi")))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', "null"])

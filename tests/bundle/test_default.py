@@ -1,9 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from rtstream.bundle import default
-from rtstream.bundle.default import VARIABLE, model_path
+from rtstream.bundle.default import MANIFEST, VARIABLE, how_to_get, model_path, shipped_names
 from rtstream.errors import BundleError
 
 
@@ -65,3 +66,19 @@ def test_what_is_no_models_name_is_a_path(places, name, monkeypatch):
     (places / "installed/tiny").mkdir(parents=True)
     monkeypatch.chdir(places)
     assert model_path(Path(name)) == Path(name)
+
+
+def test_a_model_that_is_a_package_of_its_own_is_known_by_its_name(places, monkeypatch):
+    assert how_to_get("multi") == "pip install rtstream-multi"
+    assert how_to_get("nope") is None
+    bundle = places / "site/rtstream_multi/multi"
+    bundle.mkdir(parents=True)
+    (bundle.parent / "__init__.py").touch()
+    (bundle / MANIFEST).write_text('{"format": "rtstream-bundle"}')
+    monkeypatch.syspath_prepend(places / "site")
+    assert model_path(Path("multi")) == bundle
+    assert shipped_names("rtstream-bundle") == ["multi"]
+    assert how_to_get("multi") is None
+    assert "rtstream_multi" not in sys.modules
+    (places / "checkout/multi").mkdir(parents=True)
+    assert model_path(Path("multi")) == places / "checkout/multi"
