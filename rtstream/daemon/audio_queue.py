@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,7 @@ class AudioQueue:
         self._held = held
         self._stepped = stepped
         self._pipeline = make_pipeline()
+        self._broken = False
         self._chunk = self._pipeline.chunk_samples
         self._waiting: deque[tuple[float, AudioBlock] | AudioLost | _Mark] = deque()
         self._samples = 0  # of the waiting audio
@@ -208,7 +210,7 @@ class AudioQueue:
             self._try(partial(self._do, item))
         latency = None if arrived is None else time.monotonic() - arrived
         self._quiet = self._pipeline.quiet
-        if not self._quiet and self._engine.may_prepare(self):
+        if not self._quiet and not self._broken and self._engine.may_prepare(self):
             self._try(self._pipeline.prepare)
         self._engine.load.add(samples, time.thread_time() - began, latency)
 
@@ -237,11 +239,19 @@ class AudioQueue:
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
+            if self._broken:
+                self._renew()
             action()
         except Exception as error:  # a stream that fails must not end the others, nor its own next segment
             log.exception("recognition has failed")
-            self._pipeline = self._make_pipeline()
+            self._broken = True
+            with suppress(Exception):  # such as for want of memory: then before the next piece
+                self._renew()
             self._give(Fault("RECOGNITION_FAILED", f"a segment was dropped: {type(error).__name__}: {error}"))
+
+    def _renew(self) -> None:
+        self._pipeline = self._make_pipeline()
+        self._broken = False
 
     def _do(self, item: AudioBlock | AudioLost | _Mark) -> None:
         if isinstance(item, AudioLost):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
+
+import structlog
 
 from rtstream.daemon.load_meter import LoadMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = structlog.get_logger()
 
 
 class Task(Protocol):
@@ -77,12 +82,13 @@ class Engine:
         return task not in self._running and not task.has_work
 
     def close(self, seconds: float = 5.0) -> None:
-        """Stop after the steps that are being done, or without them after ``seconds``."""
+        """Stop after the steps that are being done, or without them after ``seconds``, of all threads together."""
+        deadline = time.monotonic() + seconds
         with self.lock:
             self._stopping = True
             self.lock.notify_all()
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         while True:
@@ -92,7 +98,10 @@ class Engine:
                     return
                 task = self._turn.popleft()
                 self._running.add(task)
-            task.step()
+            try:
+                task.step()
+            except Exception:  # such as for want of memory; without its thread nothing would be recognised any more
+                log.exception("a step has failed")
             with self.lock:
                 self._running.remove(task)
                 if task.has_work:

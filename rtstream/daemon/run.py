@@ -130,6 +130,7 @@ class Runner:
         self._notifier.status("stopping: publishing what was said last")
         self._notifier.extend(seconds + GRACE_SECONDS + CLEANUP_SECONDS)
         await self._aside.run(lambda: service.drain(seconds))
+        self._notifier.extend(GRACE_SECONDS + 2 * CLEANUP_SECONDS)  # of the calls, and of the engine
         await asyncio.gather(
             server.stop(GRACE_SECONDS, CLEANUP_SECONDS), *(adapter.stop(GRACE_SECONDS) for adapter in adapters)
         )

@@ -99,7 +99,7 @@ class Service:
         self.muted = config.audio.muted
         """Whether the audio of the source is dropped."""
         self._on_final = OnFinal(lambda: self.config.service, self.publish)
-        self._stored = True
+        self._recognised = self._stored = True
         self._memory = _Memory()
         self._devices = Shared(list_devices)
         self._source = open_source(
@@ -120,7 +120,8 @@ class Service:
     @property
     def complete(self) -> bool:
         """Whether nothing that was heard had to be given up."""
-        return self._stored and (self._channel is None or not self._channel.cut_short)
+        cut = self._channel is not None and self._channel.cut_short
+        return self._recognised and self._stored and not cut
 
     def publish(self, event: ServiceEvent) -> None:
         """Publish an event of the service's own, with its time; from any thread."""
@@ -214,7 +215,8 @@ class Service:
             # The last part of the time is for the final of what was recognised until then.
             if not self._channel.wait(max(0.0, deadline - time.monotonic()) * CUT_SHARE):
                 self._channel.cut()
-                self._channel.wait(max(0.0, deadline - time.monotonic()))
+                # Where nothing waits, what is given up may still be the piece that is being recognised.
+                self._recognised = self._channel.wait(max(0.0, deadline - time.monotonic()))
         if self._translation is not None:
             self._translation.finish(max(0.0, deadline - time.monotonic()))
         self._on_final.finish(deadline - time.monotonic())

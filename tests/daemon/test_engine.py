@@ -1,6 +1,7 @@
 """Many streams on few threads: same events, fair, bounded, and nothing lost unnoticed."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -191,6 +192,55 @@ def test_finals_are_prepared_only_when_nothing_else_waits(prepares):
         assert pipelines[1].prepared == [4] * prepares
     finally:
         engine.close()
+
+
+def test_stream_whose_pipeline_cannot_be_made_anew_at_once_goes_on_when_it_can(engine):
+    pipelines = [Slow(fails_at=0), MemoryError(), MemoryError(), Slow()]
+    left, given = list(pipelines), []
+
+    def make():
+        made = left.pop(0)
+        if isinstance(made, Exception):
+            raise made
+        made.go.release(10)
+        return made
+
+    channel = AudioQueue(engine, make, given.append, seconds=60.0)
+    for number in range(4):
+        channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+        assert channel.wait(300.0)
+    assert [event.code for event in given] == ["RECOGNITION_FAILED"] * 2
+    assert [block.position for block in pipelines[-1].taken] == [2 * BLOCK, 3 * BLOCK]
+
+
+def test_thread_outlives_what_fails_where_nothing_may(engine):
+    given = []
+
+    def sink(event):
+        given.append(event)
+        raise MemoryError
+
+    pipeline = Slow(fails_at=0)
+    pipeline.go.release(10)
+    channel = AudioQueue(engine, lambda: pipeline, sink, seconds=60.0)
+    for number in range(2):
+        channel.put(AudioBlock(np.zeros(BLOCK, np.float32), number * BLOCK))
+        assert channel.wait(300.0)
+    assert [event.code for event in given] == ["RECOGNITION_FAILED"] * 2
+
+
+def test_threads_that_hang_together_hold_the_end_up_no_longer_than_one(monkeypatch):
+    waited = []
+
+    def join(_, seconds):
+        waited.append(seconds)
+        time.sleep(seconds)
+
+    engine = Engine(4)
+    monkeypatch.setattr(threading.Thread, "join", join)
+    engine.close(0.2)
+    assert len(waited) == 4
+    assert sum(waited) <= 0.2
 
 
 def test_preparing_that_fails_is_a_fault(engine):

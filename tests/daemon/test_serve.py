@@ -161,6 +161,59 @@ def test_stopping_while_a_thread_is_deep_in_the_engine_ends_with_75(serve, speec
     assert not [entry for entry in daemon.log if "text" in entry]  # neither a traceback nor C++'s last words
 
 
+HUNG = """
+import sys, time
+from rtstream.recognizer.pipeline import Pipeline
+Pipeline.push = lambda self, block: time.sleep(3600)
+from rtstream.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_stopping_while_the_last_piece_is_being_recognised_and_none_waits_ends_with_75(serve, speech, tmp_path):
+    _, pcm = speech
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    program, settings = [sys.executable, "-c", HUNG], "[service]\ndrain_seconds = 0.1\n"
+    daemon = serve("--source", f"fifo:{fifo}", program=program, settings=settings).ready()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(pcm[:1600].tobytes())
+        until(lambda: daemon.status().counters["audio_samples"] == 1600, "heard")
+        until(lambda: not daemon.status().backlog.ToMilliseconds(), "taken by the engine")
+        assert daemon.stop() == 75
+    assert daemon.events("stopped")[0]["complete"] is False
+
+
+SHORT_OF_MEMORY = """
+import sys
+from rtstream.daemon.models import LoadedModel
+from rtstream.recognizer.pipeline import Pipeline
+def failing(function, *fails):
+    calls = []
+    def call(*arguments, **options):
+        calls.append(None)
+        if len(calls) in fails:
+            raise MemoryError
+        return function(*arguments, **options)
+    return call
+Pipeline.push = failing(Pipeline.push, 1)
+LoadedModel.own = failing(LoadedModel.own, 2, 3)
+from rtstream.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_recognition_outlives_that_there_was_no_memory_not_even_to_begin_anew(serve, speech):
+    daemon = serve(
+        *("--source", f"wav:{speech[0]}?speed=max&loop=1"),
+        program=[sys.executable, "-c", SHORT_OF_MEMORY],
+        settings="[service]\ndrain_seconds = 0.01\n",
+    ).ready()
+    subscriber = daemon.subscribe(from_start=True)
+    until(lambda: subscriber.of("final"), "heard after all")
+    assert daemon.stop() == 75
+
+
 def test_service_goes_on_while_it_can_open_no_file(serve, speech, replayed, tmp_path):
     fifo = tmp_path / "pcm"
     os.mkfifo(fifo)
