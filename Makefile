@@ -8,7 +8,7 @@ DATA ?= ../shared/data/audio
 CLIPS = $(sort $(filter-out tests/data/noise-%,$(wildcard tests/data/*.wav tests/data/*.flac)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel test-wheel deb test-deb test-aarch64 teacher music numbers bench-check protos clean
+.PHONY: help setup demo test check wheel test-wheel deb test-deb test-aarch64 teacher music numbers bench-check soak protos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+[0-9]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ numbers: setup ## have machines say numbers to train with, and join digits to te
 
 bench-check: setup ## compare what recognition takes and writes with the figures in benchmarks/figures.json
 	$(BIN)/python -m benchmarks.check
+
+soak: setup ## 2 hours of audio at speed through a service whose clients come and go: HOURS=24, PLOT=docs/soak.png
+	$(BIN)/python -m tests.daemon.soak --hours "$(or $(HOURS),2)" $(if $(PLOT),--plot "$(PLOT)")
 
 protos: setup ## generate rtstream/wire/v1 from protos/
 	scripts/make-protos.sh $(BIN)/python

@@ -160,6 +160,12 @@ async def listen(client, latencies, events=None):
             latencies.note(item.event)
 
 
+def slope(rows):
+    """By how much the second of two columns grows for one of the first, without the first 12th of it."""
+    later = np.array([row for row in rows if row[0] > rows[-1][0] / 12] or rows)
+    return np.polyfit(*later.T, 1)[0] if len(later) > 1 else float("nan")
+
+
 def translated(languages):
     """The settings of a daemon that translates into ``languages``, with commas between them."""
     return f"[translation]\nlanguages = {languages.split(',')}\n" if languages else ""
@@ -240,11 +246,8 @@ def memory(hours):
                 rows.append((heard / 3600, running.status().rss_bytes / 1e6))
                 if minute in {1, 5} or minute % 10 == 0:
                     click.echo(f"after {heard / 60:5.1f} min of audio  {rows[-1][1]:8.1f} MB")
-    later = np.array([row for row in rows if row[0] > rows[-1][0] / 12] or rows)
-    slope = np.polyfit(*later.T, 1)[0] if len(later) > 1 else float("nan")
-    click.echo(
-        f"highest {max(row[1] for row in rows):.1f} MB, slope {slope:+.2f} MB per hour of audio, without its first 12th"
-    )
+    highest = max(row[1] for row in rows)
+    click.echo(f"highest {highest:.1f} MB, slope {slope(rows):+.2f} MB per hour of audio, without its first 12th")
 
 
 @main.command()

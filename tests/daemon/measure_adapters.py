@@ -80,8 +80,8 @@ async def by_grpc(socket, heard):
                 heard.note(kind, item.event.end, item.position and item.position.sequence)
 
 
-async def by_events(url, heard):
-    async with aiohttp.ClientSession(timeout=PATIENT) as session, session.get(f"{url}/events?from=start") as answer:
+async def by_events(url, heard, query="?from=start"):
+    async with aiohttp.ClientSession(timeout=PATIENT) as session, session.get(f"{url}/events{query}") as answer:
         kind = ""
         async for line in answer.content:
             name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -102,35 +102,37 @@ async def by_mqtt(port, heard):
                 heard.note_fields(fields["event_type"], fields)
 
 
-async def paced(pcm):
-    """Pieces at the speed of sound."""
+async def paced(pcm, speed=1.0):
+    """Pieces at the speed of sound, or so many times it."""
     began = time.monotonic()
     for at in range(0, len(pcm), PIECE):
-        await asyncio.sleep(max(0.0, began + at / SAMPLE_RATE - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + at / SAMPLE_RATE / speed - time.monotonic()))
         yield pcm[at : at + PIECE]
 
 
-async def turn_by_grpc(socket, pcm):
+async def turn_by_grpc(socket, pcm, speed=1.0, finals=None):
+    """Seconds from the end of the audio to the last of what is recognised in it, as of the others; its texts."""
     ended = 0.0
 
     async def audio():
         nonlocal ended
-        async for piece in paced(pcm):
+        async for piece in paced(pcm, speed):
             yield piece.tobytes()
         ended = time.monotonic()
 
     async with SampleClient(f"unix:{socket}") as client:
-        async for _ in client.recognize(audio()):
-            pass
+        async for event in client.recognize(audio()):
+            if finals is not None and isinstance(event, Final):
+                finals.append(event.text)
     return time.monotonic() - ended
 
 
-async def turn_by_wyoming(port, pcm):
+async def turn_by_wyoming(port, pcm, speed=1.0):
     form = {"rate": SAMPLE_RATE, "width": 2, "channels": 1}
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Transcribe().event())
         await client.write_event(AudioStart(**form).event())
-        async for piece in paced(pcm):
+        async for piece in paced(pcm, speed):
             await client.write_event(AudioChunk(**form, audio=piece.tobytes()).event())
         await client.write_event(AudioStop().event())
         ended = time.monotonic()
@@ -139,7 +141,7 @@ async def turn_by_wyoming(port, pcm):
     return time.monotonic() - ended
 
 
-async def turn_by_realtime(url, pcm):
+async def turn_by_realtime(url, pcm, speed=1.0):
     fast = np.round(soxr.resample(pcm.astype(np.float32), SAMPLE_RATE, REALTIME_RATE)).clip(-32768, 32767).astype("<i2")
     step = PIECE * REALTIME_RATE // SAMPLE_RATE
     async with (
@@ -150,7 +152,7 @@ async def turn_by_realtime(url, pcm):
         update = {"type": "session.update", "session": {"type": "transcription", "audio": {"input": source}}}
         await socket.send_json(update)
         number = 0
-        async for _ in paced(pcm):
+        async for _ in paced(pcm, speed):
             piece = base64.b64encode(fast[number * step : (number + 1) * step].tobytes()).decode()
             await socket.send_json({"type": "input_audio_buffer.append", "audio": piece})
             number += 1
