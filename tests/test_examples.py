@@ -157,9 +157,36 @@ async def test_livekit_agents():
         assert times == pytest.approx([0.0, 1.0, 1.0, 2.0])
         whole = await service.recognize(rtc.AudioFrame(SECOND * 2, 16_000, 1, 32_000))
         assert whole.alternatives[0].text == "0.500 0.500"
+        assert whole.alternatives[0].source_languages == ["en"]
         assert {settings.phrases for settings in served.hub.settings} == {("Grafana",)}
         await service.aclose()
     assert not served.hub.open_streams
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "spoken"), [("es", None, "es"), (None, "Spanish", "es"), ("es", "fr,de", "fr")]
+)
+async def test_livekit_agents_name_the_language_and_hear_which_was_spoken(own, asked, spoken):
+    agents = pytest.importorskip("livekit.agents", reason="needs livekit-agents")
+    from livekit import rtc
+
+    audio = rtc.AudioFrame(SECOND, 16_000, 1, 16_000)
+    given = {} if asked is None else {"language": asked}
+    async with running() as served:
+        service = loaded("livekit", "rtstream_livekit").RtstreamSTT(served.target, language=own)
+        async with service.stream(**given) as stream:
+            stream.push_frame(audio)
+            stream.end_input()
+            heard = [data for event in [event async for event in stream] for data in event.alternatives]
+        whole = await service.recognize(audio, **given)
+        assert [data.language for data in [*heard, *whole.alternatives]] == [spoken] * 3  # a partial, a final, a whole
+        with pytest.raises(ValueError, match="no language tag"):
+            await service.recognize(audio, language="gibberish")
+        served.hub.ready = False
+        with pytest.raises(agents.APIConnectionError) as caught:
+            await service.recognize(audio, conn_options=agents.APIConnectOptions(max_retry=0))
+        assert caught.value.retryable
+        await service.aclose()
 
 
 async def test_livekit_agents_hear_why_a_service_cannot_be_reached(tmp_path):
@@ -173,17 +200,78 @@ async def test_livekit_agents_hear_why_a_service_cannot_be_reached(tmp_path):
     await service.aclose()
 
 
+async def piped(service, frames_to_send):
+    """Texts and languages that a pipeline with the service gives, and its errors."""
+    from pipecat.frames import frames
+    from pipecat.tests.utils import run_test
+
+    down, up = await run_test(service, frames_to_send=frames_to_send)
+    said = [frame for frame in down if isinstance(frame, frames.TranscriptionFrame)]
+    assert all(frame.finalized for frame in said)
+    provisional = [frame for frame in down if isinstance(frame, frames.InterimTranscriptionFrame)]
+    assert {frame.language for frame in provisional} == {frame.language for frame in said}
+    errors = [frame.error for frame in up if isinstance(frame, frames.ErrorFrame)]
+    return [(frame.text, str(frame.language)) for frame in said], errors
+
+
 async def test_pipecat():
     frames = pytest.importorskip("pipecat.frames.frames", reason="needs pipecat-ai")
     from pipecat.services.stt_service import STTService
-    from pipecat.tests.utils import run_test
 
     async with running() as served:
         service = loaded("pipecat", "rtstream_pipecat").RtstreamSTTService(served.target, sample_rate=16_000)
         assert isinstance(service, STTService)
         audio = [frames.InputAudioRawFrame(SECOND, 16_000, 1) for _ in range(2)]
-        down, _ = await run_test(service, frames_to_send=audio)
-    said = [frame for frame in down if isinstance(frame, frames.TranscriptionFrame)]
-    assert [(frame.text, str(frame.language), frame.finalized) for frame in said] == [("0.500", "en", True)] * 2
-    assert any(isinstance(frame, frames.InterimTranscriptionFrame) for frame in down)
+        assert await piped(service, audio) == ([("0.500", "en")] * 2, [])
     assert not served.hub.open_streams
+
+
+async def test_pipecat_names_the_language_and_hears_which_was_spoken_also_when_it_is_changed():
+    frames = pytest.importorskip("pipecat.frames.frames", reason="needs pipecat-ai")
+    from pipecat.services.settings import STTSettings
+    from pipecat.transcriptions.language import Language
+
+    class SaysMore(loaded("pipecat", "rtstream_pipecat").RtstreamSTTService):
+        """Hears a second more when its settings have changed: audio overtakes such frames."""
+
+        async def _update_settings(self, delta):
+            changed = await super()._update_settings(delta)
+            await self.process_generator(self.run_stt(SECOND))
+            return changed
+
+    async with running() as served:
+        service = SaysMore(served.target, sample_rate=16_000, language=Language.ES)
+        audio = frames.InputAudioRawFrame(SECOND, 16_000, 1)
+        change = frames.STTUpdateSettingsFrame(delta=STTSettings(language="de"))
+        assert await piped(service, [audio, change]) == ([("0.500", "es"), ("0.500", "de")], [])
+    assert not served.hub.open_streams
+
+
+async def test_pipecat_tells_why_there_is_nothing_and_goes_on_when_there_is_again():
+    frames = pytest.importorskip("pipecat.frames.frames", reason="needs pipecat-ai")
+    example = loaded("pipecat", "rtstream_pipecat")
+    example.RETRY_SECONDS = 0.0
+    audio = [frames.InputAudioRawFrame(SECOND, 16_000, 1)] * 2
+
+    class FailsFirst(example.RtstreamSTTService):
+        """Its second audio comes when the first stream has failed, and the service is ready."""
+
+        async def run_stt(self, audio):
+            first = self._reading
+            async for frame in super().run_stt(audio):
+                yield frame
+            if not served.hub.ready:
+                await asyncio.wait([first])
+                served.hub.ready = True
+
+    async with running() as served:
+        served.hub.ready = False
+        texts, [error] = await piped(FailsFirst(served.target, sample_rate=16_000), audio)
+        assert texts == [("0.500", "en")]
+        assert "model is being loaded" in error
+        served.hub.ready = False
+        service = FailsFirst(served.target, sample_rate=16_000, language="gibberish")
+        texts, [error] = await piped(service, audio)
+        assert not texts
+        assert "no language tag" in error
+        assert not service.is_usable

@@ -38,6 +38,11 @@ class ServerError(RtstreamError):
         self.reason = reason
         self.metadata = metadata
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.code in PASSING
+
 
 def server_error(
     target: str, code: grpc.StatusCode, details: str | None, metadata: Iterable[tuple[str, str | bytes]] | None
