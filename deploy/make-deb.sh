@@ -27,9 +27,15 @@ folder=${1:?usage: make-deb.sh FOLDER}
 mkdir -p "$folder"
 output=$(cd "$folder" && pwd)
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/rtstream/__init__.py")
+maintainer=$("$python" - "$root/pyproject.toml" <<'PYTHON'
+import pathlib, sys, tomllib
+who = tomllib.loads(pathlib.Path(sys.argv[1]).read_text())["project"]["maintainers"][0]
+print(f"{who['name']} <{who['email']}>")
+PYTHON
+) || fail "pyproject.toml names no maintainer with an address, or '$python' is older than 3.11"
 minor=$("$python" -c 'import sys; print(sys.version_info.minor)') || fail "there is no $python"
 architecture=$(dpkg --print-architecture)
-# The same commit gives the same dates.
+# The same commit gives the same dates, and with the same Python packages the same file, to the byte.
 date=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
 
 work=$(mktemp -d)
@@ -58,6 +64,8 @@ if [ -d opt/rtstream ]; then
     # Tests and their data, a tenth of it; numpy.testing is no test.
     find "$site" -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune -exec rm -rf {} +
     find usr/lib/rtstream -name __pycache__ -prune -exec rm -rf {} +
+    # Where pip had it from, and sums of scripts that have had another first line since: of this machine, and for pip alone.
+    rm -f "$site"/*.dist-info/{RECORD,REQUESTED,direct_url.json}
     # One copy of the models, where those are that every machine can read.
     rm -rf "$site/rtstream/models"
     ln -s ../../../../../../share/rtstream/models "$site/rtstream/models"
@@ -76,7 +84,7 @@ rm -f $doc/LICENSE # copyright names where Debian has it
 } >$doc/copyright
 rm -f $doc/NOTICE
 printf 'rtstream (%s) stable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md.\n\n -- %s  %s\n' "$version" \
-    "$(sed -n 's/^Maintainer: //p' "$root/deploy/debian/control")" "$(date -uRd "@$date")" | gzip -9n >$doc/changelog.gz
+    "$maintainer" "$(date -uRd "@$date")" | gzip -9n >$doc/changelog.gz
 install -D -m 0644 "$root/deploy/debian/lintian-overrides" usr/share/lintian/overrides/rtstream
 cp $doc/copyright "$multi/usr/share/doc/rtstream-multi/copyright"
 gzip -dc $doc/changelog.gz | sed '1s/^rtstream /rtstream-multi /' | gzip -9n >"$multi/usr/share/doc/rtstream-multi/changelog.gz"
@@ -89,11 +97,13 @@ pack() { # FOLDER CONTROL ARCHITECTURE NAME, with the files in FOLDER
     cd "$1"
     find . -type d -exec chmod 0755 {} +
     find usr -type f ! -path '*/bin/*' -exec chmod 0644 {} +
-    sed "s/@VERSION@/$version/g; s/@ARCHITECTURE@/$3/; s/@SIZE@/$(du -sk --apparent-size usr | cut -f1)/
+    # As dpkg-gencontrol counts it, on whatever file system: KiB begun by each file, and one for each folder and link.
+    size=$(find . -path ./DEBIAN -prune -o -printf '%y %s\n' | awk '{s += $1 == "f" ? int(($2 + 1023) / 1024) : 1} END {print s}')
+    sed "s/@VERSION@/$version/g; s/@ARCHITECTURE@/$3/; s/@SIZE@/$size/; s/@MAINTAINER@/$(sed 's#[/&]#\\&#g' <<<"$maintainer")/
 s/@PYTHON@/3.$minor/; s/@NEXT@/3.$((minor + 1))/" "$root/deploy/debian/$2" >DEBIAN/control
     find usr -type f -printf '%P\n' | LC_ALL=C sort | sed 's#^#usr/#' | tr '\n' '\0' | xargs -0 md5sum >DEBIAN/md5sums
     find . -exec touch -h -d "@$date" {} +
-    SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group --build . "$output/$4" >/dev/null
+    SOURCE_DATE_EPOCH=$date dpkg-deb -Z"${DPKG_DEB_COMPRESSOR_TYPE:-xz}" --root-owner-group --build . "$output/$4" >/dev/null
     echo "$output/$4"
 }
 pack "$stage" control "$architecture" "rtstream_${version}_$architecture.deb"
