@@ -146,7 +146,6 @@ def _wav(stream: Lookahead, header: riff.WavHeader, size: int | None) -> Iterato
         yield reader
         if not reader.followed:
             return
-        size = None if size is None else size - reader.place
         header = _wav_header(stream)
         if not header.width:
             raise PartError(_compressed(header))
@@ -155,7 +154,7 @@ def _wav(stream: Lookahead, header: riff.WavHeader, size: int | None) -> Iterato
 def _wav_header(stream: Lookahead) -> riff.WavHeader:
     """Read a header up to the audio; that of compressed audio is only looked at."""
     try:
-        header = riff.read_header(stream.read(12), stream.read)
+        header = riff.read_header(stream)
     except riff.RiffError as error:
         raise PartError(f"{error}; the file is damaged, get another copy") from None
     _check(header.rate, header.channels)

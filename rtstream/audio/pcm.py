@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from rtstream.audio.riff import WavHeader
     from rtstream.audio.window import Lookahead
 
-_SKIP = 1 << 16
-
 
 class PcmReader:
     """Reads interleaved little-endian samples; a :class:`~rtstream.audio.reader.FrameReader`.
 
-    ``stream`` stands at the first byte of audio; ``size`` is the whole file's in bytes, None for a pipe. A header's
+    ``stream`` stands at the first byte of audio; ``size`` is all of it in bytes, None for a pipe. A header's
     length is a hint: behind it other chunks are passed over, and what is no chunk is audio, as in files of more than
-    4 GiB. ``followed`` tells, once the frames have ended, that another WAV file begins at ``place``, in bytes. Never
+    4 GiB. ``followed`` tells, once the frames have ended, that another WAV file begins. Never
     allocates more than one call's frames, whatever the header claims.
     """
 
@@ -37,11 +35,10 @@ class PcmReader:
         self._header = header
         self._frame_bytes = header.channels * header.width
         self._size = size
-        self.place = header.offset
         self._left = header.data_bytes  # of the audio, as far as the header says
         self._done = 0
         self._missing = 0  # bytes that were promised and did not come
-        rest = None if size is None else size - header.offset
+        rest = None if size is None else size - stream.place
         known = [length for length in (header.data_bytes or None, rest) if length is not None]
         self.frames = min(known) // self._frame_bytes if known else None
 
@@ -52,7 +49,7 @@ class PcmReader:
             while (wanted := count * self._frame_bytes - len(data)) and not self.followed:
                 if self._left == 0 and not self._go_on():
                     break
-                more = self._take(wanted if self._left is None else min(wanted, self._left))
+                more = self._stream.read(wanted if self._left is None else min(wanted, self._left))
                 if not more:
                     self._missing, self._left = self._left or 0, 0
                     break
@@ -69,33 +66,26 @@ class PcmReader:
     def close(self) -> None:
         """Do nothing: the stream is its owner's."""
 
-    def _take(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.place += len(data)
-        return data
-
     def _go_on(self) -> bool:
         """Find the audio that goes on behind the length that the header gives; False at the end."""
         if self._missing:
             return False
         if self._header.data_bytes is not None and self._header.data_bytes % 2 and self._stream.peek(1) == b"\0":
-            self._take(1)  # chunks begin at even places
+            self._stream.read(1)  # chunks begin at even places
         while len(head := self._stream.peek(12)) >= 8:
             if riff.is_wav(head):
                 self.followed = True
                 return False
             end = max(self._size or 0, self._header.end)
-            size = riff.chunk_size(head[:8], end - self.place - 8 if end else riff.HEADER_LIMIT)
+            size = riff.chunk_size(head[:8], end - self._stream.place - 8 if end else riff.HEADER_LIMIT)
             if size is None:
                 self._left = None
                 return True
-            self._take(8)
+            self._stream.read(8)
             if head[:4] == b"data":
                 self._left = size
                 return True
-            skip = size + size % 2
-            while skip and (passed := self._take(min(skip, _SKIP))):
-                skip -= len(passed)
+            self._stream.skip(size + size % 2)
         return False
 
     def _shortfall(self) -> str | None:
@@ -109,7 +99,7 @@ class RawReader(PcmReader):
     """Reads raw signed 16-bit little-endian mono samples at ``rate`` Hz."""
 
     def __init__(self, stream: Lookahead, rate: int, size: int | None) -> None:
-        super().__init__(stream, riff.WavHeader(riff.PCM, 1, rate, 2, None, end=0, offset=0), size)
+        super().__init__(stream, riff.WavHeader(riff.PCM, 1, rate, 2, None, end=0), size)
 
     def _shortfall(self) -> str | None:
         if self._done % 2:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rtstream.audio.window import Lookahead
 
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 HEADER_LIMIT = 64 << 20
 """Bytes before the audio that are skipped at most: pictures and tags fit, garbage that claims gigabytes does not."""
 PLACEHOLDERS = (range(0x7FFF0000, 0x80010000), range(0xFFFF0000, 1 << 32), range(1 << 62, 1 << 64))
 """Lengths that a writer puts that cannot seek back: sox 0x7ffff000, arecord 2^31, ffmpeg 2^32-1, in 64 bits 2^63-1."""
-_SKIP = 1 << 16
 
 
 class RiffError(Exception):
@@ -26,8 +25,8 @@ class WavHeader:
     """What a WAV header says about the audio that follows it.
 
     ``coding`` is PCM, FLOAT or another WAVE format tag; ``width`` is the bytes of one sample (0 for other tags);
-    ``data_bytes`` is the length of the audio, None where the header leaves it open; ``end`` is the length of the whole
-    file as its header has it, 0 where it leaves it open; ``offset`` is the position of the first byte of audio.
+    ``data_bytes`` is the length of the audio, None where the header leaves it open; ``end`` is the place in the stream
+    where the file ends as its header has it, 0 where it leaves it open.
     """
 
     coding: int
@@ -36,7 +35,6 @@ class WavHeader:
     width: int
     data_bytes: int | None
     end: int
-    offset: int
 
 
 def is_wav(head: bytes) -> bool:
@@ -56,58 +54,41 @@ def chunk_size(head: bytes, room: int) -> int | None:
     return size if named and size <= room else None
 
 
-def read_header(head: bytes, read: Callable[[int], bytes]) -> WavHeader:
-    """Read on to the first byte of audio.
+def read_header(stream: Lookahead) -> WavHeader:
+    """Read from the begin of a WAV file to the first byte of audio.
 
-    ``head`` is the 12 bytes already read, ``read(n)`` gives the next n bytes, fewer only at the end of the file.
     Raises RiffError for a header that ends early, contradicts itself or is larger than ``HEADER_LIMIT``.
     """
+    begin = stream.place
+    head = stream.read(12)
     riff_bytes = int.from_bytes(head[4:8], "little")
-    offset = len(head)
     data_bytes_64: int | None = None
     form: tuple[int, int, int, int] | None = None
-    while offset <= HEADER_LIMIT:
-        chunk = read(8)
+    while stream.place - begin <= HEADER_LIMIT:
+        chunk = stream.read(8)
         if len(chunk) < 8:
-            missing = "audio data" if form else "format"
-            msg = f"its WAV header ends before the {missing}"
-            raise RiffError(msg)
-        offset += 8
+            raise RiffError(f"its WAV header ends before the {'audio data' if form else 'format'}")
         name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
         if name == b"data":
             if form is None:
-                msg = "its WAV header has no format before the audio data"
-                raise RiffError(msg)
+                raise RiffError("its WAV header has no format before the audio data")
             length = size if data_bytes_64 is None else data_bytes_64
-            end = 0 if is_placeholder(riff_bytes) else riff_bytes + 8
-            return WavHeader(*form, None if is_placeholder(length) else length, end, offset)
-        wanted = min(size, 40 if name == b"fmt " else 16 if name == b"ds64" else 0)
-        body = read(wanted)
+            end = 0 if is_placeholder(riff_bytes) else begin + riff_bytes + 8
+            return WavHeader(*form, None if is_placeholder(length) else length, end)
+        body = stream.read(min(size, 40 if name == b"fmt " else 16 if name == b"ds64" else 0))
         if name == b"fmt ":
             form = _format(body)
         elif name == b"ds64" and head[:4] == b"RF64" and len(body) == 16:
             data_bytes_64 = int.from_bytes(body[8:16], "little")
-        offset += len(body) + _skip(size + size % 2 - len(body), read)
-    msg = f"its WAV header is larger than {HEADER_LIMIT >> 20} MiB"
-    raise RiffError(msg)
-
-
-def _skip(count: int, read: Callable[[int], bytes]) -> int:
-    """Pass over ``count`` bytes with little memory, and not much more than ``HEADER_LIMIT`` whatever it claims."""
-    done = 0
-    while done < min(count, HEADER_LIMIT + 1):
-        got = len(read(min(_SKIP, count - done)))
-        if not got:
-            break
-        done += got
-    return done
+        # Not much more than the limit, whatever it claims.
+        stream.skip(min(size + size % 2 - len(body), HEADER_LIMIT + 1))
+    raise RiffError(f"its WAV header is larger than {HEADER_LIMIT >> 20} MiB")
 
 
 def _format(body: bytes) -> tuple[int, int, int, int]:
     """Give coding, channels, rate and bytes of a sample from the body of a ``fmt`` chunk."""
     if len(body) < 16:
-        msg = "its WAV header has a format of less than 16 bytes"
-        raise RiffError(msg)
+        raise RiffError("its WAV header has a format of less than 16 bytes")
     coding, channels, rate, _, align, bits = struct.unpack("<HHIIHH", body[:16])
     if coding == EXTENSIBLE and len(body) >= 26:
         coding = int.from_bytes(body[24:26], "little")
@@ -116,6 +97,6 @@ def _format(body: bytes) -> tuple[int, int, int, int]:
     width = align // channels
     widths = (4, 8) if coding == FLOAT else (1, 2, 3, 4)
     if width not in widths or align % channels or not 0 < bits <= 8 * width:
-        msg = f"its WAV header contradicts itself: {channels} channels of {bits} bits in frames of {align} bytes"
-        raise RiffError(msg)
+        sizes = f"{channels} channels of {bits} bits in frames of {align} bytes"
+        raise RiffError(f"its WAV header contradicts itself: {sizes}")
     return coding, channels, rate, width

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+_PIECE = 1 << 16
+
 
 class ByteStream(Protocol):
     """The part of a buffered binary file that is needed here."""
@@ -37,9 +39,10 @@ class SeekableBytes(Protocol):
 
 
 class Lookahead:
-    """A byte stream whose next bytes can be seen before they are read."""
+    """A byte stream whose next bytes can be seen before they are read. ``place``: how many have been read."""
 
     def __init__(self, stream: ByteStream) -> None:
+        self.place = 0
         self.close = stream.close
         self._stream = stream
         self._seen = b""
@@ -52,8 +55,17 @@ class Lookahead:
 
     def read(self, size: int) -> bytes:
         """Give the next ``size`` bytes, fewer only at the end."""
-        seen, self._seen = self._seen[:size], self._seen[size:]
-        return seen + self._stream.read(size - len(seen)) if len(seen) < size else seen
+        data, self._seen = self._seen[:size], self._seen[size:]
+        if len(data) < size:
+            data += self._stream.read(size - len(data))
+        self.place += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        """Pass over the next ``size`` bytes with little memory, fewer only at the end."""
+        end = self.place + size
+        while self.place < end and self.read(min(_PIECE, end - self.place)):
+            pass
 
 
 class Window:
