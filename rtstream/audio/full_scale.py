@@ -39,6 +39,7 @@ class FullScale:
         self._scale = np.float32(1)
         self._given = 0  # frames
 
+    @np.errstate(invalid="ignore")  # what is no number is found, and told
     def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take ``frames`` of shape (n, channels), give those that are ready, of shape (m, channels)."""
         if self._held is None:
@@ -49,6 +50,7 @@ class FullScale:
             return self._good(frames[:silent])
         return np.concatenate((self._good(frames[:silent]), self.finish()))
 
+    @np.errstate(invalid="ignore")
     def finish(self) -> NDArray[np.float32]:
         """Give what is still held back, of shape (m, channels)."""
         if self._held is None:

@@ -110,7 +110,7 @@ class RawReader(PcmReader):
 def _decode(data: bytes, header: WavHeader) -> NDArray[np.float32]:
     """Give samples of shape (n,), integers scaled to [-1, 1)."""
     if header.coding == riff.FLOAT:
-        with np.errstate(over="ignore"):  # too large for float32: infinite, and reported as such
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite or no number, and reported as such
             return np.frombuffer(data, f"<f{header.width}").astype(np.float32)
     if header.width == 1:  # 8-bit WAV is unsigned
         return (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)

@@ -4,6 +4,7 @@ import struct
 import sys
 import threading
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -813,6 +814,18 @@ def test_a_double_too_large_for_float_is_reported(tmp_path):
     samples, message = read_to_fault(path)
     assert len(samples) == 1
     assert "inf" in message
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_signalling_nan_is_reported_in_one_line_and_without_a_warning(stdin, bits, first):
+    signalling = {32: b"\1\0\x80\x7f", 64: b"\1\0\0\0\0\0\xf0\x7f"}[bits]
+    before = np.full(0 if first else 4_000, 0.1, f"<f{bits // 8}").tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        samples, message = read_to_fault(stdin(wav(before + signalling, bits=bits, coding=3)))
+    assert len(samples) == (0 if first else 4_000)
+    assert "is nan, not audio" in message
 
 
 def test_a_device_that_fails_keeps_what_was_read(stdin):
