@@ -56,20 +56,32 @@ class OnFinal:
                 self._waiting.popleft()
                 self._missed += 1
             self._waiting.append(final)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="on_final", daemon=True)
-                self._thread.start()
+            failure = self._start()
             self._changed.notify_all()
+        if failure is not None:
+            self._tell(self._settings().on_final[0], failure)
 
     def finish(self, seconds: float) -> None:
         """Run it for the finals that wait, for up to ``seconds``, and then no more."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not (self._waiting or self._busy), max(0.0, seconds))
+            if self._thread is not None:
+                self._changed.wait_for(lambda: not (self._waiting or self._busy), max(0.0, seconds))
             self._waiting.clear()
             if self._process is not None:
                 _kill(self._process)
+
+    def _start(self) -> str | None:
+        """Begin the thread, if there is none; why not, else None: then the next final tries it again."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="on_final", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                return f"cannot be started: {str(error) or 'no memory'}; the system allows no more threads or memory"
+            self._thread = thread
+        return None
 
     def _run(self) -> None:
         while True:

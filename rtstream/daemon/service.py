@@ -131,7 +131,6 @@ class Service:
                 self._counts["finals"] += 1
                 if self.config.log.transcripts:
                     log.info("final", text=event.text, segment=event.segment, source=event.source)
-                self._on_final.submit(event)
             case Partial():
                 self._counts["partials"] += 1
             case Translation(language="en", final=final):
@@ -139,6 +138,8 @@ class Service:
             case Fault() if not self.faults.note(event):
                 return
         self._broker.publish(event)
+        if isinstance(event, Final):
+            self._on_final.submit(event)
         if self._translation is not None and isinstance(event, Event):
             english = english_text(event, by_speech=ENGLISH in self.languages)
             if english is not None:

@@ -142,9 +142,13 @@ class TranslationWorker:
         while not self._closing:
             try:
                 loaded = {stabilizer.language: stabilizer for stabilizer in self._load()}
-            except TranslationError as error:
+            except Exception as error:  # also what may pass by itself, such as want of memory
                 failed = True
-                self._publish(Fault(UNUSABLE, f"{error}; finals go untranslated meanwhile"))
+                known = isinstance(error, TranslationError)
+                if not known:
+                    log.exception("a translation model cannot be loaded")
+                reason = str(error) if known else f"{type(error).__name__}: {error}"
+                self._publish(Fault(UNUSABLE, f"{reason}; finals go untranslated meanwhile"))
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, self._retry_seconds)
                     self.lost += len(self._waiting)  # told already

@@ -85,6 +85,22 @@ def test_failure_is_a_fault_until_it_works_again(made, tmp_path):
     ]
 
 
+def test_thread_that_cannot_be_started_is_a_fault_and_tried_again(made, monkeypatch):
+    runner, published = made(python("pass"))
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", start)
+        runner.submit(final(1))
+    (fault,) = published
+    assert "can't start new thread" in fault.message
+    runner.submit(final(2))
+    runner.finish(LONG)
+    assert [fault.recovered for fault in published] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -212,14 +212,15 @@ def test_what_cannot_be_translated_before_the_end_is_given_up_and_told(gated):
     assert fault.message.startswith("4 translations of finals will not come")
 
 
-def test_model_that_cannot_be_used_is_told_and_tried_again(start, shouting):
+@pytest.mark.parametrize("error", [TranslationError("no such directory"), MemoryError()])
+def test_model_that_cannot_be_used_is_told_and_tried_again(start, shouting, error):
     attempts = threading.Semaphore(0)
     usable = threading.Event()
 
     def load():
         attempts.release()
         if not usable.is_set():
-            raise TranslationError("no such directory")
+            raise error
         return [Stabilizer(model, language, CONFIG) for language, model in open_translators({"es": shouting}).items()]
 
     worker, given = start(load, ("es",), retry_seconds=0.01)
