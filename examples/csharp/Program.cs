@@ -15,9 +15,9 @@ while (true)
         using var call = client.Subscribe(request);
         await foreach (var response in call.ResponseStream.ReadAllAsync())
         {
-            if (response.EventCase == SubscribeResponse.EventOneofCase.Final)
+            if (response.Final is { Text: not "" } final)
             {
-                Console.WriteLine($"{response.Final.Start.ToTimeSpan().TotalSeconds,8:F2} s  {response.Final.Text}");
+                Console.WriteLine(FormattableString.Invariant($"{final.Start.ToTimeSpan().TotalSeconds,8:F2} s  {final.Text}"));
             }
             var position = response.Final?.Position ?? response.Heartbeat?.Position;
             if (position is not null)
