@@ -65,6 +65,9 @@ bench-check: setup ## compare what recognition takes and writes with the figures
 soak: setup ## 2 hours of audio at speed through a service whose clients come and go: HOURS=24, PLOT=docs/soak.png
 	$(BIN)/python -m tests.daemon.soak --hours "$(or $(HOURS),2)" $(if $(PLOT),--plot "$(PLOT)")
 
+recording: setup ## record README's terminal anew, docs/demo.svg: after a new model
+	scripts/record-demo.sh $(BIN)/rtstream docs/demo.svg
+
 protos: setup ## generate rtstream/wire/v1 from protos/
 	scripts/make-protos.sh $(BIN)/python
 

@@ -64,7 +64,7 @@ inside runuser -u rtstream -- rtstream config check
 for extra in aiohttp aiomqtt wyoming zeroconf onnxruntime; do
     inside /usr/lib/rtstream/bin/python -c "import $extra" || fail "$extra cannot be imported"
 done
-text=$(as_user rtstream replay --format txt /talk.flac 2>/dev/null || as_user rtstream replay /talk.flac)
+text=$(as_user rtstream replay /talk.flac)
 [ -n "$text" ] || fail "nothing was recognised"
 say "recognised: $text"
 inside install -d -o rtstream -m 0750 /run/rtstream

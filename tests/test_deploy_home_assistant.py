@@ -40,6 +40,7 @@ def test_each_option_has_its_schema_and_its_words():
         ({}, ("wyoming", "external_vad", True)),
         ({"end_of_speech": "rtstream"}, ("wyoming", "external_vad", False)),
         ({"model": "tiny"}, ("recognition", "model", Path("tiny"))),
+        ({"model": "multi"}, ("recognition", "model", Path("multi"))),
         ({"microphone": True}, ("audio", "source", "mic")),
         ({"phrases": ["Wren Hollow", "Grafana"]}, ("recognition", "phrases", ("Wren Hollow", "Grafana"))),
     ],
