@@ -103,8 +103,9 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         times ``heartbeat_seconds`` is taken for dead. A Gap says that finals are missing which the service no longer
         holds.
 
-        ``languages``: whose translations are wanted; None: all that the service makes. Without ``partials`` those of
-        finals alone come. Translations are not held: what was translated while the client was away does not come later.
+        ``languages``: whose translations are wanted; None: all that the service makes or holds. Without ``partials``
+        those of finals alone come. Those are held with their finals. A subscription that is begun with ``resume_after``
+        may give translations again that were had since that final.
         """
         request = subscribe_request(
             from_start=from_start,

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Literal
 
 from rtstream.client.server_error import PASSING
-from rtstream.publish.items import Gap
+from rtstream.publish.items import Gap, SinceFinal
 from rtstream.wire.convert import position_message, read_item, read_position
 from rtstream.wire.v1 import rtstream_pb2 as pb
 
@@ -29,6 +29,7 @@ class Progress:
     def __init__(self, start: Position | None) -> None:
         self._position = start
         self._last: dict[str, int] = {} if start is None else {start.epoch: start.sequence}
+        self._since_final = SinceFinal()
 
     @property
     def epoch(self) -> str:
@@ -53,9 +54,11 @@ class Progress:
 
     def take(self, item: Item) -> bool:
         """Note an item; False if the subscriber has had it."""
-        position = None if isinstance(item, Gap) else item.position
-        if position is None:
+        if isinstance(item, Gap):
             return True
+        position = item.position
+        if position is None:
+            return self._since_final.take(item)
         if self._last.get(position.epoch, 0) >= position.sequence:
             return False
         self._last.pop(position.epoch, None)
@@ -63,7 +66,7 @@ class Progress:
         while len(self._last) > EPOCHS_KEPT:
             del self._last[next(iter(self._last))]
         self._position = position
-        return True
+        return self._since_final.take(item)
 
 
 class Backoff:

@@ -5,17 +5,17 @@ A thread of its own does that, so that neither a disk nor a subscriber ever hold
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtstream.events import Fault, Final, Translation
 from rtstream.publish.clock import Clocks
-from rtstream.publish.items import Position, Published, Standing, passing_kind
+from rtstream.publish.items import Position, Published, SinceFinal, Standing, passing_kind
+from rtstream.publish.recent import Recent
 from rtstream.publish.store import StoreError, new_epoch
 from rtstream.publish.subscription import LiveQueue, Subscription
 
@@ -34,17 +34,29 @@ HISTORY_PAGE = 100
 NUMBERED = 1_000
 """Finals whose number is known when their translation comes."""
 BACKFILL = 16
-"""Finals stored in one transaction when the disk is back."""
+"""Finals and translations stored in one transaction when the disk is back."""
 RETRY_SECONDS = 10.0
 """How often a store that failed is tried again, and one that works is looked at."""
 SHORTEST_WAIT = 0.05
 
 
+class Held(NamedTuple):
+    """What a subscriber that catches up is given next: ``items``, ``last`` being the last number of all.
+
+    ``revision`` changes with each item that is held.
+    """
+
+    last: Position
+    revision: int
+    items: list[Published]
+
+
 class Broker:
     """Takes events from any thread and gives them to subscribers on event loops.
 
-    Finals are durable in ``store`` before anyone sees them. The last ``held_finals`` are in memory too, which is all
-    that there is without a store, and from which a subscriber that returns is served whatever the disk does.
+    Finals, and their translations, are durable in ``store`` before anyone sees them. The last ``held_finals`` are in
+    memory too, which is all that there is without a store, and from which a subscriber that returns is served whatever
+    the disk does.
     ``open_store`` gives a store instead: now or, if it cannot be opened, as soon as it can. ``on_fault`` hears, on the
     broker's thread, of every Fault that the broker itself publishes. :meth:`close` takes over the store.
     """
@@ -83,8 +95,8 @@ class Broker:
         self._last = self._store.last if self._store is not None else Position(epoch or new_epoch(), 0)
         self._epochs = {self._last.epoch}  # of this run
         self._shifts = dict(self._store.shifts) if self._store is not None else {}  # see Store.shifts
-        self._recent: deque[Published] = deque(maxlen=held_finals)  # the newest finals
-        self._unstored = 0  # of them, the newest that wait for the store
+        self._recent = Recent(held_finals)
+        self._revision = 0  # how many items were held so far
         self._numbers: dict[int, Position] = {}  # of the newest finals, by segment
         self._subscriptions: set[Subscription] = set()
         self._lock = threading.Lock()  # guards all that a subscriber sees
@@ -200,10 +212,10 @@ class Broker:
             return queue.take()
 
     def attach(self, subscription: Subscription) -> bool:
-        """Feed the subscription from now on, if it has all finals so far; else False."""
+        """Feed the subscription from now on, if it has all that is held so far; else False."""
         with self._lock:
             subscription.position = self._renumbered(subscription.position)
-            if subscription.position.sequence < self._last.sequence and not self.closed:
+            if subscription.revision != self._revision and not self.closed:
                 return False
             subscription.tell(self._standing)
             self._subscriptions.add(subscription)
@@ -236,15 +248,16 @@ class Broker:
         with self._lock:
             self._forget_old()
             last, youngest = self._last, self._uptime() - age_seconds
-            found = [item.sequence for item in self._recent if item.uptime >= youngest and item.sequence is not None]
-            whole = len(found) < len(self._recent)
+            finals = [(item.sequence, item.uptime) for item in self._recent if item.sequence is not None]
+            found = [sequence for sequence, uptime in finals if uptime >= youngest]
+            whole = len(found) < len(finals)
         if stored and not whole and (store := self._store) is not None:
             first = store.first_within(age_seconds)
             found += [] if first is None else [first]
         return Position(last.epoch, min(found) - 1) if found else last
 
-    def held_after(self, position: Position, *, stored: bool = True) -> tuple[Position, list[Published]]:
-        """The last number of all, and the next finals after ``position`` that are held.
+    def held_after(self, position: Position, had: SinceFinal, *, stored: bool = True) -> Held:
+        """The next finals after ``position`` that are held, and translations, but for those that were ``had`` there.
 
         Reads the disk for what is no longer in memory, unless those that are ``stored`` do not matter. Raises
         StoreError.
@@ -252,15 +265,21 @@ class Broker:
         with self._lock:
             self._forget_old()
             sequence = self._renumbered(position).sequence
-            last, recent = self._last, [item for item in self._recent if (item.sequence or 0) > sequence]
-        in_memory = recent[0].sequence or 0 if recent else last.sequence + 1
+            last, revision = self._last, self._revision
+            in_memory = self._recent.first or last.sequence + 1
+            recent = [item for item in self._recent if item.place >= sequence]
+
+        def is_new(item: Published) -> bool:
+            return item.place > sequence or (item.sequence is None and not had.has(item))
+
         found: list[Published] = []
-        if stored and in_memory > sequence + 1 and (store := self._store) is not None:
-            found = [item for item in store.after(sequence, HISTORY_PAGE) if (item.sequence or 0) < in_memory]
+        # Also for the translations behind a final that is not in memory itself.
+        if stored and in_memory > max(sequence, 1) and (store := self._store) is not None:
+            found = [item for item in store.after(sequence, HISTORY_PAGE) if item.place < in_memory and is_new(item)]
             if store.notices:
                 with self._arrived:
                     self._arrived.notify()
-        return last, found or recent[:HISTORY_PAGE]
+        return Held(last, revision, found or [item for item in recent if is_new(item)][:HISTORY_PAGE])
 
     def _renumbered(self, position: Position) -> Position:
         """A number as it is in the present history; with the lock held."""
@@ -270,9 +289,7 @@ class Broker:
     def _forget_old(self) -> None:
         """Let go of finals that are older than what the store keeps; with the lock held."""
         if (store := self._store) is not None:
-            oldest = self._uptime() - store.max_age_seconds
-            while len(self._recent) > self._unstored and self._recent[0].uptime < oldest:
-                self._recent.popleft()
+            self._recent.forget(before=self._uptime() - store.max_age_seconds)
 
     # The broker's own thread.
 
@@ -305,35 +322,34 @@ class Broker:
 
     def _hand_out(self, events: Iterable[ServiceEvent]) -> None:
         storing = self._catch_up()
-        sequence, now = self._last.sequence, self._uptime()
-        items: list[Published] = []
+        items = self._numbered(events)
+        held = [item for item in items if item.is_held]
+        finals = sum(item.sequence is not None for item in held)
+        stored = not held or (storing and self._stored(held))
+        if not stored:
+            self.finals_unstored += finals if self._failed is not None else 0
+            # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
+            items = self._numbered(events)
+            if finals and self._store is not None and self._recent.first_unstored is None:
+                self._store.mark_incomplete(incomplete=True)
+        self.finals_published += finals
+        self._distribute(items, stored=stored)
+
+    def _numbered(self, events: Iterable[ServiceEvent]) -> list[Published]:
+        """Number finals after the last one, and give their translations the same numbers."""
+        (epoch, sequence), now = self._last, self._uptime()
+        items = []
         for event in events:
-            number = None
+            number = translates = None
             if isinstance(event, Final):
                 number = sequence = sequence + 1
-            items.append(Published(event, self._last.epoch, number, uptime=now))
-        finals = [item for item in items if item.sequence is not None]
-        unstored = 0
-        if finals and not (storing and self._stored(finals)):
-            self.finals_unstored += len(finals) if self._failed is not None else 0
-            # Numbers that are nowhere stored could be given again after a restart: they are of an epoch of their own.
-            epoch = self._last.epoch
-            items = [replace(item, epoch=epoch) for item in items]
-            if self._store is not None and not self._unstored:
-                self._store.mark_incomplete(incomplete=True)
-            unstored = len(finals)
-        self.finals_published += len(finals)
-        self._distribute([self._related(item) for item in items], unstored)
-
-    def _related(self, item: Published) -> Published:
-        """Note the number of a final, and give a translation that of the final which it is of."""
-        if item.position is not None and isinstance(item.event, Final):
-            self._numbers[item.event.segment] = item.position
-            if len(self._numbers) > NUMBERED:
-                del self._numbers[next(iter(self._numbers))]
-        elif isinstance(item.event, Translation) and item.event.final:
-            return replace(item, translates=self._numbers.get(item.event.segment))
-        return item
+                self._numbers[event.segment] = Position(epoch, number)
+                if len(self._numbers) > NUMBERED:
+                    del self._numbers[next(iter(self._numbers))]
+            elif isinstance(event, Translation) and event.final:
+                translates = self._numbers.get(event.segment)
+            items.append(Published(event, epoch, number, translates, sequence, uptime=now))
+        return items
 
     def _opened(self) -> Store | None:
         """The store, if there is to be one and it can be opened."""
@@ -374,24 +390,20 @@ class Broker:
 
     def _append_held(self, store: Store) -> None:
         store.append([])  # also when nothing waits: it has recovered only if it can be written
-        while self._unstored:
-            first = len(self._recent) - self._unstored
-            waiting = list(itertools.islice(self._recent, first, first + BACKFILL))
+        while waiting := self._recent.waiting(BACKFILL):
             store.append(waiting)
             with self._lock:
-                self._unstored -= len(waiting)
+                self._recent.unstored -= len(waiting)
         store.mark_incomplete(incomplete=False)
 
     def _forget_stored(self) -> None:
         """Let go of finals that the store had: who deletes it wants them gone."""
         with self._lock:
-            while len(self._recent) > self._unstored:
-                self._recent.popleft()
+            self._recent.forget()
 
     def _behind(self, store: Store) -> bool:
         """Whether the store is of a history that has other finals of the numbers that are to come."""
-        first = self._recent[-self._unstored].sequence if self._unstored else None
-        return store.last.sequence >= (first or self._last.sequence + 1)
+        return store.last.sequence >= (self._recent.first_unstored or self._last.sequence + 1)
 
     def _go_on_in(self, store: Store) -> None:
         """Go on after the finals of a store that was opened late: what was numbered without it gets higher numbers."""
@@ -407,14 +419,14 @@ class Broker:
             self._last = Position(new_epoch(), self._last.sequence + by)
             self._epochs.add(self._last.epoch)
             epoch = self._last.epoch
-            recent = [replace(item, epoch=epoch, sequence=(item.sequence or 0) + by) for item in self._recent]
-            self._recent = deque(recent, self._recent.maxlen)
+            self._recent.renumber(epoch, by)
+            self._numbers = {of: Position(epoch, number.sequence + by) for of, number in self._numbers.items()}
 
-    def _stored(self, finals: list[Published]) -> bool:
-        """Make finals durable. When that fails, a new epoch begins."""
+    def _stored(self, held: list[Published]) -> bool:
+        """Make finals and translations durable. When that fails, a new epoch begins."""
         assert self._store is not None
         try:
-            self._store.append(finals)
+            self._store.append(held)
         except StoreError as error:
             self._fail(error)
             return False
@@ -452,18 +464,19 @@ class Broker:
             self._on_fault(fault)
         self._distribute([Published(fault, self._last.epoch)])
 
-    def _distribute(self, items: list[Published], unstored: int = 0) -> None:
+    def _distribute(self, items: list[Published], *, stored: bool = True) -> None:
         if not items:
             return
         with self._lock:
             for item in items:
                 if item.position is not None:
                     self._last = item.position
-                    self._recent.append(item)
+                if item.is_held:
+                    self._recent.add(item, stored=stored)
+                    self._revision += 1
                 self._standing.note(item)
                 for subscription in self._subscriptions:
                     subscription.queue.put(item)
-            self._unstored = min(self._unstored + unstored, len(self._recent))
             overflowed = {subscription for subscription in self._subscriptions if subscription.queue.overflowed}
             self.subscribers_ended += len(overflowed)
             told = set(self._subscriptions)

@@ -26,20 +26,31 @@ class Position(NamedTuple):
 class Published:
     """An event on its way to subscribers; finals alone have a ``sequence``.
 
-    ``translates``: the number of the final that a translation is of. ``uptime``: when it was published, in seconds from
-    when the machine was switched on.
+    ``translates``: the number of the final that a translation is of; ``follows``: that of the last final before it,
+    which may be a later one. ``uptime``: when it was published, in seconds from when the machine was switched on.
     """
 
     event: ServiceEvent
     epoch: str
     sequence: int | None = None
     translates: Position | None = None
+    follows: int = field(default=0, compare=False)
     uptime: float = field(default=0.0, compare=False)
 
     @property
     def position(self) -> Position | None:
         """The number of a final, None for any other event."""
         return None if self.sequence is None else Position(self.epoch, self.sequence)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held for who returns: finals, and their translations."""
+        return self.sequence is not None or self.translates is not None
+
+    @property
+    def place(self) -> int:
+        """Of what is held: where it is in its history, a final before the translations that follow it."""
+        return self.follows if self.sequence is None else self.sequence
 
 
 def passing_kind(event: ServiceEvent) -> tuple[str, ...] | None:
@@ -73,6 +84,29 @@ class Gap:
 
 
 Item = Published | Gap
+
+
+class SinceFinal:
+    """Which translations somebody has had since the last final: who resumes after that one is given them again."""
+
+    def __init__(self) -> None:
+        self._had: set[tuple[int, str]] = set()
+
+    def take(self, item: Published) -> bool:
+        """Note an item; False for the translation of a final that was noted before."""
+        if item.sequence is not None:
+            self._had.clear()
+        elif isinstance(item.event, Translation) and item.event.final:
+            key = (item.event.segment, item.event.language)
+            if key in self._had:
+                return False
+            self._had.add(key)
+        return True
+
+    def has(self, item: Published) -> bool:
+        """Whether a translation was noted."""
+        return isinstance(item.event, Translation) and (item.event.segment, item.event.language) in self._had
+
 
 PASSING_FAULTS = frozenset(
     {"RECOGNITION_FAILED", "STORE_DAMAGED", "STORE_DELETED", "FINALS_LOST", "TRANSLATION_FAILED", "TRANSLATIONS_LOST"}

@@ -6,9 +6,11 @@ import json
 
 from pydantic import TypeAdapter
 
-from rtstream.events import Final
+from rtstream.events import Final, Translation
 
 _FINAL = TypeAdapter(Final)
+_TRANSLATION = TypeAdapter(Translation)
+_TRANSLATED = ("segment", "start", "end", "text", "language", "time")
 
 
 def final_to_json(final: Final) -> str:
@@ -45,3 +47,18 @@ def final_from_json(text: str) -> Final:
     except (TypeError, KeyError) as error:
         raise ValueError(str(error)) from None
     return _FINAL.validate_python(final)
+
+
+def translation_to_json(translation: Translation) -> str:
+    """All of the translation of a final."""
+    values = [getattr(translation, name) for name in _TRANSLATED]
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def translation_from_json(text: str) -> Translation:
+    """The translation that was written. Raises ValueError if :func:`translation_to_json` did not."""
+    try:
+        fields = dict(zip(_TRANSLATED, json.loads(text), strict=True))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return _TRANSLATION.validate_python(fields | {"final": True})

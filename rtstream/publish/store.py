@@ -1,8 +1,8 @@
 """Finals on disk: what a subscriber missed while it, or the service, was away.
 
-One SQLite file in WAL mode with a row per final, beside it ``FILE.state``: a byte that says whether finals went
-unstored, which is overwritten in place since on a full disk nothing else can be written, and whose lock keeps a second
-service off the same history.
+One SQLite file in WAL mode with a row for each final and for each translation of one, beside it ``FILE.state``: a byte
+that says whether finals went unstored, which is overwritten in place since on a full disk nothing else can be written,
+and whose lock keeps a second service off the same history.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtstream.events import Fault, Final
+from rtstream.events import Fault, Final, Translation
 from rtstream.publish.clock import AgeClock, Clocks, Mark
 from rtstream.publish.items import Position, Published
-from rtstream.publish.rows import final_from_json, final_to_json
+from rtstream.publish.rows import final_from_json, final_to_json, translation_from_json, translation_to_json
 from rtstream.publish.store_file import (
     PAGE_BYTES,
     StoreError,
@@ -29,6 +29,7 @@ from rtstream.publish.store_file import (
     numbers,
     open_for_writing,
     read_rows,
+    read_translations,
     salvage,
     told,
 )
@@ -45,9 +46,11 @@ HARD_SHARE = 4
 TRIM_SHARE = 10
 """When the file is too large a tenth (1 / TRIM_SHARE) of the rows goes at once, so that it is not done for each."""
 
+_ORPHANS = "DELETE FROM translations WHERE sequence < (SELECT coalesce(min(sequence), 1 << 62) FROM finals)"
+
 
 class Store:
-    """Finals of the last ``max_age_seconds``, in a file of about ``max_bytes``.
+    """Finals of the last ``max_age_seconds`` and their translations, in a file of about ``max_bytes``.
 
     One thread at a time writes; reading (:meth:`after`) has its own connection each time and any thread may do it.
     Raises StoreError while ``path`` cannot be used at all. A damaged file is put aside and what can be read of it taken
@@ -74,6 +77,7 @@ class Store:
         self._epochs: set[str] = set()  # whose numbers belong to this history
         self._suspect = False
         self._told_lost: set[int] = set()
+        self._told_translations = False
         self._state_file: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._files: dict[Path, tuple[int, int] | None] = {}
@@ -103,6 +107,7 @@ class Store:
     def _open(self) -> None:
         self._suspect = False
         self._told_lost.clear()
+        self._told_translations = False
         self.shifts = {}
         try:
             self._keep_lock()
@@ -140,15 +145,24 @@ class Store:
         self.notices.append(Fault("STORE_DAMAGED", f"{message} with {kept} of its finals{told_lost}"))
         return connection
 
-    def append(self, finals: Sequence[Published]) -> None:
-        """Make numbered finals durable, all or none, and let go of what is too old or too much. Raises StoreError."""
+    def append(self, items: Sequence[Published]) -> None:
+        """Make numbered finals and translations of such durable, all or none. Raises StoreError.
+
+        What is too old or too much goes.
+        """
         mark = self._clock.mark()
         last = self.last
         try:
             with self._opened() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._trim(connection, mark.seconds)
-                for item in finals:
+                for item in items:
+                    if isinstance(item.event, Translation):
+                        assert item.translates is not None
+                        text = translation_to_json(item.event)
+                        of = (item.translates.sequence, item.translates.epoch, item.follows, mark.seconds, text)
+                        connection.execute("INSERT INTO translations VALUES (NULL, ?, ?, ?, ?, ?)", of)
+                        continue
                     assert isinstance(item.event, Final)
                     assert item.position is not None
                     last = item.position
@@ -159,7 +173,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from None
         self.last = last
-        self._epochs.update(item.epoch for item in finals)
+        self._epochs.update(item.epoch for item in items if item.sequence is not None)
 
     @property
     def max_age_seconds(self) -> float:
@@ -195,14 +209,15 @@ class Store:
             os.fsync(self._state_file)
 
     def after(self, sequence: int, limit: int) -> list[Published]:
-        """The oldest ``limit`` finals that are held with a number above ``sequence``, in order. Raises StoreError.
+        """The oldest ``limit`` finals that are held with a number above ``sequence``, in order, and translations.
 
-        Those that are damaged are left out, which ``notices`` says.
+        Those that were published after the final ``sequence`` and before the first that is not among these. What is
+        damaged is left out, which ``notices`` says. Raises StoreError.
         """
         oldest = self._clock.now() - self._max_age
         finals: list[Published] = []
         lost: list[range] = []
-        last = self.last.sequence
+        start, last = sequence, self.last.sequence
         try:
             with closing(connect(self.path)) as connection:
                 while not finals:  # nothing of a page may be readable though more follows
@@ -216,13 +231,20 @@ class Store:
                     if not found.rows:
                         break
                     sequence = found.rows[-1][0]
+                until = finals[-1].place if finals else last
+                rows, damaged = read_translations(connection, after=start, until=until, oldest=oldest)
         except (sqlite3.Error, OSError) as error:
             raise told(error, self.path) from None
         if news := [run for run in lost if run.start not in self._told_lost]:
             self._told_lost.update(run.start for run in news)
             message = f"the store {self.path} is damaged: number {numbers(news)} cannot be read"
             self.notices.append(Fault("STORE_DAMAGED", message))
-        return finals
+        translations = [item for row in rows if (item := _translation(*row)) is not None]
+        if (damaged or len(translations) < len(rows)) and not self._told_translations:
+            self._told_translations = True
+            message = f"the store {self.path} is damaged: translations in it cannot be read"
+            self.notices.append(Fault("STORE_DAMAGED", message))
+        return sorted([*finals, *translations], key=lambda item: item.place) if translations else finals
 
     def first_within(self, seconds: float) -> int | None:
         """The number of the oldest final that is held and not older, None if there is none. Raises StoreError."""
@@ -360,6 +382,7 @@ class Store:
 
     def _trim(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM finals WHERE seconds < ?", (now - self._max_age,))
+        connection.execute(_ORPHANS)
         while _used_bytes(connection) > self._max_bytes:
             (count,) = connection.execute("SELECT count(*) FROM finals").fetchone()
             if not count:
@@ -368,6 +391,7 @@ class Store:
             connection.execute(  # by rank, not by number: numbers may have holes
                 "DELETE FROM finals WHERE sequence IN (SELECT sequence FROM finals ORDER BY sequence LIMIT ?)", (some,)
             )
+            connection.execute(_ORPHANS)
         connection.execute(
             "DELETE FROM epochs WHERE epoch NOT IN (SELECT epoch FROM epochs ORDER BY sequence DESC LIMIT 1000)"
         )
@@ -379,6 +403,15 @@ def _published(number: int, epoch: bytes, final: bytes) -> Published | None:
         return Published(final_from_json(final.decode()), epoch.decode(), number)
     except (ValueError, AttributeError):  # AttributeError: it is no text at all
         return None
+
+
+def _translation(sequence: int, epoch: bytes, follows: int, translation: bytes) -> Published | None:
+    """What a row holds, None if it is damaged."""
+    try:
+        event, of = translation_from_json(translation.decode()), Position(epoch.decode(), sequence)
+    except (ValueError, AttributeError):
+        return None
+    return Published(event, of.epoch, translates=of, follows=follows)
 
 
 def _is_state(row: tuple[object, ...], highest: int) -> bool:

@@ -33,8 +33,15 @@ CREATE TABLE epochs (epoch TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
 """
 _LATER = """
 CREATE TABLE IF NOT EXISTS renumbered (epoch TEXT PRIMARY KEY, shift INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS translations (number INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, epoch TEXT NOT NULL,
+                                         follows INTEGER NOT NULL, seconds REAL NOT NULL, translation TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS translations_of ON translations (sequence);
+CREATE INDEX IF NOT EXISTS translations_behind ON translations (follows);
 """
 """Tables that a store of this version may lack."""
+
+OTHERS = ("state", "epochs", "renumbered", "translations")
+"""Tables besides that of finals."""
 
 
 class StoreError(RtstreamError):
@@ -78,6 +85,7 @@ def open_for_writing(path: Path, most_pages: int) -> sqlite3.Connection:
         connection.execute(f"PRAGMA max_page_count = {most_pages}")
         _make_tables(connection, path)
         connection.execute("SELECT count(*) FROM finals, state, epochs").fetchone()
+        connection.execute("SELECT max(length(translation)) FROM translations").fetchone()
     except BaseException:
         connection.close()
         raise
@@ -118,6 +126,20 @@ def read_rows(
     return found
 
 
+def read_translations(
+    connection: sqlite3.Connection, *, after: int, until: int, oldest: float
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """``sequence``, ``epoch``, ``follows`` and ``translation`` of those that follow a final of these numbers, in order.
+
+    And whether any are lost to damage. ``oldest``: as for :func:`read_rows`. Raises sqlite3.Error for what is none.
+    """
+    query = (
+        "SELECT sequence, epoch, follows, translation FROM translations WHERE follows BETWEEN ? AND ? AND seconds >= ?"
+    )
+    connection.text_factory = bytes
+    return _around_damage(connection, query, (after, until, oldest), ("follows", "number"))
+
+
 def salvage(path: Path, into: sqlite3.Connection) -> tuple[int, list[range]]:
     """Copy what can still be read of a damaged file: how many finals, and the numbers of those that are lost.
 
@@ -127,7 +149,7 @@ def salvage(path: Path, into: sqlite3.Connection) -> tuple[int, list[range]]:
     try:
         with closing(connect(path)) as connection:
             names = [name for name in _columns(connection) if name in known and name != "sequence"]
-            others = {name: rows for name in ("state", "epochs", "renumbered") if (rows := _all(connection, name))}
+            others = {name: rows for name in OTHERS if (rows := _all(connection, name))}
             last = _highest(connection)
             columns = ", ".join(names)
             found = read_rows(connection, columns, after=0, last=last, limit=last, oldest=float("-inf"))
@@ -232,11 +254,29 @@ def _columns(connection: sqlite3.Connection) -> list[str]:
 
 
 def _all(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    """The rows of a small table, or none where it is damaged."""
+    """The rows of a table, as far as they can be read."""
     try:
-        return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - a name of this program
+        return _around_damage(connection, f"SELECT * FROM {table}", (), ("rowid",))[0]  # noqa: S608 - a name of this program
     except sqlite3.Error:
         return []
+
+
+def _around_damage(
+    connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...], order: tuple[str, ...]
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Rows in order, from the first to what is damaged and from there to the last, and whether anything is."""
+    rows: list[tuple[Any, ...]] = []
+    try:
+        rows.extend(connection.execute(f"{query} ORDER BY {', '.join(order)}", parameters))
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+    else:
+        return rows, False
+    behind: list[tuple[Any, ...]] = []
+    with suppress(sqlite3.DatabaseError):
+        behind.extend(connection.execute(f"{query} ORDER BY {', '.join(f'{name} DESC' for name in order)}", parameters))
+    return list(dict.fromkeys([*rows, *reversed(behind)])), True
 
 
 def _highest(connection: sqlite3.Connection) -> int:

@@ -6,14 +6,23 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from rtstream.publish.items import Gap, Item, Position, Published, SlowSubscriberError, Standing, passing_kind
+from rtstream.publish.items import (
+    Gap,
+    Item,
+    Position,
+    Published,
+    SinceFinal,
+    SlowSubscriberError,
+    Standing,
+    passing_kind,
+)
 from rtstream.publish.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
-    from rtstream.publish.broker import Broker
+    from rtstream.publish.broker import Broker, Held
 
 T = TypeVar("T")
 
@@ -81,7 +90,9 @@ class LiveQueue:
 class Subscription:
     """Iterate over it for Published and Gap; ``async with`` or :meth:`close` ends it. Made by ``Broker.subscribe``.
 
-    Every final after the position that was asked for comes once and in order, then the other events as they happen.
+    Every final after the position that was asked for comes once and in order, with the translations that were made
+    since, then the other events as they happen. Translations that were given between that final and the next one may
+    have been read before: :class:`SinceFinal` passes over them.
     The iteration ends when the broker is closed. It raises SlowSubscriberError when the subscriber has not kept up.
     """
 
@@ -95,12 +106,17 @@ class Subscription:
     ) -> None:
         self.position = start
         """Of the last final that was given; before any, where the subscription began."""
+        self.revision: int | None = None
+        """Of what is held, if all of it has been given."""
         self.queue = queue
         self.loop = asyncio.get_running_loop()
         self._broker = broker
         self._unchecked = resume_after
         self._max_age = max_age_seconds
         self._exact = resume_after is not None  # else what is missing at the beginning was not asked for
+        self._had = SinceFinal()
+        # The final from which on translations are given; None: from the first one on that is.
+        self._oldest = 0 if resume_after is not None else None
         self._history: deque[Item] = deque()
         self._known: dict[str, Published] = {}  # of what stands
         self._live = False
@@ -187,18 +203,18 @@ class Subscription:
             self._unchecked = None
             if not known:
                 self._history.append(Gap(requested, "unknown_epoch"))
-                self.position, self._exact = Position(self._broker.last.epoch, 0), False
+                self.position, self._exact, self._oldest = Position(self._broker.last.epoch, 0), False, None
                 return
         if self._broker.attach(self):
             self._live = True
             return
-        position = self.position
-        last, held = await self._read(
-            lambda: self._broker.held_after(position), lambda: self._broker.held_after(position, stored=False)
+        position, had = self.position, self._had
+        held = await self._read(
+            lambda: self._broker.held_after(position, had), lambda: self._broker.held_after(position, had, stored=False)
         )
         if self._live:  # closed meanwhile
             return
-        self._fill(last, held)
+        self._fill(held)
 
     async def _read(self, read: Callable[[], T], without: Callable[[], T]) -> T:
         """What the store gives, or what there is ``without`` it if it fails for longer: what is in it is a gap then."""
@@ -215,18 +231,24 @@ class Subscription:
                 self._failing_since = None
                 return found
 
-    def _fill(self, last: Position, held: Sequence[Published]) -> None:
+    def _fill(self, held: Held) -> None:
         """Queue what was read, and a gap wherever numbers are missing."""
         at = self.position
-        for item in held:
-            assert item.position is not None
-            self._note_gap(at, item.position.sequence - 1)
-            self._exact = True
+        for item in held.items:
+            self._had.take(item)
+            if item.position is not None:
+                self._note_gap(at, item.position.sequence - 1)
+                self._exact = True
+                if self._oldest is None or item.position.sequence > at.sequence + 1:
+                    self._oldest = item.position.sequence
+                at = item.position
+            elif item.translates is None or self._oldest is None or item.translates.sequence < self._oldest:
+                continue  # its final was not given
             self._history.append(item)
-            at = item.position
-        if not held and last.sequence > at.sequence:  # all of it is gone
-            self._note_gap(at, last.sequence)
-            self.position = last
+        self.revision = None if held.items else held.revision
+        if not held.items and held.last.sequence > at.sequence:  # all of it is gone
+            self._note_gap(at, held.last.sequence)
+            self.position = held.last
 
     def _note_gap(self, at: Position, until: int) -> None:
         if self._exact and until > at.sequence:

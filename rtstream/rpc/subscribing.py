@@ -39,7 +39,10 @@ _KINDS: dict[pb.EventKind, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A SubscribeRequest that has been checked; ``kinds``: classes of events; ``languages``: of translations."""
+    """A SubscribeRequest that has been checked; ``kinds``: classes of events.
+
+    ``languages``: of translations; None for all that are made, and that are held of those that were made once.
+    """
 
     resume_after: Position | None
     from_start: bool
@@ -47,7 +50,7 @@ class Wanted:
     kinds: frozenset[type]
     words: bool
     heartbeat: float
-    languages: frozenset[str]
+    languages: frozenset[str] | None
     partial_translations: bool
 
     @classmethod
@@ -90,13 +93,13 @@ class Wanted:
         """Whether the client is to be sent an item."""
         if isinstance(item, Gap):
             return True
-        if isinstance(item.event, Translation) and item.event.language not in self.languages:
-            return False
+        if isinstance(item.event, Translation) and self.languages is not None:
+            return Translation in self.kinds and item.event.language in self.languages
         return type(item.event) in self.kinds
 
 
-def made_languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]:
-    """Those of the languages that are made which are wanted; all if none are named. Raises RequestFailedError."""
+def made_languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str] | None:
+    """Those of the languages that are made which are wanted; None if none are named. Raises RequestFailedError."""
     found: set[str] = set()
     for language in wanted:
         try:
@@ -108,7 +111,7 @@ def made_languages(wanted: Sequence[str], made: Sequence[str]) -> frozenset[str]
             all_made = f"it does into {', '.join(made)}" if made else "it does not translate"
             raise invalid("languages", f"the service does not translate into '{language}'; {all_made}")
         found |= matching
-    return frozenset(found if wanted else made)
+    return frozenset(found) or None
 
 
 async def pass_on(wanted: Wanted, broker: Broker, write: Write, patience: float, idle_seconds: float) -> None:

@@ -88,15 +88,30 @@ async def test_status_names_the_languages(served):
         assert (await client.status()).languages == ("es", "pt-BR")
 
 
-async def test_who_resumes_gets_missed_finals_and_the_translations_made_from_then_on(served):
-    for event in (final(1), translation(1), final(2)):
+async def test_who_resumes_gets_missed_finals_with_their_translations_and_those_made_from_then_on(served):
+    held = [final(1), translation(1), final(2)]
+    for event in held:
         served.broker.publish(event)
     await until(lambda: served.broker.last.sequence == 2)
     async with served.client() as client:
         items = client.subscribe(from_start=True, words=True)
-        assert [(await anext(items)).event for _ in "ab"] == [final(1), final(2)]
+        assert [(await anext(items)).event for _ in held] == held
         next_ = asyncio.ensure_future(anext(items))
         await until(lambda: served.broker.subscribers)  # it has caught up
         served.broker.publish(translation(2))
         late = await next_
         assert (late.event, late.translates.sequence) == (translation(2), 2)
+
+
+async def test_held_translations_come_also_when_the_service_no_longer_makes_any(served):
+    for event in (final(1), translation(1)):
+        served.broker.publish(event)
+    await until(lambda: served.broker.last.sequence == 1)
+    served.hub.languages = ()
+    async with served.client() as client:
+        items = client.subscribe(from_start=True, words=True)
+        assert [(await anext(items)).event for _ in "ab"] == [final(1), translation(1)]
+        unwanted = client.subscribe(from_start=True, words=True, languages=())
+        assert (await anext(unwanted)).event == final(1)
+        served.broker.publish(final(2))
+        assert (await anext(unwanted)).event == final(2)

@@ -20,7 +20,7 @@ from aiomqtt import Client, MqttError, Will
 from rtstream.adapters.mqtt.discovery import discovery_message, discovery_topic
 from rtstream.errors import ConfigError
 from rtstream.events import DeviceState, Fault, Final, Partial, Speech, Translation
-from rtstream.publish.items import Gap, Position, SlowSubscriberError
+from rtstream.publish.items import Gap, Position, SinceFinal, SlowSubscriberError
 from rtstream.publish.lines import item_fields, read_position
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class MqttPublisher:
         self._config = config
         self._publish = publish
         self._taken = self._remembered()
+        self._since_final = SinceFinal()
         self._hearing = False
         self._told: dict[str, str] = {}  # of what is retained, by topic
         self._finished = self._connected = False
@@ -159,8 +160,10 @@ class MqttPublisher:
                 await client.publish(f"{base}/final", _json("final", item_fields(item, words=True)), qos=1)
                 self._take(item)
             case Translation(language=language):
-                fields = _json("translation", item_fields(item))
-                await client.publish(f"{base}/translation/{language}", fields, qos=1)
+                if not self._since_final.has(item):
+                    fields = _json("translation", item_fields(item))
+                    await client.publish(f"{base}/translation/{language}", fields, qos=1)
+                    self._since_final.take(item)
             case Partial():
                 await client.publish(f"{base}/partial", _json("partial", item_fields(item)), qos=0)
             case Speech(state=state):
@@ -222,6 +225,7 @@ class MqttPublisher:
     def _take(self, item: Published) -> None:
         """Note that the broker has a final."""
         self._taken = item.position
+        self._since_final.take(item)
         if self._config.state is not None and item.position is not None:
             new = self._config.state.with_name(self._config.state.name + ".new")
             try:
