@@ -36,29 +36,32 @@ class LoadedModel:
         self.engine = self._bundle.engine.name
         self.languages = self._bundle.languages
         """That it recognises, as BCP 47 tags."""
-        try:
-            choose(settings.languages, self.languages)
-        except ValueError as error:
-            raise ConfigError(f"recognition.language: {error}") from None
+        self._check(settings.languages)
 
-    def own(self, phrases: tuple[Phrase, ...] = (), translate: Translated = "nothing") -> Recognizer:
-        """The recognizer of the service's own source. Raises ConfigError where the model cannot translate speech."""
+    def own(
+        self, phrases: tuple[Phrase, ...], languages: tuple[str, ...], translate: Translated = "nothing"
+    ) -> Recognizer:
+        """The recognizer of the service's own source; ``languages`` that may be spoken, none: any.
+
+        Raises ConfigError for languages that the model does not know, and where it cannot translate speech.
+        """
+        self._check(languages)
         settings = self._settings
         return self._recognizer(
-            settings.chunk_ms, settings.partials, phrases, translate=translate, words=settings.words
+            settings.chunk_ms, settings.partials, phrases, languages, translate, words=settings.words
         )
 
     def for_client(
         self,
         chunk_ms: int | None,
-        phrases: tuple[Phrase, ...] = (),
-        languages: tuple[str, ...] | None = None,
+        phrases: tuple[Phrase, ...],
+        languages: tuple[str, ...],
         translate: Translated = "nothing",
         *,
         partials: bool,
         words: bool,
     ) -> Recognizer:
-        """A recognizer of a client's own; ``languages`` that may be spoken, none: any; None: the service's.
+        """A recognizer of a client's own; ``languages`` that may be spoken, none: any.
 
         Raises ConfigError for chunks of a length, for languages and for a translation that the model does not know.
         """
@@ -76,13 +79,19 @@ class LoadedModel:
         """A stream from its beginning."""
         return Pipeline(recognizer, segments, tell_audio)
 
+    def _check(self, languages: tuple[str, ...]) -> None:
+        try:
+            choose(languages, self.languages)
+        except ValueError as error:
+            raise ConfigError(f"recognition.language: {error}") from None
+
     def _recognizer(
         self,
         chunk_ms: int,
         partials: Literal["decoder", "ctc", "none"],
         phrases: tuple[Phrase, ...],
-        languages: tuple[str, ...] | None = None,
-        translate: Translated = "nothing",
+        languages: tuple[str, ...],
+        translate: Translated,
         *,
         words: bool,
     ) -> Recognizer:
@@ -94,7 +103,7 @@ class LoadedModel:
             words=words,
             numbers=self._text.numbers,
             phrases=phrases,
-            languages=self._settings.languages if languages is None else languages,
+            languages=languages,
             translate=translate,
         )
         return Recognizer(self._bundle, config)

@@ -12,13 +12,14 @@ RELOADABLE = frozenset(
         "log",
         "vad",
         "service",
+        "recognition.language",
         "recognition.phrases",
         "publish.store_max_age_hours",
         "publish.store_max_megabytes",
     }
 )
-"""Sections and settings that take effect at once; "vad" and phrases for the next segment. Tokens and TLS files are read
-again by themselves."""
+"""Sections and settings that take effect at once; "vad", language and phrases for the next segment. Tokens and TLS
+files are read again by themselves."""
 
 
 def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:

@@ -154,7 +154,7 @@ class Service:
             speech.abandon()
             # Anew after a failure: numbers go on.
             self._segmenter = ChangeableSegmenter(self._vad, self._segmenter.next)
-            self._pipeline = model.pipeline(self._own(model), self._segmenter, speech.hear)
+            self._pipeline = model.pipeline(_own(model, self.config), self._segmenter, speech.hear)
             return self._pipeline
 
         self._channel = AudioQueue(
@@ -184,12 +184,16 @@ class Service:
         Raises ConfigError, GateMissingError, and then nothing has changed.
         """
         taken, kept = changes(self.config, config)
+        heard = {key: getattr(config.recognition, key) for key in ("language", "phrases")}
+        recognition = self.config.recognition.model_copy(update=heard)
+        recognizer = None
+        if self._model is not None and any(f"recognition.{key}" in taken for key in heard):
+            recognizer = _own(self._model, self.config.model_copy(update={"recognition": recognition}))
         if any(name.startswith("vad.") for name in taken):
             self._vad = vad_settings(config.vad)
             self._segmenter.change(self._vad)
         store = {key: getattr(config.publish, key) for key in ("store_max_age_hours", "store_max_megabytes")}
         publish = self.config.publish.model_copy(update=store)
-        recognition = self.config.recognition.model_copy(update={"phrases": config.recognition.phrases})
         self.config = self.config.model_copy(
             update={
                 "log": config.log,
@@ -199,8 +203,8 @@ class Service:
                 "recognition": recognition,
             }
         )
-        if "recognition.phrases" in taken and self._model is not None and self._pipeline is not None:
-            self._pipeline.change(self._own(self._model))
+        if recognizer is not None and self._pipeline is not None:
+            self._pipeline.change(recognizer)
         if any(name.startswith("publish.") for name in taken):
             self._broker.retain(**store_limits(publish))
         return taken, kept
@@ -303,7 +307,7 @@ class Service:
         recognizer = model.for_client(
             settings.chunk_ms,
             both,
-            settings.languages,
+            self.config.recognition.languages if settings.languages is None else settings.languages,
             "all" if settings.translate else "nothing",
             partials=settings.partials,
             words=settings.words,
@@ -328,10 +332,6 @@ class Service:
         self._counts["streams_opened"] += 1
         return stream
 
-    def _own(self, model: LoadedModel) -> Recognizer:
-        """The recognizer of the service's own source. Raises ConfigError."""
-        return model.own(phrases(self.config.recognition), translated_speech(self.config.translation))
-
     def _open_broker(self) -> Broker:
         settings = self.config.publish
         store = settings.store
@@ -345,6 +345,11 @@ class Service:
     def _note_fault(self, fault: Fault) -> None:
         """Hear of a fault that the broker publishes itself."""
         self.faults.note(fault)
+
+
+def _own(model: LoadedModel, config: Config) -> Recognizer:
+    """The recognizer of the service's own source. Raises ConfigError."""
+    return model.own(phrases(config.recognition), config.recognition.languages, translated_speech(config.translation))
 
 
 class _Memory:

@@ -25,7 +25,7 @@ from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from rtstream.wire.v1 import rtstream_pb2 as pb
 from tests.audio.sound_server import needs_sound, until
 from tests.daemon.served import PROGRAM
-from tests.recognizer.tiny_bundle import DATA
+from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 from tests.vad.recordings import read_clip
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -345,6 +345,40 @@ def test_phrases_come_from_the_settings_and_the_call_and_again_with_sighup(serve
     assert [word.lower() for word in words] == " ".join(text for *_, text in replayed).split()
     assert said[0].upper() in words
     assert said[1].title() in words or said[1].lower() == said[0].lower()
+
+
+def test_sighup_takes_another_language_for_the_next_segment_and_for_calls_that_name_none(serve, speech, tmp_path):
+    _, pcm = speech
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    model = save_tiny_bundle(tmp_path / "two", languages=("en", "es"))
+
+    def settings(language):
+        return f'[recognition]\npartials = "none"\nlanguage = {json.dumps(language)}\n'
+
+    def transcribed():
+        response = daemon.stub().Transcribe(pb.TranscribeRequest(config=pb.RecognitionConfig(), audio=pcm.tobytes()))
+        return {final.language for final in response.finals}
+
+    # CTC, which writes the tiny model's finals, knows English alone: in Spanish there are none.
+    daemon = serve("--source", f"fifo:{fifo}", model=model, settings=settings("es")).ready()
+    subscriber = daemon.subscribe()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(pcm.tobytes())
+        until(lambda: daemon.status().counters["recognised_samples"] >= len(pcm) - SAMPLE_RATE, "heard")
+        daemon.config.write_text(settings(["en", "fr"]))
+        daemon.send(signal.SIGHUP)
+        (fault,) = until(lambda: daemon.status().faults, "fault")
+        assert "recognition.language: 'fr' is not known to this model, only en, es; the settings stay" in fault.message
+        assert not transcribed()
+        assert not finals(subscriber)
+        daemon.config.write_text(settings("en"))
+        daemon.send(signal.SIGHUP)
+        until(lambda: daemon.events("settings read again"), "read again")
+        assert daemon.events("settings read again")[0]["changed"] == ["recognition.language"]
+        writer.write(pcm.tobytes())
+        until(lambda: len(finals(subscriber)) >= 2, "finals")
+    assert {event.language for event in subscriber.of("final")} == transcribed() == {"en"}
 
 
 def test_fifo_whose_writer_pauses_gives_the_last_words_and_goes_on_without_a_gap(serve, speech, tmp_path):
