@@ -17,6 +17,7 @@ from rtstream.client.requests import Container, Flush
 from rtstream.client.resuming import ConnectionState
 from rtstream.client.server_error import ServerError
 from rtstream.client.synchronous import Client
+from rtstream.client.transcript import Transcript
 from rtstream.errors import AudioError, ConfigError, RtstreamError
 from rtstream.events import DeviceState, Fault, Flushed
 from rtstream.publish.items import Gap, Position
@@ -57,6 +58,7 @@ __all__ = [
     "ServerError",
     "Speech",
     "Status",
+    "Transcript",
     "Translation",
     "Word",
 ]

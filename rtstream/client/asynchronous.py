@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rtstream.client.calls import Calls
-from rtstream.publish.seconds import Event, Final, RecognizedEvent, read_event, read_final, read_item
+from rtstream.publish.seconds import (
+    Event,
+    Final,
+    RecognizedEvent,
+    Translation,
+    read_event,
+    read_final,
+    read_item,
+    read_translation,
+)
 
 if TYPE_CHECKING:
     from rtstream import events
     from rtstream.publish.items import Item
 
 
-class AsyncClient(Calls[Event, RecognizedEvent, Final]):
+class AsyncClient(Calls[Event, RecognizedEvent, Final, Translation]):
     """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; without a port 7660.
 
     ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
@@ -29,3 +38,6 @@ class AsyncClient(Calls[Event, RecognizedEvent, Final]):
 
     def _final(self, final: events.Final) -> Final:
         return read_final(final)
+
+    def _translation(self, translation: events.Translation) -> Translation:
+        return read_translation(translation)

@@ -24,9 +24,10 @@ from rtstream.client.requests import (
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.client.target import DEFAULT_TARGET, parse_target
+from rtstream.client.transcript import FinalT, Transcript, TranslationT
 from rtstream.errors import AudioError
 from rtstream.events import SAMPLE_RATE
-from rtstream.wire.convert import read_event, read_final
+from rtstream.wire.convert import read_event, read_final, read_translation
 from rtstream.wire.status import read_devices, read_status
 from rtstream.wire.v1 import rtstream_pb2 as pb
 from rtstream.wire.v1.rtstream_pb2_grpc import SpeechServiceStub
@@ -51,10 +52,9 @@ ANSWER_SECONDS = 10.0
 
 ItemT = TypeVar("ItemT")
 EventT = TypeVar("EventT")
-FinalT = TypeVar("FinalT")
 
 
-class Calls(ABC, Generic[ItemT, EventT, FinalT]):
+class Calls(ABC, Generic[ItemT, EventT, FinalT, TranslationT]):
     """A connection to the service at ``target``: ``unix:PATH`` or ``HOST:PORT``; without a port 7660.
 
     ``token``: a bearer token; ``tls``: None for an unencrypted connection. Connects when first needed, and again when
@@ -173,26 +173,34 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         words: bool = False,
         phrases: Iterable[str] = (),
         language: str | Iterable[str] | None = None,
-    ) -> list[FinalT]:
-        """The finals of a recording: any format, rate and length; ``phrases`` and ``language`` as above.
+        translate: bool = False,
+    ) -> Transcript[FinalT, TranslationT]:
+        """The finals of a recording of any format, rate and length, and with ``translate`` those in English too.
 
-        Raises AudioError too, whose ``finals`` are those of all audio before what is wrong with it.
+        ``phrases`` and ``language`` as above. Raises AudioError too, whose ``finals`` are what this gives of all audio
+        before what is wrong with it.
         """
         from rtstream.client.recordings import chunks  # noqa: PLC0415 - soundfile and soxr, which others do without
 
         settings = StreamSettings(
-            partials=False, words=words, phrases=tuple(phrases), languages=spoken_languages(language)
+            partials=False,
+            words=words,
+            phrases=tuple(phrases),
+            languages=spoken_languages(language),
+            translate=translate,
         )
         config = recognition_config(SAMPLE_RATE, 1, floats=True, settings=settings)
-        finals: list[FinalT] = []
+        transcript: Transcript[FinalT, TranslationT] = Transcript()
         try:
             async for event in self._recognize(chunks(path), config):
                 if isinstance(event, events.Final):
-                    finals.append(self._final(event))  # noqa: PERF401 - what came before an error is kept
+                    transcript.append(self._final(event))
+                elif isinstance(event, events.Translation):
+                    transcript.translations.append(self._translation(event))
         except AudioError as error:
-            error.finals = finals
+            error.finals = transcript
             raise
-        return finals
+        return transcript
 
     async def transcribe_short(
         self,
@@ -202,13 +210,18 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
         words: bool = False,
         phrases: Iterable[str] = (),
         language: str | Iterable[str] | None = None,
-    ) -> list[FinalT]:
-        """The finals of a short recording, 16-bit little-endian mono samples, in a single message.
+        translate: bool = False,
+    ) -> Transcript[FinalT, TranslationT]:
+        """What :meth:`transcribe` gives, of 16-bit little-endian mono samples, in a single message.
 
-        Raises AudioError too, as :meth:`transcribe` does.
+        Raises AudioError too, as that does.
         """
         settings = StreamSettings(
-            partials=False, words=words, phrases=tuple(phrases), languages=spoken_languages(language)
+            partials=False,
+            words=words,
+            phrases=tuple(phrases),
+            languages=spoken_languages(language),
+            translate=translate,
         )
         config = recognition_config(rate, 1, floats=False, settings=settings)
         try:
@@ -217,12 +230,14 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
             )
         except grpc.aio.AioRpcError as error:
             raise self._told(error) from None
-        finals = [self._final(read_final(final)) for final in response.finals]
+        transcript: Transcript[FinalT, TranslationT] = Transcript()
+        transcript.extend(self._final(read_final(final)) for final in response.finals)
+        transcript.translations.extend(self._translation(read_translation(each)) for each in response.translations)
         if response.HasField("fault"):
             damaged = AudioError(response.fault.message)
-            damaged.finals = finals
+            damaged.finals = transcript
             raise damaged
-        return finals
+        return transcript
 
     async def status(self) -> Status:
         """How the service is."""
@@ -262,6 +277,10 @@ class Calls(ABC, Generic[ItemT, EventT, FinalT]):
     @abstractmethod
     def _final(self, final: events.Final) -> FinalT:
         """A final of a recording."""
+
+    @abstractmethod
+    def _translation(self, translation: events.Translation) -> TranslationT:
+        """The translation of one."""
 
     async def _recognize(
         self, audio: AsyncIterable[bytes | Flush] | Iterable[bytes | Flush], config: pb.RecognitionConfig

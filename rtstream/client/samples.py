@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rtstream.client.calls import Calls
-from rtstream.events import Final, StreamEvent
+from rtstream.events import Final, StreamEvent, Translation
 from rtstream.publish.items import Item
 
 
-class SampleClient(Calls[Item, StreamEvent, Final]):
+class SampleClient(Calls[Item, StreamEvent, Final, Translation]):
     """A connection to the service, as :class:`AsyncClient`, whose events can be written as those of ``replay`` are."""
 
     def _item(self, item: Item) -> Item:
@@ -18,3 +18,6 @@ class SampleClient(Calls[Item, StreamEvent, Final]):
 
     def _final(self, final: Final) -> Final:
         return final
+
+    def _translation(self, translation: Translation) -> Translation:
+        return translation

@@ -25,8 +25,9 @@ from rtstream.client.requests import (
 from rtstream.client.resuming import Following
 from rtstream.client.server_error import ServerError, ended, server_error, silent
 from rtstream.client.target import DEFAULT_TARGET, parse_target
+from rtstream.client.transcript import Transcript
 from rtstream.errors import AudioError
-from rtstream.publish.seconds import Final, read_event, read_item
+from rtstream.publish.seconds import Final, Translation, read_event, read_item
 from rtstream.wire.convert import read_event as read_message
 from rtstream.wire.status import read_devices, read_status
 from rtstream.wire.v1 import rtstream_pb2 as pb
@@ -159,20 +160,31 @@ class Client:
         words: bool = False,
         phrases: Iterable[str] = (),
         language: str | Iterable[str] | None = None,
-    ) -> list[Final]:
+        translate: bool = False,
+    ) -> Transcript[Final, Translation]:
         """The finals of a recording: see :meth:`AsyncClient.transcribe`. Raises AudioError too."""
         from rtstream.client.recordings import blocking_chunks  # noqa: PLC0415 - soundfile, which others do without
 
         events = self.recognize(
-            blocking_chunks(path), floats=True, partials=False, words=words, phrases=phrases, language=language
+            blocking_chunks(path),
+            floats=True,
+            partials=False,
+            words=words,
+            phrases=phrases,
+            language=language,
+            translate=translate,
         )
-        finals: list[Final] = []
+        transcript: Transcript[Final, Translation] = Transcript()
         try:
-            finals.extend(event for event in events if isinstance(event, Final))
+            for event in events:
+                if isinstance(event, Final):
+                    transcript.append(event)
+                elif isinstance(event, Translation):
+                    transcript.translations.append(event)
         except AudioError as error:
-            error.finals = finals
+            error.finals = transcript
             raise
-        return finals
+        return transcript
 
     def status(self) -> Status:
         """How the service is."""

@@ -116,7 +116,7 @@ def read_item(item: Item) -> Event:
         return item
     match item.event:
         case events.Translation() as event:
-            return _translation(event, item.translates)
+            return read_translation(event, item.translates)
         case DeviceState() as event:
             return event
         case event:
@@ -132,7 +132,7 @@ def read_event(event: events.StreamEvent, position: Position | None = None) -> R
         case events.Final():
             return read_final(event, position)
         case events.Translation():
-            return _translation(event)
+            return read_translation(event)
         case events.AudioLost():
             return AudioLost(_seconds(event.position), _seconds(event.samples), event.reason, event.time)
         case events.Speech():
@@ -159,7 +159,8 @@ def read_final(final: events.Final, position: Position | None = None) -> Final:
     )
 
 
-def _translation(event: events.Translation, translates: Position | None = None) -> Translation:
+def read_translation(event: events.Translation, translates: Position | None = None) -> Translation:
+    """A translation; ``translates``: the number of its final, if it has one."""
     start, end = _seconds(event.start), _seconds(event.end)
     return Translation(event.segment, start, end, event.text, event.language, event.final, translates, event.time)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rtstream.client import ServerError
+from rtstream.client import ServerError, Transcript
 from rtstream.client.samples import SampleClient
 from rtstream.errors import AudioError
 from rtstream.events import AudioLost, DeviceState, Fault, Final, Partial, Translation
@@ -190,6 +190,21 @@ async def test_recognize_gives_translations_where_they_are_asked_for(served):
     assert [(type(event), event.language) for event in events] == [(Final, "es"), (Translation, "en")] * 2
     assert [event.text for event in events] == ["0.000", "0.000 in English"] * 2
     assert all((after.start, after.end) == (before.start, before.end) for before, after in pairwise(events[:2]))
+
+
+async def test_transcribe_gives_translations_where_they_are_asked_for(served, tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(32_000, 0.25), 16_000)
+    async with served.client() as client:
+        for transcript in (
+            await client.transcribe(path, translate=True),
+            await client.transcribe_short(SECOND * 2, translate=True),
+        ):
+            assert isinstance(transcript, Transcript)
+            assert [(final.end, final.language) for final in transcript] == [(16_000, "es"), (32_000, "es")]
+            assert [(each.end, each.language) for each in transcript.translations] == [(16_000, "en"), (32_000, "en")]
+        plain = await client.transcribe(path)
+        assert (len(plain), plain.translations) == (2, [])
 
 
 async def test_transcribe_reads_any_recording(served):

@@ -190,6 +190,21 @@ async def test_own_audio_is_recognised_while_it_is_sent(served, recording):
         assert await client.transcribe(recording) == recorded
 
 
+async def test_recording_is_translated_where_that_is_asked_for(served, recording):
+    def blocking():
+        with Client(served.target) as client:
+            return client.transcribe(recording, translate=True)
+
+    transcript = await asyncio.to_thread(blocking)
+    assert [(final.end, final.language) for final in transcript] == [(1.0, "es"), (2.0, "es"), (3.0, "es")]
+    assert [type(each) for each in transcript.translations] == [Translation] * 3
+    first = transcript.translations[0]
+    assert (first.end, first.language, first.final) == (1.0, "en", True)
+    async with AsyncClient(served.target) as client:
+        again = await client.transcribe(recording, translate=True)
+    assert (again, again.translations) == (transcript, transcript.translations)
+
+
 async def test_audio_that_fails_takes_nothing_away_that_was_recognised(served, tmp_path):
     def audio():
         yield SECOND
@@ -293,7 +308,7 @@ def test_every_type_that_a_program_meets_can_be_imported():
             for field in dataclasses.fields(kind):
                 met |= set(re.findall(r"\b[A-Z]\w+", str(field.type)))
     standard = set(typing.__all__) | {"Path", "None", "PathLike", "TracebackType", "Self", "CaptureState"}
-    standard |= {"ItemT", "EventT", "FinalT"}  # Event, RecognizedEvent and Final, in AsyncClient
+    standard |= {"ItemT", "EventT", "FinalT", "TranslationT"}  # Event, RecognizedEvent and so on, in AsyncClient
     assert met - standard - names == set()
 
 
