@@ -124,6 +124,19 @@ async def test_finals_come_once_in_order_with_their_numbers(mosquitto, watcher):
         assert watcher.of(f"{BASE}/partial") == []
 
 
+async def test_nothing_is_missed_from_when_the_service_is_told_to_be_online(mosquitto, watcher, monkeypatch):
+    introduce = MqttPublisher._introduce
+
+    async def slow(publisher, client):
+        await introduce(publisher, client)
+        published.broker.publish(final(0))
+        await published.seen(lambda: published.broker.last.sequence, "published")
+
+    monkeypatch.setattr(MqttPublisher, "_introduce", slow)
+    async with publishing(mosquitto.port) as published:
+        await published.seen(lambda: watcher.of(FINAL), "the final")
+
+
 async def test_what_is_said_while_the_broker_is_away_comes_when_it_is_back(mosquitto):
     async with publishing(mosquitto.port) as published:
         first = Watcher(mosquitto)

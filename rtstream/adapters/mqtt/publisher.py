@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rtstream.adapters.mqtt.config import MqttConfig
     from rtstream.publish.items import Item, Published
+    from rtstream.publish.subscription import Subscription
     from rtstream.rpc.hub import Hub
 
 log = structlog.get_logger()
@@ -111,14 +112,18 @@ class MqttPublisher:
             await client.subscribe(f"{config.base}/mute/set", qos=1)
         if config.discovery:
             await client.subscribe(f"{config.discovery}/status", qos=0)
-        await self._introduce(client)
-        tasks = [asyncio.ensure_future(work(client)) for work in (self._events, self._health, self._commands)]
+        subscription = self._subscribe()  # whoever sees that the service is online misses nothing from there on
+        tasks: list[asyncio.Future[None]] = []
         try:
+            await self._introduce(client)
+            works = (self._events(client, subscription), self._health(client), self._commands(client))
+            tasks += map(asyncio.ensure_future, works)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             self._finished = True  # the service has ended, and all that it said is published
         finally:
+            subscription.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -133,22 +138,26 @@ class MqttPublisher:
             await client.publish(discovery_topic(config), json.dumps(message), qos=1, retain=True)
         await client.publish(f"{config.base}/status", ONLINE, qos=1, retain=True)
 
-    async def _events(self, client: Client) -> None:
+    def _subscribe(self) -> Subscription:
+        subscription = self._hub.broker.subscribe(
+            resume_after=self._taken, partials=self._config.partials, partial_translations=False
+        )
+        if self._taken is None:
+            self._taken = subscription.position
+        return subscription
+
+    async def _events(self, client: Client, subscription: Subscription) -> None:
         """Publish what happens, until the service ends."""
         while True:
-            async with self._hub.broker.subscribe(
-                resume_after=self._taken,
-                partials=self._config.partials,
-                partial_translations=False,
-            ) as subscription:
-                if self._taken is None:
-                    self._taken = subscription.position
+            async with subscription:
                 try:
                     async for item in subscription:
                         await self._pass_on(client, item)
                 except SlowSubscriberError:
-                    continue  # it is behind: from the history then
-                return
+                    pass  # it is behind: from the history then
+                else:
+                    return
+            subscription = self._subscribe()
 
     async def _pass_on(self, client: Client, item: Item) -> None:
         base = self._config.base
