@@ -112,6 +112,16 @@ class Tokenizer:
         """Whether the decoder can be asked to write in English what is said in another language."""
         return "<|translate|>" in self.special and bool(self.languages)
 
+    def check_languages(self, languages: Iterable[str], said: str) -> None:
+        """See that the decoder has a token for each of ``languages``; ``said``: where they are named.
+
+        Raises BundleError.
+        """
+        known = self.languages or ("en",)
+        if unknown := [language for language in languages if language not in known]:
+            msg = f"{said}: the decoder has no token for {', '.join(unknown)}, only for {', '.join(known)}"
+            raise BundleError(msg)
+
     def prompt(self, language: str = "en", task: Task = "transcribe") -> list[int]:
         """The tokens before a text: start, language, task, no timestamps; start and the last where all is English.
 

@@ -66,10 +66,7 @@ def export(
             model = mean_weights([model, *(_alike(path, model, tokenizer) for path in others)])
         thresholds = with_thresholds(own, guard or {})
         guard_of(thresholds, target)
-        unknown = [each for each in languages if each not in (tokenizer.languages or ENGLISH)]
-        if unknown:
-            msg = f"--languages: the decoder of {source} has no token for {', '.join(unknown)}: leave it out"
-            raise BundleError(msg)
+        tokenizer.check_languages(languages, f"--languages of {source}")
         if clips:
             from rtstream.export.calibrate import input_grams  # noqa: PLC0415 - as below
 

@@ -74,10 +74,7 @@ def load_bundle(path: Path, engine: str = DEFAULT, *, threads: int | None = None
             f"{path}: {len(tokenizer)} tokens in {TOKENIZER}, {config.decoder.vocabulary} in the decoder: copy it again"
         )
         raise BundleError(msg)
-    unknown = [each for each in languages if each not in (tokenizer.languages or ENGLISH)]
-    if unknown:
-        msg = f"{path}: its decoder has no token for {', '.join(unknown)}, which it is said to be for: copy it again"
-        raise BundleError(msg)
+    tokenizer.check_languages(languages, f"{path}: languages")
     if engine in {ONNX, AUTO}:
         from rtstream.engine.ort.open import open_speech  # noqa: PLC0415 - what others do without
 

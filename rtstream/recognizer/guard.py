@@ -207,12 +207,12 @@ def addressed(opening: Opening, config: GuardConfig, *, partial: bool = False) -
     return opening.no_speech <= config.max_no_speech and opening.language >= least
 
 
-def written_alone(evidence: Evidence, config: GuardConfig, lexicon: Lexicon) -> str:
+def written_alone(evidence: Evidence, config: GuardConfig, lexicon: Lexicon | None) -> str:
     """CTC's own text, empty where it is too short, too unsure of its letters, or these make no words.
 
     It is of English alone: of other languages CTC has plain letters, which are not how they are written.
     """
-    if evidence.language != "en":
+    if evidence.language != "en" or lexicon is None:
         return ""
     text = greedy_text(evidence.log_probs, evidence.letters)
     if len(text) < max(1, config.min_letters) or lexicon.share(text) < config.min_known:

@@ -136,7 +136,7 @@ class Recognizer:
         self.engine = bundle.engine
         self.encoder = bundle.engine.encoder
         self.letters = bundle.config.letters
-        self.lexicon = Lexicon()
+        self.lexicon = Lexicon() if ENGLISH in self.languages else None  # what CTC writes alone is English
         sizes = bundle.config.encoder
         self.features: Features = make_features(sizes)
         self.frame_samples = sizes.frame_samples

@@ -151,7 +151,7 @@ def test_bundle_is_for_english_where_it_does_not_say_otherwise(copy, tokenizer, 
 @pytest.mark.parametrize("languages", [[], "en", [3], ["xx"]])
 def test_languages_that_it_cannot_have_are_one_error(copy, languages):
     edit_manifest(copy, lambda data: data.update(languages=languages))
-    with pytest.raises(BundleError, match=r"languages: |no token for xx"):
+    with pytest.raises(BundleError, match=r"languages: "):
         load_bundle(copy, "float")
 
 

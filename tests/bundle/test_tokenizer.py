@@ -99,6 +99,14 @@ def test_without_the_token_or_any_other_language_nothing_is_translated(special):
     assert not make_tokenizer(special).translates
 
 
+def test_language_without_a_token_is_one_error_that_names_those_with_one():
+    spanish = make_tokenizer((*SPECIAL, "<|es|>"))
+    spanish.check_languages(["es", "en"], "here")
+    make_tokenizer(SPECIAL).check_languages(["en"], "here")
+    with pytest.raises(BundleError, match=r"^here: the decoder has no token for fr, it, only for en, es$"):
+        spanish.check_languages(["fr", "es", "it"], "here")
+
+
 def test_saved_tokenizer_is_read_back(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
     tokenizer.save(path)

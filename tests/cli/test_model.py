@@ -197,7 +197,7 @@ def test_languages_are_exported_if_the_decoder_has_their_tokens(bundle, tmp_path
     capsys.readouterr()
     assert info(tmp_path / "some", capsys)["recognized_languages"] == ["de", "en"]
     assert main(["model", "export", str(bundle), str(tmp_path / "other"), "--languages", "en,xh"]) == 1
-    assert "has no token for xh" in capsys.readouterr().err
+    assert "has no token for xh, only for" in " ".join(capsys.readouterr().err.split())
 
 
 def test_fewer_bits_export_a_smaller_file(bundle, tmp_path):

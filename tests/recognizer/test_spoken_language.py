@@ -147,6 +147,11 @@ def test_single_language_is_taken_without_asking(bundle):
     assert list(session.recognizer.searches) == ["de"]
 
 
+def test_english_words_are_loaded_where_english_may_be_spoken(bundle):
+    assert Recognizer(bundle, RecognizerConfig()).lexicon is not None
+    assert Recognizer(bundle, RecognizerConfig(languages=("de",))).lexicon is None
+
+
 def test_unknown_language_is_one_error_that_lists_what_is_known(bundle):
     with pytest.raises(ConfigError, match="language: 'fr' is not known to this model, only en, de"):
         Recognizer(bundle, RecognizerConfig(languages=("fr",)))
