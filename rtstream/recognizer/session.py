@@ -92,7 +92,8 @@ class _Found:
     """What the search for a final has found in a segment's audio up to the position ``until``.
 
     ``text`` is the decoder's, None where it is not to be trusted. ``vouched``: whether that counts whoever is found to
-    speak. ``english``: the same in English, None where that has not been looked for yet.
+    speak. ``likely``: how likely its language is. ``english``: the same in English, None where that has not been looked
+    for yet.
     """
 
     until: int
@@ -100,6 +101,7 @@ class _Found:
     opening: Opening
     text: str | None
     vouched: bool
+    likely: float = 1.0
     english: str | None = None
 
 
@@ -296,9 +298,9 @@ class RecognizerSession:
         with self.times.measure("guard"):
             return self.recognizer.searches[heard.language].decoder.opening(heard.decoder)
 
-    def _likeliest(self, segment: _OpenSegment, opening: Opening) -> tuple[str, float]:
-        """The language of a segment, and how likely it is."""
-        return self._spoken.likeliest(opening.shares, self.recognizer.languages, segment.start)
+    def _likeliest(self, segment: _OpenSegment, opening: Opening, end: int | None = None) -> tuple[str, float]:
+        """The language of a segment, and how likely it is; ``end``: where it ends, None while it goes on."""
+        return self._spoken.likeliest(opening.shares, self.recognizer.languages, segment.start, end)
 
     def _grown_by_ctc(self, segment: _OpenSegment) -> str:
         """CTC's text of the settled frames, whole words only."""
@@ -357,8 +359,11 @@ class RecognizerSession:
     def _found_in_chunks(self, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of where its chunks are sure enough."""
         r, heard = self.recognizer, segment.heard
-        if len(r.languages) > 1 and self._likeliest(segment, self._opening(heard))[0] != heard.language:
-            return None
+        likely = 1.0
+        if len(r.languages) > 1:
+            language, likely = self._likeliest(segment, self._opening(heard), segment.end)
+            if language != heard.language:
+                return None
         search = r.searches[heard.language]
         with self.times.measure("finals"):
             draft = self._guess(segment.draft_until(segment.end), heard.log_probs, heard.language)
@@ -375,7 +380,7 @@ class RecognizerSession:
             support = heard.evidence.support(text)
         if support is None or support.excess > SUPPORTED * support.letters:
             return None
-        return _Found(segment.end, heard, opening, text, vouched)
+        return _Found(segment.end, heard, opening, text, vouched, likely)
 
     def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
         """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
@@ -386,10 +391,10 @@ class RecognizerSession:
             encoded, frames = self._encode_whole(mel)
             heard = self._hear(encoded, _nothing(r, segment.heard.language), spoken=frames)
         opening = heard.opening
-        drafted = segment.draft_until(until)
+        drafted, likely = segment.draft_until(until), 1.0
         if len(r.languages) > 1:  # with all of it heard it may be another language than it seemed in its beginning
             said = self._opening(heard)
-            opening, language = opening or said, self._likeliest(segment, said)[0]
+            opening, (language, likely) = opening or said, self._likeliest(segment, said, until)
             drafted = drafted if language == heard.language else []
             heard = heard.said_in(language)
         search = r.searches[heard.language]
@@ -407,7 +412,7 @@ class RecognizerSession:
             doubted = unanswered and not is_sure(heard.opening, second.certainty, search.guard)
             if not text or (doubted and not vouched and is_unheard(text, heard.evidence)):
                 text = None  # nothing is no answer to what was heard, nor is what was not
-        return _Found(until, heard, opening, text, vouched)
+        return _Found(until, heard, opening, text, vouched, likely)
 
     def _found(self, audio: SegmentAudio, segment: _OpenSegment) -> _Found | None:
         """What a segment's final is made of, now that ``audio`` has closed it; None where there is nothing of it."""
@@ -473,7 +478,7 @@ class RecognizerSession:
             with self.times.measure("phrases"):
                 asked = (search.decoder, heard.decoder) if trusted else ()
                 text = r.biaser.correct(text, heard.log_probs, *asked, language=heard.language)
-        self._spoken = SpokenLanguage(heard.language, segment.end)
+        self._spoken = self._spoken.after(heard.language, found.likely, segment.start, found.until)
         text = self._fitted(text, audio, segment, heard.language)
         words = self._words(text, segment)
         confidence = mean_confidence(words)

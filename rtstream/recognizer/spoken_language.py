@@ -3,7 +3,8 @@
 The decoder's probabilities of the languages decide, multiplied with what was likely before it heard anything: the
 language of what was said last has ``RETURNS`` times the odds that it would have of its own, and these fall to the half
 with every ``FORGOTTEN`` seconds of pause. Who changes the language is understood at once where the decoder is surer of
-that; a doubtful word stays in the language of the conversation.
+that; a doubtful word stays in the language of the conversation. Of a segment that has ended before ``DECIDED_SECONDS``
+the decoder knows less than it says: a language that is known for sure then has ``RETURNS_SHORT`` times the odds.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 RETURNS = 4.0
 """By how much likelier a language is right behind what was said in it."""
+RETURNS_SHORT = 64.0
+"""The same for a whole segment that is short."""
 FORGOTTEN = 60.0
-"""Seconds of pause in which that advantage, the logarithm of it, falls to a half."""
+"""Seconds of pause in which such an advantage, the logarithm of it, falls to a half."""
 HEARD_SECONDS = 1.9
 """Of a segment, with the silence before it: of less the decoder says English, whatever it is, and is sure of it."""
 SURE = 0.9
@@ -43,20 +46,34 @@ def is_clear(likely: float, seconds: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SpokenLanguage:
-    """What was spoken last in a stream: ``last``, "" before anything was, up to the sample ``end``."""
+    """What was spoken last in a stream: ``last``, "" before anything was, up to the sample ``end``.
+
+    ``certain``: whether that language was found in a segment that was long enough, or clear.
+    """
 
     last: str = ""
     end: int = 0
+    certain: bool = False
 
-    def likeliest(self, shares: Sequence[float], languages: Sequence[str], start: int) -> tuple[str, float]:
+    def after(self, language: str, likely: float, start: int, end: int) -> SpokenLanguage:
+        """The same after a segment of the samples from ``start`` to ``end`` in a ``language`` that is so ``likely``."""
+        found = likely >= SURE or (end - start) / SAMPLE_RATE >= DECIDED_SECONDS
+        return SpokenLanguage(language, end, found or (self.certain and language == self.last))
+
+    def likeliest(
+        self, shares: Sequence[float], languages: Sequence[str], start: int, end: int | None = None
+    ) -> tuple[str, float]:
         """The language of a segment that begins at the sample ``start``, and how likely it is.
 
-        ``shares``: the decoder's probability of each of ``languages``.
+        ``shares``: the decoder's probability of each of ``languages``; ``end``: where all of the segment that is heard
+        ends, None while it goes on.
         """
         scores = np.log(np.maximum(shares, np.finfo(np.float32).tiny))
         if self.last in languages:
             pause = max(start - self.end, 0) / SAMPLE_RATE
-            scores[languages.index(self.last)] += np.log(RETURNS) * 0.5 ** (pause / FORGOTTEN)
+            short = end is not None and (end - start) / SAMPLE_RATE < DECIDED_SECONDS
+            returns = RETURNS_SHORT if short and self.certain else RETURNS
+            scores[languages.index(self.last)] += np.log(returns) * 0.5 ** (pause / FORGOTTEN)
         likely = softmax(scores)
         best = int(likely.argmax())
         return languages[best], float(likely[best])

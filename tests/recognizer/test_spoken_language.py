@@ -121,6 +121,28 @@ def test_doubtful_word_stays_in_the_language_of_the_conversation(bundle):
     assert hear(session, 3, start=20 * FORGOTTEN + 4, segment=3)[1].language == "en"
 
 
+def test_short_segment_stays_in_the_language_of_the_stream_unless_the_decoder_is_very_sure(bundle):
+    said = {"shares": (0.01, 0.99)}
+    session = talking(bundle, lambda _seconds: said["shares"], partials="none")
+    assert hear(session, 3)[1].language == "de"
+    said["shares"] = (0.95, 0.05)
+    assert hear(session, 1, start=4, segment=1)[1].language == "de"
+    said["shares"] = (0.999, 0.001)
+    assert hear(session, 1, start=6, segment=2)[1].language == "en"
+    said["shares"] = (0.05, 0.95)
+    assert hear(session, 3, start=8, segment=3)[1].language == "de"  # a longer one counts by itself
+
+
+def test_doubtful_first_word_holds_no_other_back(bundle):
+    said = {"shares": (0.6, 0.4)}
+    session = talking(bundle, lambda _seconds: said["shares"], partials="none")
+    assert hear(session, 1)[1].language == "en"
+    said["shares"] = (0.1, 0.9)
+    assert hear(session, 1, start=2, segment=1)[1].language == "de"
+    said["shares"] = (0.9, 0.1)
+    assert hear(session, 1, start=4, segment=2)[1].language == "en"
+
+
 def test_language_that_was_looked_for_ahead_is_that_of_the_final(bundle):
     finals = []
     for ahead in (False, True):
