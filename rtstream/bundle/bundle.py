@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rtstream.model.config import ModelConfig
 
 FORMAT = "rtstream-bundle"
-VERSION = 3
+VERSION = 4
 TOKENIZER = "tokenizer.json"
 ENGLISH = ("en",)
 """The languages of a bundle that names none, as those of before."""

@@ -87,7 +87,7 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
     Raises BundleError where one has not the name, shape and dtype that ``config`` makes, or cannot be inflated.
     """
     with _reading(path):
-        state = renamed(load_file(path))
+        state = _with_wide_scales(renamed(load_file(path)))
     specs = tensor_specs(config)
     shapes = {name: spec.shape for name, spec in specs.items()}
     packed = {name for name, spec in specs.items() if spec.quantized and weights != "float16"}
@@ -116,6 +116,12 @@ def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Wei
             msg = f"{path}: {error}: the weights are not of this configuration"
             raise BundleError(msg) from error
     return state
+
+
+def _with_wide_scales(state: State) -> State:
+    """The tensors, scales in float32, of which a file may hold those that lose nothing by it in float16."""
+    half = {name for name, tensor in state.items() if name.endswith(SCALE) and tensor.dtype == np.float16}
+    return state | {name: state[name].astype(np.float32) for name in half}
 
 
 def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rtstream.model.config import TextModelConfig
 
 FORMAT = "rtstream-translation"
-VERSION = 3
+VERSION = 4
 PIECES = "sentencepiece.model"
 
 

@@ -124,6 +124,12 @@ Examples:
     help="Matrices stay as this bundle has rounded them: for a run of a recipe with rounded = true that began there.",
 )
 @click.option(
+    "--lattice",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Matrices are the nearest of the numbers that this bundle's may be: for a run that was given it.",
+)
+@click.option(
     "--mean-with",
     "others",
     multiple=True,
@@ -173,6 +179,7 @@ def export_command(
     table_bits: float | None,
     private_bits: float | None,
     rounded_as: Path | None,
+    lattice: Path | None,
     others: Sequence[Path],
     float16: bool,
     thresholds: Mapping[str, Any],
@@ -199,6 +206,7 @@ def export_command(
         "--private-bits": private_bits,
         "--calibrate": sets or None,
         "--rounded-as": rounded_as,
+        "--lattice": lattice,
     }
     wrong = next((option for option, value in rounding.items() if value is not None), None)
     if float16 and wrong:
@@ -217,6 +225,7 @@ def export_command(
             languages=languages or (),
             clips=clips,
             rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
+            lattice=None if lattice is None else model_path(lattice).expanduser(),
             others=[model_path(other).expanduser() for other in others],
         )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")

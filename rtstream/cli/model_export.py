@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from rtstream.bundle.bundle import ENGLISH, read_manifest
-from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors
+from rtstream.bundle.bundle import ENGLISH
+from rtstream.bundle.files import CARD, MANIFEST
 from rtstream.bundle.text_bundle import holds_text_model
 from rtstream.engine.open import Bundle, load_bundle, load_text_bundle
 from rtstream.engine.torch_int8 import TorchSpeechEngine, speech_model, text_model
 from rtstream.errors import BundleError
 from rtstream.export.bundles import save_bundle, save_text_bundle
-from rtstream.export.rounding import Rounding, unchanged
+from rtstream.export.rounding import Rounding, on_lattice, rounded_tensors, unchanged
 from rtstream.nn.averaging import mean_weights
 from rtstream.nn.quantized import rounded_names
 from rtstream.recognizer.guard import guard_of, with_thresholds
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from rtstream.bundle.pieces import PieceTokenizer
     from rtstream.bundle.tokenizer import Tokenizer
     from rtstream.nn.model import SpeechModel
-    from rtstream.nn.quantized import State
     from rtstream.nn.text_model import TextModel
     from rtstream.training.corpus.data import Clip
 
@@ -42,6 +39,7 @@ def export(
     languages: Sequence[str] = (),
     clips: Sequence[Clip] = (),
     rounded_as: Path | None = None,
+    lattice: Path | None = None,
     others: Sequence[Path] = (),
 ) -> None:
     """Write the model of ``source`` as the bundle ``target``, its matrices rounded as ``rounding`` says.
@@ -50,12 +48,12 @@ def export(
     by default that of the source. ``guard``: thresholds that the model wants otherwise than usual, besides those that a
     bundle has already. ``languages``: those that it is for, by default a bundle's own, of a run English. ``clips`` are
     recognised first, and the matrices rounded for the least error on them. ``rounded_as``: a bundle whose matrices the
-    source has, and keeps as they are there. Raises BundleError or TrainingError where the source is neither a run nor a
-    bundle, or has no card.
+    source has, and keeps as they are there. ``lattice``: the bundle whose numbers the source has learnt to be. Raises
+    BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard or clips or rounded_as or others or rounding != Rounding(rounding.bits):
+        if guard or clips or rounded_as or lattice or others or rounding != Rounding(rounding.bits):
             msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard or --mean-with"
             raise BundleError(msg)
         translation, pieces = _translation(source)
@@ -74,12 +72,14 @@ def export(
             whole = Bundle(name, source, model.config, tokenizer, computing, thresholds, tuple(languages or spoken))
             rounding = replace(rounding, grams=input_grams(whole, clips))
         if rounded_as is not None:
-            kept = unchanged(model.state_dict(), _rounded(rounded_as))
+            kept = unchanged(model.state_dict(), rounded_tensors(rounded_as))
             changed = sorted(rounded_names(model) - kept.keys())
             if changed:
                 msg = f"{rounded_as}: its {changed[0]} is not that of {source}: name the bundle where the run began"
                 raise BundleError(msg)
             rounding = replace(rounding, kept=kept)
+        if lattice is not None:
+            rounding = replace(rounding, kept=on_lattice(model, rounded_tensors(lattice)))
         save_bundle(
             target, name, model, tokenizer, text, rounding=rounding, guard=thresholds, languages=languages or spoken
         )
@@ -93,12 +93,6 @@ def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
             msg = f"{path}: it has other {what} than the model that is exported: name a run that went on from it"
             raise BundleError(msg)
     return other
-
-
-def _rounded(path: Path) -> State:
-    """The tensors of a bundle, its matrices in int8."""
-    _, config, weights, *_ = read_manifest(path)
-    return {name: torch.from_numpy(array) for name, array in read_tensors(path / WEIGHTS, config, weights).items()}
 
 
 def _card(path: Path) -> str:

@@ -82,6 +82,12 @@ Examples:
     type=click.Path(path_type=Path),
     help=f"Directory of the run.  [default: {CACHE / 'runs' / 'NAME'}]",
 )
+@click.option(
+    "--lattice",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="The bundle of few bits a weight whose numbers the matrices learn to be: for a recipe with lattice = true.",
+)
 @click.option("--plot", is_flag=True, help="Only draw the curves of the run as it stands.")
 def command(
     recipe: str,
@@ -91,6 +97,7 @@ def command(
     teacher: Path,
     start: Path | None,
     out: Path | None,
+    lattice: Path | None,
     threads: int | None,
     plot: bool,
 ) -> None:
@@ -104,9 +111,11 @@ def command(
     import torch  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
+    from rtstream.export.rounding import rounded_tensors  # noqa: PLC0415
     from rtstream.training.core.loop import join_processes  # noqa: PLC0415
     from rtstream.training.core.plots import CURVES, draw_curves  # noqa: PLC0415
     from rtstream.training.recipe import find_recipe, load_recipe  # noqa: PLC0415
+    from rtstream.training.speech.lattice import Lattice  # noqa: PLC0415
     from rtstream.training.speech.run import load_start, make_trainer  # noqa: PLC0415
     from rtstream.training.text.recipe import TranslationRecipe  # noqa: PLC0415
     from rtstream.training.text.translation import load_translation_start, make_translation_trainer  # noqa: PLC0415
@@ -148,6 +157,7 @@ def command(
                 teacher_directory=teacher.expanduser(),
                 taught=(CACHE / "taught").expanduser(),
                 start=None if start is None else load_start(start.expanduser()),
+                lattice=None if lattice is None else Lattice(rounded_tensors(lattice.expanduser())),
                 rank=rank,
                 world=world,
                 report=lambda shard, done, total: status.update(f"{shard}: teacher has {done} of {total} clips"),

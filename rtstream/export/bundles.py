@@ -89,7 +89,10 @@ def save_text_bundle(
 
 
 def write_weights(path: Path, model: SpeechModel | TextModel, rounding: Rounding) -> Weights:
-    """Write a model's tensors: int8 deflated, all others as float16. Returns how the matrices are held."""
+    """Write a model's tensors: int8 deflated, all others as float16, but for scales that lose by it.
+
+    Returns how the matrices are held.
+    """
     state = rounded_state(model, rounding)
     save_file({name: _stored(name, tensor) for name, tensor in state.items()}, path)
     path.chmod(0o644)  # safetensors makes it the owner's alone; a service has a user of its own
@@ -99,5 +102,6 @@ def write_weights(path: Path, model: SpeechModel | TextModel, rounding: Rounding
 def _stored(name: str, tensor: Tensor) -> NDArray[Any]:
     if tensor.dtype == torch.int8:
         return deflate(tensor.numpy())
-    held: NDArray[Any] = (tensor if name.endswith(SCALE) else tensor.half()).numpy()
+    half = tensor.half()
+    held: NDArray[Any] = (tensor if name.endswith(SCALE) and not torch.equal(half.float(), tensor) else half).numpy()
     return held

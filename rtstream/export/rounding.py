@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rtstream.bundle.bundle import read_manifest
 from rtstream.bundle.deflate import BITS, step_of
+from rtstream.bundle.files import WEIGHTS, read_tensors
+from rtstream.errors import BundleError
 from rtstream.model.shapes import SCALE, TABLE
 from rtstream.nn.quantized import (
+    LARGEST,
     State,
     convolutions,
     dequantize_state,
@@ -21,6 +25,7 @@ from rtstream.nn.quantized import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -79,3 +84,25 @@ def unchanged(exact: State, rounded: State) -> State:
     floats = dequantize_state({name: rounded[name] for name in numbers | {name + SCALE for name in numbers}})
     same = {name for name in numbers if name in exact and torch.equal(floats[name], exact[name])}
     return {name: rounded[name] for name in same | {name + SCALE for name in same}}
+
+
+def rounded_tensors(path: Path) -> State:
+    """The tensors of a bundle, its matrices in int8. Raises BundleError."""
+    _, config, weights, *_ = read_manifest(path)
+    return {name: torch.from_numpy(array) for name, array in read_tensors(path / WEIGHTS, config, weights).items()}
+
+
+def on_lattice(model: SpeechModel, rounded: State) -> State:
+    """Of the model's matrices the nearest of the numbers that those of ``rounded`` may be, int8, and their scales.
+
+    Raises BundleError where ``rounded`` is of another structure.
+    """
+    state, found = model.state_dict(), {}
+    for name in sorted(rounded_names(model)):
+        if name not in rounded or rounded[name].shape != state[name].shape:
+            msg = f"--lattice: its {name} is not one of the model's: name the bundle that the run was given"
+            raise BundleError(msg)
+        scale = rounded[name + SCALE]
+        number = (state[name] / scale.reshape(-1, 1)).round().clamp(-LARGEST, LARGEST)
+        found |= {name: number.to(torch.int8), name + SCALE: scale}
+    return found

@@ -33,6 +33,10 @@ PREFERRED = {"avx2": ("x86", "fbgemm", "onednn"), "asimd": ("qnnpack", "onednn")
 
 Never by a race: which engine computes decides which text comes out, and that must be the same after every start.
 """
+LEAST_HALF = 2.0**-14
+"""Below it float16 has less than its ten bits."""
+LARGEST = 127
+"""Of the int8 numbers that a matrix is held in."""
 DAMPING = 0.01
 """Of the mean of a Gram matrix's diagonal, added to it: what was seldom heard counts for something still."""
 COMPENSATED = 128
@@ -80,14 +84,17 @@ def quantize(weight: Tensor, step: float = 0.0, gram: Tensor | None = None) -> t
     """(outputs, inputs) to int8 of the same shape and float32 scales (outputs,), symmetric, per output channel.
 
     A channel's scale takes its largest weight to 127, or is ``step`` times its root mean square where that is more:
-    so there are fewer different numbers, which can be stored in fewer bits. ``gram`` (inputs, inputs) of the rows that
-    the matrix multiplies: later weights then make up for the rounding of those before (GPTQ, arXiv 2210.17323).
+    so there are fewer different numbers, which can be stored in fewer bits; with a ``step`` scales fit into float16.
+    ``gram`` (inputs, inputs) of the rows that the matrix multiplies: later weights then make up for the rounding of
+    those before (GPTQ, arXiv 2210.17323).
     """
     flat = weight.float()
-    scale = flat.abs().amax(dim=1).clamp(min=1e-8) / 127.0
-    scale = torch.maximum(scale, step * flat.square().mean(dim=1).sqrt())
+    scale = flat.abs().amax(dim=1).clamp(min=1e-8) / LARGEST
+    if step:
+        scale = torch.maximum(scale, step * flat.square().mean(dim=1).sqrt())
+        scale = torch.where(scale > LEAST_HALF, scale.half().float(), scale)
     if gram is None:
-        return (flat / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale
+        return (flat / scale[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
     return _compensated(flat, scale, gram), scale
 
 
@@ -101,7 +108,7 @@ def _compensated(weight: Tensor, scale: Tensor, gram: Tensor) -> Tensor:
         end = min(start + COMPENSATED, len(gram))
         errors = torch.empty(len(weight), end - start)
         for index in range(start, end):
-            number = (left[:, index] / scale).round().clamp(-127, 127)
+            number = (left[:, index] / scale).round().clamp(-LARGEST, LARGEST)
             numbers[:, index] = number.to(torch.int8)
             error = errors[:, index - start] = (left[:, index] - number * scale) / follow[index, index]
             left[:, index:end] -= error[:, None] * follow[index, index:end]

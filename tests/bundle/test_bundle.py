@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from rtstream.bundle import default
 from rtstream.bundle.bundle import TOKENIZER
 from rtstream.bundle.default import model_path
+from rtstream.bundle.deflate import step_of
 from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256, tensor_bytes
 from rtstream.engine.open import load_bundle, load_text_bundle
 from rtstream.errors import BundleError
@@ -17,7 +18,7 @@ from rtstream.export.rounding import Rounding
 from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.model.shapes import SCALE
 from rtstream.nn.model import SpeechModel
-from rtstream.nn.quantized import quantize_state
+from rtstream.nn.quantized import dequantize, quantize, quantize_state
 from rtstream.recognizer.guard import GuardConfig, guard_of
 from rtstream.recognizer.recognizer import Recognizer, RecognizerConfig
 from tests.translation.tiny_random import save_random_model
@@ -108,6 +109,26 @@ def test_encoder_and_table_have_bits_of_their_own_and_the_small_private_matrices
             assert (steps_of(loaded[name], tensor) <= fine) is ((encoder_bits or bits) == 8)
         elif name == "decoder.layers.0.ff1.weight":
             assert (steps_of(loaded[name], tensor) <= fine) is (bits == 8)
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(4, torch.float16), (8, torch.float32)])
+def test_scales_of_few_bits_are_stored_in_half_precision_and_lose_nothing(tokenizer, tmp_path, bits, dtype):
+    model = make_model(len(tokenizer)).requires_grad_(requires_grad=False)
+    save_bundle(tmp_path, "some", model, tokenizer, "", rounding=Rounding(bits))
+    assert load_file(tmp_path / WEIGHTS)[f"decoder.layers.0.ff1.weight{SCALE}"].dtype == dtype
+    step = 0.0 if bits == 8 else step_of(bits)
+    weight, scale = quantize(model.decoder.layers[0].ff1.weight, step)
+    loaded = load_bundle(tmp_path, "float").engine.model.decoder.layers[0].ff1.weight
+    assert torch.equal(loaded, dequantize(weight, scale))
+
+
+def test_bundles_of_the_third_version_have_all_scales_in_float32(copy):
+    state = load_file(copy / WEIGHTS)
+    before = load_bundle(copy, "float").engine.model.state_dict()
+    save_file({name: t.float() if name.endswith(SCALE) else t for name, t in state.items()}, copy / WEIGHTS)
+    edit_manifest(copy, lambda data: data.update(version=3))
+    edit_manifest(copy, lambda data: data["sha256"].update({WEIGHTS: sha256(copy / WEIGHTS)}))
+    assert all(torch.equal(t, before[name]) for name, t in load_bundle(copy, "float").engine.model.state_dict().items())
 
 
 def test_bundles_of_the_second_version_have_them_in_half_precision(copy):
@@ -285,7 +306,7 @@ def test_a_foreign_manifest_is_refused(copy, text):
 
 def test_another_version_says_both_versions(copy):
     edit_manifest(copy, lambda data: data.update(version=99))
-    with pytest.raises(BundleError, match="version 99, this rtstream reads 1 to 3"):
+    with pytest.raises(BundleError, match="version 99, this rtstream reads 1 to 4"):
         load_bundle(copy)
 
 

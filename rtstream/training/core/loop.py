@@ -10,7 +10,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -123,6 +123,10 @@ class Loop(ABC):
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, float]]:  # noqa: ANN401  # the subclass knows
         """The loss of this step's batch, and what else the log should say."""
 
+    def computing(self) -> AbstractContextManager[None]:
+        """Around a step's losses and gradients: where a run computes with other weights than it keeps."""
+        return nullcontext()
+
     @abstractmethod
     def count(self, batch: Any) -> dict[str, float]:  # noqa: ANN401  # as above
         """Take note of a batch that was learnt from; what the log should say of it."""
@@ -193,8 +197,9 @@ class Loop(ABC):
         """One update. Returns the losses and rates for the log."""
         o, world = self.recipe.optimizer, self.batches.world
         batch = type(batch)(*(getattr(batch, name).to(self.device) for name in batch.__slots__))
-        total, metrics = self.losses(batch)
-        total.backward()
+        with self.computing():
+            total, metrics = self.losses(batch)
+            total.backward()
         if world > 1:
             average_gradients(list(self.model.parameters()), world)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), o.clip)

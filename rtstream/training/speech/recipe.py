@@ -119,6 +119,10 @@ class Recipe(Strict):
         description="the start's matrices stay as its bundle holds them, and what it holds in more bits, biases, "
         "norms, chunks' own parts and CTC, learns to make up for their rounding",
     )
+    lattice: bool = Field(
+        default=False,
+        description="the start's matrices learn to be a bundle's of few bits (--lattice); its decoder is imitated",
+    )
     taught: float = Field(0.0, ge=0, description="hours of audio that the teacher is given; 0: no teacher, all clips")
     untaught: tuple[str, ...] = Field(
         (), description="sources of what the teacher does not know: learnt from texts alone"

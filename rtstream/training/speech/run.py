@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zlib
 from collections.abc import Callable
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from rtstream.nn.decoder import Decoder
     from rtstream.training.corpus.augment import Augment
     from rtstream.training.corpus.data import Clip
+    from rtstream.training.speech.lattice import Lattice
     from rtstream.training.speech.recipe import Encoder, Recipe
     from rtstream.training.speech.teacher import Checkpoint
 
@@ -141,6 +143,7 @@ def make_trainer(
     teacher_directory: Path,
     taught: Path,
     start: tuple[SpeechModel, Tokenizer] | None = None,
+    lattice: Lattice | None = None,
     rank: int = 0,
     world: int = 1,
     report: TeachingReport = lambda *_: None,
@@ -155,8 +158,8 @@ def make_trainer(
     not fit.
     """
     resumed = (directory / CHECKPOINT).exists()
-    _check_start(recipe, start, resumed=resumed)
-    deep = start[0].decoder if start is not None and recipe.decoder.layers else None
+    _check_start(recipe, start, lattice, resumed=resumed)
+    deep = _imitated_decoder(recipe, start)
     directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0 or recipe.decoder.whole))
     teacher = load_teacher(teacher_directory) if needs_teacher else None
@@ -181,9 +184,16 @@ def make_trainer(
         model = with_layers(model, recipe.decoder.layers)
     guide = _guide(recipe, tokenizer, teacher, deep)
     batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
-    trainer = Trainer(recipe, model, guide, batches, directory)
+    trainer = Trainer(recipe, model, guide, batches, directory, lattice=lattice)
     trainer.resume()
     return trainer
+
+
+def _imitated_decoder(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) -> Decoder | None:
+    """The start's decoder, where it is imitated; a copy where the run's own begins as it."""
+    if start is None or not (recipe.decoder.layers or recipe.lattice):
+        return None
+    return copy.deepcopy(start[0].decoder) if recipe.lattice else start[0].decoder
 
 
 def _guide(recipe: Recipe, tokenizer: Tokenizer, teacher: Checkpoint | None, deep: Decoder | None) -> Decoder | None:
@@ -271,10 +281,16 @@ def _recordings(recipe: Recipe, audio: Sequence[Path]) -> list[Tensor]:
     return [torch.from_numpy(clip.read()) for clip in chosen]
 
 
-def _check_start(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None, *, resumed: bool) -> None:
-    """Raise TrainingError where a recipe has not the start that it needs, or one of another structure."""
-    if recipe.decoder.layers and start is None:
-        raise TrainingError("--from: a recipe with decoder.layers needs the run or bundle whose decoder they are")
+def _check_start(
+    recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None, lattice: Lattice | None, *, resumed: bool
+) -> None:
+    """Raise TrainingError where a recipe has not the start or lattice that it needs, or one of another structure."""
+    if recipe.lattice != (lattice is not None):
+        raise TrainingError("--lattice: a recipe with lattice = true needs a bundle of few bits, no other has one")
+    if (recipe.decoder.layers or recipe.lattice) and start is None:
+        what = "decoder.layers" if recipe.decoder.layers else "lattice"
+        msg = f"--from: a recipe with {what} needs the run or bundle whose decoder is imitated"
+        raise TrainingError(msg)
     if not recipe.rounded or resumed:
         return
     if start is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rtstream.events import SAMPLE_RATE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rtstream.nn.decoder import Decoder
     from rtstream.nn.model import SpeechModel
     from rtstream.training.corpus.data import Batch, Batches
+    from rtstream.training.speech.lattice import Lattice
     from rtstream.training.speech.recipe import Optimizer, Recipe
 
 
@@ -51,7 +53,9 @@ def _fix(model: SpeechModel, recipe: Recipe) -> None:
             parameter.requires_grad = name not in kept
     elif model.encoder.whole is not None:
         fixed: list[nn.Module] = [model.encoder.front]
-        if not model.config.encoder.whole_rank:  # full context is kept as it is: chunks learn beside it
+        if (
+            not model.config.encoder.whole_rank and not recipe.lattice
+        ):  # full context is kept as it is: chunks learn beside it
             fixed.append(model.encoder.whole)
         if not o.shared_lr:
             fixed += model.encoder.groups
@@ -61,7 +65,9 @@ def _fix(model: SpeechModel, recipe: Recipe) -> None:
         model.encoder.requires_grad_(requires_grad=False)
     if not o.decoder_lr:
         model.decoder.requires_grad_(requires_grad=False)
-    if recipe.decoder.layers:  # tokens that are rarely said would drift: Adam's steps are as large for them
+    if (
+        recipe.decoder.layers or recipe.lattice
+    ):  # tokens that are rarely said would drift: Adam's steps are as large for them
         model.decoder.embedding.requires_grad_(requires_grad=False)
 
 
@@ -83,8 +89,12 @@ class Trainer(SpeechLoop):
         directory: Path,
         *,
         save_seconds: float = 600.0,
+        lattice: Lattice | None = None,
     ) -> None:
         _fix(model, recipe)
+        self._lattice = lattice
+        if lattice is not None:
+            lattice.begin(model)
         groups = _groups(model, recipe.optimizer)
         super().__init__(recipe, model, batches, directory, groups, save_seconds=save_seconds)
         self._encoder_learns = [p for p in model.encoder.parameters() if p.requires_grad]
@@ -106,6 +116,10 @@ class Trainer(SpeechLoop):
         for name, private in self._privates().items():
             private.fading = state["fading"].get(name)
         super().set_own_state(state)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """With matrices as they are rounded, where the recipe says so."""
+        return nullcontext() if self._lattice is None else self._lattice.seen(self.model)
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum of the recipe's losses, and each of them."""
@@ -138,7 +152,7 @@ class Trainer(SpeechLoop):
             )
             total, whole = self._weighted(parts), parts
             # Where the encoder stays, what full context gives is heard in the batches that have it.
-            if self.model.encoder.whole is not None and not r.rounded and encoder:
+            if self.model.encoder.whole is not None and not (r.rounded or r.lattice) and encoder:
                 whole = rehearsal(self.model, batch, theirs=theirs, label_smoothing=r.loss.label_smoothing)
                 total = total + self._weighted(whole)
         return total, {
