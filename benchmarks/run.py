@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,9 @@ def run(system: str, mode: str, clips: list[Row], timeout: float) -> Row:
         )
     except subprocess.TimeoutExpired:
         raise RtstreamError(f"{system}, {mode}: has not come to its end within {timeout:.0f} s") from None
+    if done.returncode < 0:
+        ended = signal.Signals(-done.returncode).name  # SIGILL: its wheel wants a processor with more instructions
+        raise RtstreamError(f"{system}, {mode}: was ended by {ended}")
     if done.returncode:
         raise RtstreamError(f"{system}, {mode}: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
     found: Row = json.loads(done.stdout.strip().splitlines()[-1])
@@ -202,7 +206,11 @@ def measure(kept: list[Row], system: str, mode: str, group: str, clips: list[Row
 
 
 def tables(rows: list[Row]) -> str:
-    """Markdown: a table a mode; a cell that was not measured says so, one of a busy machine has a star."""
+    """Markdown: a table a mode, of the machine that was measured last.
+
+    A cell that was not measured says so, one of a busy machine has a star.
+    """
+    rows = [row for row in rows if row["machine"] == rows[-1]["machine"]]
     out = []
     for mode, title in (("whole", "Whole recordings"), ("live", "Live captions")):
         for group in dict.fromkeys(row["group"] for row in rows):

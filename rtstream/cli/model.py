@@ -99,22 +99,22 @@ Examples:
 @click.option("--name", help="Name of the model.  [default: that of the directory]")
 @click.option(
     "--bits",
-    type=click.FloatRange(3, 8),
+    type=click.FloatRange(1.5, 8),
     help="About how many bits a weight of the matrices takes in the file; 8 keeps all of int8.  [default: 5.5]",
 )
 @click.option(
     "--encoder-bits",
-    type=click.FloatRange(3, 8),
+    type=click.FloatRange(1.5, 8),
     help="The same of the encoder alone, whose rounding costs more than the decoder's.  [default: as --bits]",
 )
 @click.option(
     "--table-bits",
-    type=click.FloatRange(3, 8),
+    type=click.FloatRange(1.5, 8),
     help="The same of the decoder's table of tokens.  [default: as --bits]",
 )
 @click.option(
     "--private-bits",
-    type=click.FloatRange(3, 8),
+    type=click.FloatRange(1.5, 8),
     help="The same of the private low-rank parts that tell layers or passes apart.  [default: all of int8]",
 )
 @click.option(
