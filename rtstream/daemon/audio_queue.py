@@ -61,6 +61,8 @@ class AudioQueue:
         """Audio that was not recognised because recognition was behind."""
         self.cut_short = False
         """Whether some of it was given up at the end."""
+        self.failures = 0
+        """How often recognition has failed, each time a segment."""
         self.first = first
         self._engine = engine
         self._make_pipeline = make_pipeline
@@ -244,6 +246,7 @@ class AudioQueue:
             action()
         except Exception as error:  # a stream that fails must not end the others, nor its own next segment
             log.exception("recognition has failed")
+            self.failures += 1
             self._broken = True
             with suppress(Exception):  # such as for want of memory: then before the next piece
                 self._renew()

@@ -216,12 +216,14 @@ class Service:
         """
         deadline = time.monotonic() + seconds
         if self.listener is not None and self._channel is not None:
+            failures = self._channel.failures
             self.listener.close(min(1.0, seconds / 4))
             # The last part of the time is for the final of what was recognised until then.
             if not self._channel.wait(max(0.0, deadline - time.monotonic()) * CUT_SHARE):
                 self._channel.cut()
                 # Where nothing waits, what is given up may still be the piece that is being recognised.
                 self._recognised = self._channel.wait(max(0.0, deadline - time.monotonic()))
+            self._recognised &= self._channel.failures == failures
         if self._translation is not None:
             self._translation.finish(max(0.0, deadline - time.monotonic()))
         self._on_final.finish(deadline - time.monotonic())

@@ -184,6 +184,18 @@ def test_stopping_while_the_last_piece_is_being_recognised_and_none_waits_ends_w
     assert daemon.events("stopped")[0]["complete"] is False
 
 
+def test_segment_that_fails_at_the_end_is_not_published_and_the_code_says_so(serve, speech, tmp_path):
+    fails = "def finish(self):\n    raise MemoryError\nPipeline.finish = finish\n"
+    program = [sys.executable, "-c", HUNG.replace("Pipeline.push = lambda self, block: time.sleep(3600)\n", fails)]
+    fifo = tmp_path / "pcm"
+    os.mkfifo(fifo)
+    daemon = serve("--source", f"fifo:{fifo}", program=program).ready()
+    with fifo.open("wb", buffering=0) as writer:
+        writer.write(speech[1][: 2 * SAMPLE_RATE].tobytes())
+        until(lambda: daemon.status().counters["recognised_samples"] == 2 * SAMPLE_RATE, "heard")
+        assert daemon.stop() == 75
+
+
 SHORT_OF_MEMORY = """
 import sys
 from rtstream.daemon.models import LoadedModel
