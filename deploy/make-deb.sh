@@ -86,6 +86,8 @@ rm -f $doc/NOTICE
 printf 'rtstream (%s) stable; urgency=medium\n\n  * What has changed stands in CHANGELOG.md.\n\n -- %s  %s\n' "$version" \
     "$maintainer" "$(date -uRd "@$date")" | gzip -9n >$doc/changelog.gz
 install -D -m 0644 "$root/deploy/debian/lintian-overrides" usr/share/lintian/overrides/rtstream
+mkdir -p usr/share/man/man1
+gzip -9nc "$root/deploy/debian/rtstream.1" >usr/share/man/man1/rtstream.1.gz
 cp $doc/copyright "$multi/usr/share/doc/rtstream-multi/copyright"
 gzip -dc $doc/changelog.gz | sed '1s/^rtstream /rtstream-multi /' | gzip -9n >"$multi/usr/share/doc/rtstream-multi/changelog.gz"
 echo /etc/rtstream/rtstream.toml >DEBIAN/conffiles

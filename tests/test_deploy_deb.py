@@ -75,6 +75,11 @@ def test_the_model_of_ten_languages_is_a_package_of_its_own_for_this_version_alo
     assert not (package / "usr/share/rtstream/models/multi").exists()
 
 
+def test_its_command_has_a_manual_page(package):
+    with gzip.open(package / "usr/share/man/man1/rtstream.1.gz", "rt") as page:
+        assert page.read().startswith(".TH RTSTREAM 1 ")
+
+
 def test_settings_are_a_conffile_that_others_may_not_read(package):
     assert (package / "DEBIAN/conffiles").read_text() == "/etc/rtstream/rtstream.toml\n"
     with tarfile.open(package.parent / "files.tar") as files:
