@@ -97,7 +97,8 @@ def on_lattice(model: SpeechModel, rounded: State) -> State:
 
     Raises BundleError where ``rounded`` is of another structure.
     """
-    state, found = model.state_dict(), {}
+    state = model.state_dict()
+    found: State = {}
     for name in sorted(rounded_names(model)):
         if name not in rounded or rounded[name].shape != state[name].shape:
             msg = f"--lattice: its {name} is not one of the model's: name the bundle that the run was given"

@@ -39,7 +39,7 @@ class Lattice:
     def _parameters(self, model: SpeechModel) -> dict[str, tuple[Tensor, Tensor]]:
         """Of each matrix that is rounded the weights, and the steps of its channels, (outputs, 1)."""
         weights = dict(model.named_parameters())
-        found = {}
+        found: dict[str, tuple[Tensor, Tensor]] = {}
         for name in rounded_names(model):
             if name not in self._numbers or self._numbers[name].shape != weights[name].shape:
                 msg = f"--lattice: its {name} is not one of the model's: name a bundle that was made of this start"
