@@ -48,4 +48,4 @@ def inflate(stream: Bytes, size: int) -> Int8:
         raise ValueError(f"is no zlib stream ({error})") from error
     if len(data) != size or not decoder.eof or decoder.unused_data:
         raise ValueError(f"does not inflate to {size} numbers")
-    return np.frombuffer(data, np.int8)
+    return np.frombuffer(bytearray(data), np.int8)  # which may be written to, as torch wants it

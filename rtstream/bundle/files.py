@@ -5,29 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
 
 from rtstream.bundle import default
 from rtstream.bundle.deflate import inflate
 from rtstream.errors import BundleError
-from rtstream.model.names import DROPPED, current_name, renamed
+from rtstream.model.names import DROPPED, current_name
 from rtstream.model.shapes import SCALE, Kind, tensor_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rtstream.model.config import ModelConfig, TextModelConfig
 
 MANIFEST, WEIGHTS, CARD = default.MANIFEST, "model.safetensors", "CARD.md"
 
-State = dict[str, NDArray[Any]]
+State = Mapping[str, NDArray[Any]]
 Weights = Literal["float16", "int8", "int8-deflate"]
 """How a file holds matrices. Plain int8 is what bundles of version 1 have; it is read, and no longer written."""
 
@@ -81,61 +81,81 @@ def checksum(path: Path, file: str) -> str:
     return str(json.loads((path / MANIFEST).read_text())["sha256"][file])
 
 
-def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Weights) -> State:
+class Tensors(Mapping[str, NDArray[Any]]):
+    """The tensors of a file by their present names: each is read, and inflated, whenever it is asked for, and not kept.
+
+    Raises BundleError where one cannot be inflated.
+    """
+
+    def __init__(self, path: Path, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """``names``: what the file calls each tensor. ``shapes``: of those that are deflated in it."""
+        self._path, self._names, self._shapes = path, names, shapes
+        with _reading(path):
+            self._file: Any = safe_open(path, "np")
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        held = self._names[name]
+        with _reading(self._path):
+            tensor: NDArray[Any] = self._file.get_tensor(held)
+        if name not in self._shapes:
+            return tensor.astype(np.float32, copy=False) if name.endswith(SCALE) else tensor
+        shape = self._shapes[name]
+        try:
+            return inflate(tensor, math.prod(shape)).reshape(shape)
+        except ValueError as error:
+            msg = f"{self._path}: tensor {name}, of shape {shape}, {error}: the weights are not of this configuration"
+            raise BundleError(msg) from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def read_tensors(path: Path, config: ModelConfig | TextModelConfig, weights: Weights) -> Tensors:
     """The tensors of a file, int8 or float16, deflated ones as int8.
 
-    Raises BundleError where one has not the name, shape and dtype that ``config`` makes, or cannot be inflated.
+    Raises BundleError where one has not the name, shape and dtype that ``config`` makes.
     """
-    with _reading(path):
-        state = _with_wide_scales(renamed(load_file(path)))
+    names, found = {}, {}
+    with _reading(path), safe_open(path, "np") as file:
+        for held in file.keys():  # noqa: SIM118  # it is no mapping
+            if not held.startswith(DROPPED):
+                part, name = file.get_slice(held), current_name(held)
+                names[name], found[name] = held, (_dtype(name, part.get_dtype()), tuple(part.get_shape()))
     specs = tensor_specs(config)
     shapes = {name: spec.shape for name, spec in specs.items()}
     packed = {name for name, spec in specs.items() if spec.quantized and weights != "float16"}
     if weights == "int8-deflate":  # files of version 2 have convolutions as float16
-        packed |= {name for name, spec in specs.items() if spec.kind is Kind.CONVOLUTION and name + SCALE in state}
-    held = np.dtype(np.int8 if weights == "int8" else np.uint8)
-    dtypes: dict[str, np.dtype[Any]] = {name: held if name in packed else np.dtype(np.float16) for name in shapes}
+        packed |= {name for name, spec in specs.items() if spec.kind is Kind.CONVOLUTION and name + SCALE in names}
+    held_as = "int8" if weights == "int8" else "uint8"
+    dtypes = {name: held_as if name in packed else "float16" for name in shapes}
     for name in packed:
-        shapes[name + SCALE] = (specs[name].channels,)
-        dtypes[name + SCALE] = np.dtype(np.float32)
-    for name in sorted(shapes.keys() | state.keys()):
-        if name not in state or name not in shapes:
-            problem = "is missing" if name not in state else "is unknown"
-        elif state[name].dtype != dtypes[name]:
-            problem = f"is {state[name].dtype}, not {dtypes[name]}"
-        elif dtypes[name] != np.uint8 and state[name].shape != shapes[name]:
-            problem = f"has shape {state[name].shape}, not {shapes[name]}"
+        shapes[name + SCALE], dtypes[name + SCALE] = (specs[name].channels,), "float32"
+    for name in sorted(shapes.keys() | names.keys()):
+        dtype, shape = found.get(name, ("", ()))
+        if name not in names or name not in shapes:
+            problem = "is missing" if name not in names else "is unknown"
+        elif dtype != dtypes[name]:
+            problem = f"is {dtype}, not {dtypes[name]}"
+        elif dtype != "uint8" and shape != shapes[name]:
+            problem = f"has shape {shape}, not {shapes[name]}"
         else:
             continue
         msg = f"{path}: tensor {name} {problem}: the weights are not of this configuration"
         raise BundleError(msg)
-    if weights == "int8-deflate":
-        try:
-            state |= _inflated({name: state[name] for name in sorted(packed)}, shapes)
-        except ValueError as error:
-            msg = f"{path}: {error}: the weights are not of this configuration"
-            raise BundleError(msg) from error
-    return state
+    return Tensors(path, names, {name: shapes[name] for name in packed} if weights == "int8-deflate" else {})
 
 
-def _with_wide_scales(state: State) -> State:
-    """The tensors, scales in float32, of which a file may hold those that lose nothing by it in float16."""
-    half = {name for name, tensor in state.items() if name.endswith(SCALE) and tensor.dtype == np.float16}
-    return state | {name: state[name].astype(np.float32) for name in half}
-
-
-def _inflated(streams: State, shapes: Mapping[str, tuple[int, ...]]) -> State:
-    """The int8 tensors of ``streams``. Raises ValueError naming the one that is broken."""
-    sizes = [math.prod(shapes[name]) for name in streams]
-    # All in one piece, which the system gets back as a whole; apart they would leave holes between what stays.
-    room = np.split(np.empty(sum(sizes), np.int8), np.cumsum(sizes)[:-1])
-    for (name, stream), part in zip(streams.items(), room, strict=True):
-        try:
-            part[:] = inflate(stream, len(part))
-        except ValueError as error:
-            msg = f"tensor {name}, of shape {shapes[name]}, {error}"
-            raise ValueError(msg) from error
-    return {name: part.reshape(shapes[name]) for name, part in zip(streams, room, strict=True)}
+def _dtype(name: str, code: str) -> str:
+    """NumPy's name of the dtype of a tensor that is read, by what safetensors calls that which the file has."""
+    if name.endswith(SCALE) and code == "F16":  # those that lose nothing by it
+        code = "F32"
+    return {"I8": "int8", "U8": "uint8", "F16": "float16", "F32": "float32"}.get(code, code)
 
 
 def tensor_bytes(path: Path) -> dict[str, int]:

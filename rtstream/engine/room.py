@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rtstream.model.config import ModelConfig, TextModelConfig
 
 MEBI = 1 << 20
-FIRST, LATER = (110 * MEBI, 4), (130 * MEBI, 1)
+FIRST, LATER = (120 * MEBI, 2), (130 * MEBI, 1)
 """What a service takes at its first start, when weights are unpacked and packed, and later, in speech: its own, and how
 often the weights. docs/measurements.md has what this was made from."""
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rtstream.bundle import default
+from rtstream.bundle import default, files
 from rtstream.bundle.bundle import TOKENIZER
 from rtstream.bundle.default import model_path
-from rtstream.bundle.deflate import step_of
-from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, sha256, tensor_bytes
+from rtstream.bundle.deflate import inflate, step_of
+from rtstream.bundle.files import CARD, MANIFEST, WEIGHTS, read_tensors, sha256, tensor_bytes
 from rtstream.engine.open import load_bundle, load_text_bundle
 from rtstream.errors import BundleError
 from rtstream.export.bundles import save_bundle
@@ -247,6 +247,27 @@ def test_a_stream_that_does_not_inflate_is_named_though_its_checksum_is_right(co
     edit_manifest(copy, lambda data: data["sha256"].update({WEIGHTS: sha256(copy / WEIGHTS)}))
     with pytest.raises(BundleError, match=r"tensor ctc\.hidden\.weight, of shape \(256, 32\), does not inflate"):
         load_bundle(copy)
+
+
+def test_reading_one_tensor_inflates_no_other(original, monkeypatch):
+    inflated = []
+    monkeypatch.setattr(files, "inflate", lambda stream, size: inflated.append(size) or inflate(stream, size))
+    tensors = read_tensors(original / WEIGHTS, load_bundle(original, "float").config, "int8-deflate")
+    inflated.clear()
+    assert "decoder.embedding.weight" in tensors
+    assert tensors["ctc.hidden.weight"].shape == (256, 32)
+    assert inflated == [256 * 32]
+
+
+def test_a_stream_is_not_taken_for_whole_where_others_are_read(copy):
+    state = load_file(copy / WEIGHTS)
+    config = load_bundle(copy, "float").config
+    state["ctc.hidden.weight"] = state["ctc.hidden.weight"][:-9].clone()
+    save_file(state, copy / WEIGHTS)
+    tensors = read_tensors(copy / WEIGHTS, config, "int8-deflate")
+    assert tensors["ctc.output.weight"].shape[1] == 256
+    with pytest.raises(BundleError, match=r"tensor ctc\.hidden\.weight, of shape \(256, 32\), does not inflate"):
+        tensors["ctc.hidden.weight"]
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, TOKENIZER])

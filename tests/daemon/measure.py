@@ -250,20 +250,47 @@ def memory(hours):
     click.echo(f"highest {highest:.1f} MB, slope {slope(rows):+.2f} MB per hour of audio, without its first 12th")
 
 
+def look(pid):
+    """Memory in MiB: resident, and of that its own."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
+    return sizes.get("Rss:", 0), sizes.get(
+        "Private_Dirty:", 0
+    )  # clean pages are files', which the system can take back
+
+
+def say(name, rss, own):
+    click.echo(f"{name:<12} {rss:6.1f} MiB resident, {own:6.1f} its own")
+
+
+@main.command()
+@click.option("--model", default="base", show_default=True)
+def first_start(model):
+    """Memory of a first start, resident and of that its own: until it is ready (looked at all the time), and then."""
+    with tempfile.TemporaryDirectory() as folder:
+        fifo = Path(folder) / "pcm"
+        os.mkfifo(fifo)
+        options = ("--source", f"fifo:{fifo}", "--model", model)
+        running = Daemon(Path(folder), *options, environment={"CACHE_DIRECTORY": f"{folder}/cache"})
+        try:
+            looks = []
+            while "READY=1" not in running.told and running.process.poll() is None:
+                looks.append(look(running.process.pid))
+                time.sleep(0.002)
+            running.ready()
+            say("starting", *np.max(looks, axis=0))
+            click.echo(f"{cpu_seconds(running.process.pid):.2f} s of computing")
+            time.sleep(2.0)
+            say("ready", *look(running.process.pid))
+        finally:
+            running.kill()
+
+
 @main.command()
 @click.option("--model", default="base", show_default=True)
 @click.option("--seconds", default=100.0, show_default=True, help="Of speech, at twice its speed.")
 def resident(model, seconds):
     """Memory, resident and of that its own: ready, in speech (looked at ten times a second), ten seconds after it."""
-
-    def look(pid):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
-        return sizes["Rss:"], sizes["Private_Dirty:"]  # clean pages are files', which the system can take back
-
-    def say(name, rss, own):
-        click.echo(f"{name:<12} {rss:6.1f} MiB resident, {own:6.1f} its own")
-
     pcm = Track().pcm
     with tempfile.TemporaryDirectory() as folder:
         fifo = Path(folder) / "pcm"

@@ -232,7 +232,7 @@ def test_meter_grows_with_the_level():
     assert bars == sorted(set(bars))
 
 
-@pytest.mark.parametrize(("free", "suits"), [(250, "tiny suits this machine"), (100, "no model that ships fits")])
+@pytest.mark.parametrize(("free", "suits"), [(200, "tiny suits this machine"), (100, "no model that ships fits")])
 def test_doctor_says_which_model_fits_where_that_of_the_settings_does_not(tmp_path, capsys, monkeypatch, free, suits):
     monkeypatch.setattr(checkup, "available", lambda: free << 20)
     source = tmp_path / "speech.wav"
@@ -242,5 +242,5 @@ def test_doctor_says_which_model_fits_where_that_of_the_settings_does_not(tmp_pa
     (number,) = [number for number, line in enumerate(lines) if line.startswith("FAIL")]
     assert f"memory: {free} MiB are available" in lines[number]
     assert suits in lines[number]
-    assert "the model of the settings needs 334 MiB at its first start" in lines[number]
-    assert ("recognition.model = 'tiny'" in lines[number + 1]) == (free == 250)
+    assert "the model of the settings needs 232 MiB at its first start" in lines[number]
+    assert ("recognition.model = 'tiny'" in lines[number + 1]) == (free == 200)

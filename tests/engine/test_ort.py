@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -14,11 +16,12 @@ from rtstream.bundle.files import WEIGHTS, read_tensors
 from rtstream.cli.options import RecognizerOptions
 from rtstream.config import Recognition
 from rtstream.engine.open import load_bundle, load_text_bundle
-from rtstream.engine.ort import front_end
+from rtstream.engine.ort import front_end, tensors
 from rtstream.engine.ort import open as opening
+from rtstream.engine.ort.graph import Graph
 from rtstream.engine.ort.networks import encoder_graph
-from rtstream.engine.ort.sessions import LARGE, MANIFEST, Parts, whole
-from rtstream.engine.ort.tensors import quantized, unsaturated
+from rtstream.engine.ort.sessions import LARGE, MANIFEST, Parts, Session, whole
+from rtstream.engine.ort.tensors import Quantized, unsaturated
 from rtstream.export.bundles import save_bundle, save_text_bundle
 from rtstream.export.rounding import Rounding
 from rtstream.model.config import (
@@ -28,6 +31,7 @@ from rtstream.model.config import (
     StackConfig,
     TextModelConfig,
 )
+from rtstream.model.shapes import SCALE
 from rtstream.nn.model import SpeechModel
 from rtstream.nn.quantized import _unsaturated
 from rtstream.nn.text_model import TextModel
@@ -168,8 +172,8 @@ def test_a_shared_matrix_is_packed_once_for_its_layers_and_both_passes(tmp_path,
     config = ENCODERS[name]
     _, found = engines(tmp_path, name)
     model = ModelConfig(config, DECODERS["mel"])
-    state = quantized(read_tensors(tmp_path / "bundle" / WEIGHTS, model, "int8-deflate"), [])
-    graph = encoder_graph(config, state).graph
+    state = Quantized(read_tensors(tmp_path / "bundle" / WEIGHTS, model, "int8-deflate"), [])
+    graph = encoder_graph(config, state).model().graph
     passes = passes_of(graph)
     uses = Counter()
     for nodes in passes:
@@ -201,7 +205,7 @@ def test_full_context_computes_nothing_that_is_the_chunks_own(tmp_path, name):
     state = read_tensors(tmp_path / "bundle" / WEIGHTS, ModelConfig(ENCODERS[name], DECODERS["mel"]), "int8-deflate")
     chunks, full = (
         {given for node in nodes for given in node.input if given.startswith(("encoder.layers.", "encoder.whole."))}
-        for nodes in passes_of(encoder_graph(ENCODERS[name], quantized(state, [])).graph)
+        for nodes in passes_of(encoder_graph(ENCODERS[name], Quantized(state, [])).model().graph)
     )
     assert any(each.endswith(".b") for each in chunks)
     assert all(each.startswith("encoder.whole.") for each in full)
@@ -236,6 +240,46 @@ def test_a_later_start_takes_what_was_packed_and_reads_no_weights(tmp_path, monk
     second = load_bundle(path, "onnx").engine
     states = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
     assert np.array_equal(first.ctc(states), second.ctc(states))
+
+
+class Made(Mapping):
+    """Sixteen matrices, of which each is made when it is asked for."""
+
+    def __getitem__(self, name):
+        if name.endswith(SCALE):
+            return np.ones(512, np.float32)
+        return np.full((512, 512), int(name), np.int8)
+
+    def __iter__(self):
+        return map(str, range(16))
+
+    def __len__(self):
+        return 16
+
+
+def test_a_graph_is_written_with_one_of_its_matrices_in_memory_at_a_time(tmp_path):
+    graph = Graph(Made())
+    x = graph.input("x", [None, 512])
+    for name in graph.state:
+        x = graph.product(graph.rows(x), name)
+    graph.output(x, "y", 2)
+    tracemalloc.start()
+    try:
+        path = graph.save(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * 512 * 512
+    given = {"x": np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)}
+    found, wanted = (Session(each, 1).run(given)["y"] for each in (path, graph.model().SerializeToString()))
+    assert np.array_equal(found, wanted)
+
+
+def test_a_first_start_leaves_nothing_but_what_later_ones_map(tmp_path, cache):
+    load_bundle(save_tiny_bundle(tmp_path / "bundle"), "onnx")
+    (folder,) = cache.iterdir()
+    assert {each.suffix for each in folder.iterdir()} == {".onnx", ".bin", ".npy", ".json"}
+    assert {each.name for each in folder.iterdir()} == {MANIFEST, *json.loads((folder / MANIFEST).read_text())}
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing", "no manifest"])
@@ -287,11 +331,27 @@ def test_what_would_saturate_is_made_coarser_as_torchs_is():
         np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("saturates", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_rounded_in_blocks_a_matrix_is_the_same(monkeypatch, scaled, saturates):
+    rng = np.random.default_rng(0)
+    state = {"w": rng.standard_normal((2, 10, 31)).astype(np.float16)}
+    if scaled:
+        state = {"w": rng.integers(-127, 128, (2, 10, 31), np.int8), "w.scale": rng.random(20).astype(np.float32)}
+    at_once = dict(Quantized(state, ["w"], saturates=saturates))
+    monkeypatch.setattr(tensors, "BLOCK", 8)
+    in_blocks = dict(Quantized(state, ["w"], saturates=saturates))
+    assert at_once.keys() == in_blocks.keys() == {"w", "w.scale"}
+    for name, wanted in at_once.items():
+        assert (in_blocks[name].dtype, in_blocks[name].shape) == (wanted.dtype, wanted.shape)
+        assert np.array_equal(in_blocks[name], wanted)
+
+
 def test_processors_that_saturate_get_coarser_weights(tmp_path, monkeypatch):
     path = save_tiny_bundle(tmp_path / "bundle")
     given = []
     monkeypatch.setattr(opening, "saturates", lambda: True)
-    monkeypatch.setattr(opening, "quantized", lambda *a, **k: given.append(k) or quantized(*a, **k))
+    monkeypatch.setattr(opening, "Quantized", lambda *a, **k: given.append(k) or Quantized(*a, **k))
     load_bundle(path, "onnx")
     assert given == [{"saturates": True}]
 

@@ -71,5 +71,5 @@ def test_a_model_for_which_there_is_no_room_is_refused_with_the_figures(machine,
     machine(60, [(30, 20, 0)])
     monkeypatch.setattr(room, "STATUS", tmp_path / "nothing")
     monkeypatch.setattr("rtstream.engine.open.read_tensors", lambda *_: pytest.fail("the weights were read"))
-    with pytest.raises(BundleError, match=r"the model needs 11\d MiB of memory and there are 10: stop other programs"):
+    with pytest.raises(BundleError, match=r"the model needs 12\d MiB of memory and there are 10: stop other programs"):
         load_bundle(path)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from onnx import ModelProto
 
     from rtstream.bundle.files import State
     from rtstream.engine.base import F32
+    from rtstream.engine.ort.graph import Graph
     from rtstream.engine.ort.sessions import Parts, Session
     from rtstream.model.config import EncoderConfig
 
@@ -177,13 +177,13 @@ def _in_blocks(convolution: Session, x: F32, width: int, stride: int) -> F32:
     )
 
 
-def _convolution(load: Callable[[], State], name: str, activation: Literal["gelu", "tanh"]) -> ModelProto:
+def _convolution(load: Callable[[], State], name: str, activation: Literal["gelu", "tanh"]) -> Graph:
     from rtstream.engine.ort.networks import convolution_graph  # noqa: PLC0415 - onnx, where nothing was kept
 
     return convolution_graph(load(), name, activation)
 
 
-def _matrix(load: Callable[[], State], name: str) -> ModelProto:
+def _matrix(load: Callable[[], State], name: str) -> Graph:
     from rtstream.engine.ort.networks import matrix_graph  # noqa: PLC0415 - as above
 
     return matrix_graph(load(), name)

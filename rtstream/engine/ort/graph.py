@@ -16,7 +16,8 @@ from rtstream.engine.ort.tensors import EPSILON, LEAST, dense
 from rtstream.model.shapes import SCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 20, 10
 MICROSOFT = "com.microsoft"
 TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
+MAPPED = 4096
+"""Bytes from which on a constant is a file of its own."""
 
 
 class Graph:
@@ -34,7 +37,7 @@ class Graph:
     def __init__(self, state: State) -> None:
         self.state = state
         self._nodes: list[NodeProto] = []
-        self._initializers: dict[str, Any] = {}
+        self._initializers: dict[str, Callable[[State], NDArray[Any]]] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._count = 0
@@ -51,25 +54,51 @@ class Graph:
 
     def model(self) -> ModelProto:
         """The whole of it."""
-        graph: GraphProto = helper.make_graph(
-            self._nodes, "rtstream", self._inputs, self._outputs, list(self._initializers.values())
-        )
+        model = self._bare()
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in self._constants())
+        return model
+
+    def save(self, folder: Path) -> Path:
+        """Write it into an empty folder, its larger constants as files that who opens it maps; gives the graph's file.
+
+        One of them is in memory at a time.
+        """
+        model = self._bare()
+        for number, (name, array) in enumerate(self._constants()):
+            if array.nbytes < MAPPED:
+                model.graph.initializer.append(numpy_helper.from_array(array, name))
+                continue
+            array.tofile(folder / f"{number}.bin")
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensor = TensorProto(name=name, dims=array.shape, data_type=kind, data_location=TensorProto.EXTERNAL)
+            tensor.external_data.add(key="location", value=f"{number}.bin")
+            model.graph.initializer.append(tensor)
+        path = folder / "graph.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    def _bare(self) -> ModelProto:
+        """It without its constants."""
+        graph: GraphProto = helper.make_graph(self._nodes, "rtstream", self._inputs, self._outputs)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
-    def constant(self, name: str, array: NDArray[Any]) -> str:
-        """A value that is always the same; a name stands for one array."""
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+    def _constants(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for name, make in self._initializers.items():
+            yield name, np.ascontiguousarray(make(self.state))
+
+    def constant(self, name: str, make: Callable[[State], NDArray[Any]]) -> str:
+        """A value that is always the same, made of the tensors as the graph is written; a name stands for one array."""
+        self._initializers.setdefault(name, make)
         return name
 
     def numbers(self, *numbers: int) -> str:
         """Whole numbers in a row."""
-        return self.constant(f"={numbers}", np.array(numbers, np.int64))
+        return self.constant(f"={numbers}", lambda _: np.array(numbers, np.int64))
 
     def weight(self, name: str) -> str:
         """A tensor of the model that is computed with in float32."""
-        return self.constant(name, dense(self.state, name))
+        return self.constant(name, lambda state: dense(state, name))
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:  # noqa: ANN401 - one name, or a tuple of them
         """What an operation makes of its inputs: one value's name, or several."""
@@ -101,14 +130,13 @@ class Graph:
     def rows(self, x: str) -> tuple[str, str]:
         """Rows brought to one size, and their sizes."""
         size = self.op("ReduceMax", self.op("Abs", x), self.numbers(-1))
-        size = self.op("Max", size, self.constant("least", np.array([LEAST], np.float32)))
+        size = self.op("Max", size, self.constant("least", lambda _: np.array([LEAST], np.float32)))
         return self.op("Div", x, size), size
 
     def product(self, rows: tuple[str, str], name: str) -> str:
         """Rows times the transpose of an int8 matrix of the model."""
-        weight, scale = self.state[name], self.state[name + SCALE]
-        packed = self.constant(name, weight.reshape(-1, weight.shape[-1]).T)
-        scales = self.constant(name + SCALE, scale)
+        packed = self.constant(name, lambda state: _columns(state[name]))
+        scales = self.constant(name + SCALE, lambda state: state[name + SCALE])
         y = self.op("DynamicQuantizeMatMul", rows[0], packed, scales, "", "", domain=MICROSOFT)
         out: str = self.op("Mul", y, rows[1])
         return out
@@ -165,8 +193,13 @@ class Graph:
     def attention(self, q: str, k: str, size: int, mask: str | None = None) -> str:
         """Weights (..., n, m) of queries (..., n, size) on keys (..., m, size); ``mask`` is added to the scores."""
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
-        scores = self.op("Mul", scores, self.constant(f"scale{size}", np.array(size**-0.5, np.float32)))
+        scores = self.op("Mul", scores, self.constant(f"scale{size}", lambda _: np.array(size**-0.5, np.float32)))
         if mask is not None:
             scores = self.op("Add", scores, mask)
         out: str = self.op("Softmax", scores, axis=-1)
         return out
+
+
+def _columns(weight: NDArray[Any]) -> NDArray[Any]:
+    """(..., inputs) to (inputs, outputs)."""
+    return weight.reshape(-1, weight.shape[-1]).T

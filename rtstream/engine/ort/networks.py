@@ -13,8 +13,6 @@ from rtstream.model.shapes import SCALE, TABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onnx import ModelProto
-
     from rtstream.bundle.files import State
     from rtstream.model.config import DecoderConfig, EncoderConfig, StackConfig
 
@@ -67,11 +65,11 @@ class _Stack:
         if low is not None:
             rank = g.state[f"{name}.a"].shape[-1]
             mine = g.op("Slice", low, g.numbers(part * rank), g.numbers((part + 1) * rank), g.numbers(-1))
-            yield g.op("MatMul", mine, g.constant(f"{name}.a{part}", dense(g.state, f"{name}.a")[part].T))
+            yield g.op("MatMul", mine, g.constant(f"{name}.a{part}", lambda state: dense(state, f"{name}.a")[part].T))
         if f"{name}.d" in g.state:
             width = min(inputs, outputs)
             first = x if inputs == width else g.op("Slice", x, g.numbers(0), g.numbers(width), g.numbers(-1))
-            scaled = g.op("Mul", first, g.constant(f"{name}.d{part}", dense(g.state, f"{name}.d")[part]))
+            scaled = g.op("Mul", first, g.constant(f"{name}.d{part}", lambda state: dense(state, f"{name}.d")[part]))
             yield scaled if outputs == width else g.op("Pad", scaled, g.numbers(0, 0, 0, 0, 0, outputs - width))
 
     def heads(self, q: str, k: str, turns: tuple[str, str] | None) -> tuple[str, str]:
@@ -92,7 +90,7 @@ class _Stack:
         return out
 
 
-def encoder_graph(config: EncoderConfig, state: State) -> ModelProto:
+def encoder_graph(config: EncoderConfig, state: State) -> Graph:
     """Both passes of a speech encoder behind its front end.
 
     Takes ``x`` (1, n, d_model), placed; ``cos`` and ``sin`` (n, rotary / 2) where places are turned; ``full`` (1,):
@@ -107,7 +105,7 @@ def encoder_graph(config: EncoderConfig, state: State) -> ModelProto:
     names = [f"next_{kind}{layer}" for layer in range(config.layers) for kind in ("keys", "values")]
     for value, name, rank in zip(made, ["states", *names], [3] + [4] * len(names), strict=True):
         g.output(value, name, rank)
-    return g.model()
+    return g
 
 
 class _Passes:
@@ -164,7 +162,7 @@ def _turns(g: Graph, rotary: int) -> tuple[str, str] | None:
     return g.input("cos", [None, rotary // 2]), g.input("sin", [None, rotary // 2])
 
 
-def text_encoder_graph(config: StackConfig, state: State) -> ModelProto:
+def text_encoder_graph(config: StackConfig, state: State) -> Graph:
     """An encoder of what is all there: ``x`` (batch, n, d_model) and ``mask`` (batch, 1, 1, n), added to the scores.
 
     Gives ``states``.
@@ -180,45 +178,45 @@ def text_encoder_graph(config: StackConfig, state: State) -> ModelProto:
         )
         x = stack.merge(x, g.attended(q, k, v, size, mask), layer)
     g.output(stack.norm(x, "norm"), "states", 3)
-    return g.model()
+    return g
 
 
-def probe_graph() -> ModelProto:
+def probe_graph() -> Graph:
     """Of ``x`` (n, 8), rows of ones, by weights of 127 that stand for 1: ``y`` is 8, or less where kernels saturate."""
     state: State = {"w": np.full((16, 8), 127, np.int8), f"w{SCALE}": np.full(16, 1 / 127, np.float32)}
     g = Graph(state)
     g.output(g.product(g.rows(g.input("x", [None, 8])), "w"), "y", 2)
-    return g.model()
+    return g
 
 
-def mlp_graph(state: State, names: tuple[str, str], inputs: int, *, log_softmax: bool = False) -> ModelProto:
+def mlp_graph(state: State, names: tuple[str, str], inputs: int, *, log_softmax: bool = False) -> Graph:
     """Two matrices with GELU between them: ``x`` (1, n, inputs) to ``y``."""
     g = Graph(state)
     y = g.linear(g.gelu(g.linear(g.input("x", [1, None, inputs]), names[0])), names[1])
     g.output(g.op("LogSoftmax", y, axis=-1) if log_softmax else y, "y", 3)
-    return g.model()
+    return g
 
 
-def convolution_graph(state: State, name: str, activation: Literal["gelu", "tanh"]) -> ModelProto:
+def convolution_graph(state: State, name: str, activation: Literal["gelu", "tanh"]) -> Graph:
     """``x`` (n, inputs) times the transpose of a float32 matrix, that of a convolution, and GELU or tanh: ``y``."""
     weight = dense(state, f"{name}.weight")
     g = Graph(state)
     flat = weight.reshape(len(weight), -1)
-    y = g.op("MatMul", g.input("x", [None, flat.shape[1]]), g.constant("w", flat.T))
+    y = g.op("MatMul", g.input("x", [None, flat.shape[1]]), g.constant("w", lambda _: flat.T))
     if f"{name}.bias" in state:
         y = g.op("Add", y, g.weight(f"{name}.bias"))
     g.output(g.gelu(y) if activation == "gelu" else g.op("Tanh", y), "y", 2)
-    return g.model()
+    return g
 
 
-def matrix_graph(state: State, name: str) -> ModelProto:
+def matrix_graph(state: State, name: str) -> Graph:
     """GELU of an int8 matrix: ``x`` (n, inputs) to ``y``."""
     g = Graph(state)
     g.output(g.gelu(g.linear(g.input("x", [None, g.state[f"{name}.weight"].shape[1]]), name)), "y", 2)
-    return g.model()
+    return g
 
 
-def cross_graph(config: DecoderConfig, state: State) -> ModelProto:
+def cross_graph(config: DecoderConfig, state: State) -> Graph:
     """``x`` (batch, n, d_model) states to the ``keys`` and ``values`` of each layer, (batch, heads, n, d_head)."""
     g = Graph(state)
     rows = g.rows(g.input("x", [None, None, config.d_model]))
@@ -228,10 +226,10 @@ def cross_graph(config: DecoderConfig, state: State) -> ModelProto:
         parts = g.op("Split", y, g.numbers(config.d_model, config.d_model), outputs=2, axis=-1)
         for kind, part in zip(("keys", "values"), parts, strict=True):
             g.output(g.heads(part, config.heads), f"{kind}{layer}", 4)
-    return g.model()
+    return g
 
 
-def decoder_graph(config: DecoderConfig, state: State) -> ModelProto:
+def decoder_graph(config: DecoderConfig, state: State) -> Graph:
     """Further tokens of a batch of texts.
 
     Takes ``x`` (batch, n, d_model), embedded and placed; ``cos`` and ``sin`` (n, rotary / 2) where places are turned;
@@ -284,6 +282,6 @@ def decoder_graph(config: DecoderConfig, state: State) -> ModelProto:
     g.output(g.product(g.rows(last), TABLE), "logits", 3)
     if followed:
         total = followed[0] if len(followed) == 1 else g.op("Sum", *followed)
-        count = g.constant("heads", np.array(1 / len(config.alignment_heads), np.float32))
+        count = g.constant("heads", lambda _: np.array(1 / len(config.alignment_heads), np.float32))
         g.output(g.op("Mul", total, count), "attention", 3)
-    return g.model()
+    return g

@@ -12,7 +12,7 @@ import structlog
 
 from rtstream.engine.ort.engine import OnnxSpeechEngine, OnnxTextEngine
 from rtstream.engine.ort.sessions import Parts, cache_folder, discard, seal, whole
-from rtstream.engine.ort.tensors import quantized
+from rtstream.engine.ort.tensors import Quantized
 from rtstream.engine.room import check_room
 from rtstream.errors import BundleError
 from rtstream.model.shapes import tensor_specs
@@ -56,7 +56,7 @@ def _opened(
     @cache
     def state() -> State:
         names = [name for name, spec in tensor_specs(config).items() if spec.quantized]
-        return quantized(load(), names, saturates=saturates())
+        return Quantized(load(), names, saturates=saturates())
 
     place = None
     try:

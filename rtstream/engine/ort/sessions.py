@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from onnx import ModelProto
+
+    from rtstream.engine.ort.graph import Graph
 
 log = structlog.get_logger()
 
@@ -66,31 +68,34 @@ class Parts:
     def __init__(self, threads: int, *, read: Path | None = None, write: Path | None = None) -> None:
         self._threads, self._read, self._write = threads, read, write
 
-    def session(self, name: str, make: Callable[[], ModelProto]) -> Session:
+    def session(self, name: str, make: Callable[[], Graph]) -> Session:
         """A session of the graph that ``make`` gives."""
         if self._read is not None:
             return Session(self._read / f"{name}.onnx", self._threads)
-        graph = make().SerializeToString()
-        if self._write is not None:
+        if self._write is None:
+            return Session(make().model().SerializeToString(), self._threads)
+        packed = self._write / f"{name}.onnx"
+        with tempfile.TemporaryDirectory(dir=self._write) as folder:
+            graph = make().save(Path(folder))
             settings = _settings(self._threads)
-            settings.optimized_model_filepath = str(self._write / f"{name}.onnx")
+            settings.optimized_model_filepath = str(packed)
             for key, value in (
                 ("session.save_external_prepacked_constant_initializers", "1"),
                 ("session.optimized_model_external_initializers_file_name", f"{name}.bin"),
                 ("session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE)),
             ):
                 settings.add_session_config_entry(key, value)
-            onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
-        return Session(graph, self._threads)
+            onnxruntime.InferenceSession(str(graph), settings, providers=["CPUExecutionProvider"])
+        return Session(packed, self._threads)
 
     def array(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """An array, which nobody writes to."""
-        if self._read is not None:
-            return np.load(self._read / f"{name}.npy", mmap_mode="r")  # type: ignore[no-any-return]
-        array = make()
         if self._write is not None:
-            np.save(self._write / f"{name}.npy", array)
-        return array
+            np.save(self._write / f"{name}.npy", make())
+        folder = self._read or self._write
+        if folder is None:
+            return make()
+        return np.load(folder / f"{name}.npy", mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def cache_folder(model: str) -> Path:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtstream.model.shapes import SCALE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Collection, Iterator
 
     from rtstream.bundle.files import State
 
@@ -21,6 +21,8 @@ LEAST = 1e-8
 """The least size that rows of activations are brought from to 1."""
 PAIR = 128
 """The most that two weights may come to if 16 bits are to hold their products with activations of up to 255."""
+BLOCK = 1024
+"""Rows of a matrix that are rounded at a time."""
 
 
 def dense(state: State, name: str) -> NDArray[np.float32]:
@@ -32,22 +34,51 @@ def dense(state: State, name: str) -> NDArray[np.float32]:
     return out
 
 
-def quantized(state: State, names: Sequence[str], *, saturates: bool = False) -> State:
-    """The tensors with the named matrices in int8, and their scales, where they were float.
+class Quantized(Mapping[str, NDArray[Any]]):
+    """Tensors with the named matrices in int8, and their scales, where they were float, made as they are asked for."""
 
-    ``saturates``: the kernels add products up by twos in 16 bits.
-    """
-    out: State = dict(state)
-    for name in names:
-        if name + SCALE not in out:
-            weight = out[name].astype(np.float32)
-            flat = weight.reshape(-1, weight.shape[-1])
-            scale = (np.maximum(np.abs(flat).max(axis=1), 1e-8) / 127.0).astype(np.float32)
-            rounded = np.clip(np.rint(flat / scale[:, None]), -127, 127).astype(np.int8)
-            out[name], out[name + SCALE] = rounded.reshape(weight.shape), scale
-        if saturates:
-            out[name], out[name + SCALE] = unsaturated(out[name], out[name + SCALE])
-    return out
+    def __init__(self, state: State, names: Collection[str], *, saturates: bool = False) -> None:
+        """``saturates``: the kernels add products up by twos in 16 bits."""
+        self._state, self._names, self._saturates = state, frozenset(names), saturates
+        self._newest: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        matrix = name.removesuffix(SCALE)
+        if matrix not in self._names:
+            return self._state[name]
+        if name not in self._newest:  # a matrix and its scales are made at once, and asked for one after the other
+            self._newest = {}
+            weight, scale = self._quantized(matrix)
+            self._newest = {matrix: weight, matrix + SCALE: scale}
+        return self._newest[name]
+
+    def _quantized(self, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        weight, scale = self._state[name], self._state.get(name + SCALE)
+        if scale is not None and not self._saturates:
+            return weight, scale
+        rows = weight.reshape(-1, weight.shape[-1])
+        out, scales = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
+        for at in range(0, len(rows), BLOCK):  # a large table in one piece would take ten times its size
+            block = slice(at, at + BLOCK)
+            part, own = _rounded(rows[block]) if scale is None else (rows[block], scale[block])
+            out[block], scales[block] = unsaturated(part, own) if self._saturates else (part, own)
+        return out.reshape(weight.shape), scales
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._state or (isinstance(name, str) and name.removesuffix(SCALE) in self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._state, *(each + SCALE for each in self._names)]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _rounded(rows: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Rows (n, inputs) in int8, and their scales."""
+    weight = rows.astype(np.float32)
+    scale = (np.maximum(np.abs(weight).max(axis=1), 1e-8) / 127.0).astype(np.float32)
+    return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale
 
 
 def unsaturated(weight: NDArray[np.int8], scale: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
