@@ -35,6 +35,8 @@ Never by a race: which engine computes decides which text comes out, and that mu
 """
 LEAST_HALF = 2.0**-14
 """Below it float16 has less than its ten bits."""
+HALF_UP = 1 + 2.0**-11
+"""By half of float16's last bit: rounded then, nothing has become less."""
 LARGEST = 127
 """Of the int8 numbers that a matrix is held in."""
 DAMPING = 0.01
@@ -92,7 +94,7 @@ def quantize(weight: Tensor, step: float = 0.0, gram: Tensor | None = None) -> t
     scale = flat.abs().amax(dim=1).clamp(min=1e-8) / LARGEST
     if step:
         scale = torch.maximum(scale, step * flat.square().mean(dim=1).sqrt())
-        scale = torch.where(scale > LEAST_HALF, scale.half().float(), scale)
+        scale = torch.where(scale > LEAST_HALF, (scale * HALF_UP).half().float(), scale)
     if gram is None:
         return (flat / scale[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
     return _compensated(flat, scale, gram), scale

@@ -79,8 +79,8 @@ def test_no_weight_errs_by_more_than_half_a_step(rows, columns, bits, seed):
     weight = normal(rows, columns, seed)
     numbers, scale = quantize(weight, step_of(bits))
     step = torch.maximum(step_of(bits) * weight.square().mean(1).sqrt(), weight.abs().amax(1) / 127)
-    torch.testing.assert_close(scale, step, rtol=1e-5, atol=1e-9)
-    assert ((dequantize(numbers, scale) - weight).abs() <= step[:, None] * 0.5001).all()
+    assert ((scale >= step * 0.99999) & (scale <= step * 1.001)).all()  # those of few bits fit float16
+    assert ((dequantize(numbers, scale) - weight).abs() <= scale[:, None] * 0.5001).all()
 
 
 @pytest.mark.parametrize("bits", [4, 5.5, 7])
