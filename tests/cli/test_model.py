@@ -302,7 +302,7 @@ def test_damaged_translation_bundle_is_one_line(translating, tmp_path, capsys, f
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--bits", "2"), "--bits"),
+        (("--bits", "1"), "--bits"),
         (("--bits", "9"), "--bits"),
         (("--bits", "5", "--float16"), "exclude each other"),
         (("--guard", "max_no_speech"), "give THRESHOLD=NUMBER"),

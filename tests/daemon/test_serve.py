@@ -354,7 +354,8 @@ def test_phrases_come_from_the_settings_and_the_call_and_again_with_sighup(serve
     config = pb.RecognitionConfig(phrases=[f"{said[0].upper()}=0.1"])
     response = daemon.stub().Transcribe(pb.TranscribeRequest(config=config, audio=pcm.tobytes()))
     words = " ".join(final.text for final in response.finals).split()
-    assert [word.lower() for word in words] == " ".join(text for *_, text in replayed).split()
+    # Letters: a phrase that is also heard across the space between two words makes them one.
+    assert "".join(words).lower() == "".join(text for *_, text in replayed).replace(" ", "")
     assert said[0].upper() in words
     assert said[1].title() in words or said[1].lower() == said[0].lower()
 
