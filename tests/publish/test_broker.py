@@ -13,12 +13,9 @@ from rtstream.publish.store import MIN_BYTES, Store, StoreError
 from rtstream.publish.subscription import PARTIALS_KEPT, LiveQueue
 from tests.audio.sound_server import until
 from tests.publish.finals import final, partial
+from tests.publish.stores import away, back, earlier_run, open_store, take
 from tests.publish.test_store import FakeMachine
 from tests.rpc.calls import until as arrived
-
-
-def open_store(path, size=1 << 22, age=1e6, clocks=None):
-    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size, clocks=clocks)
 
 
 @pytest.fixture(params=["memory", "store", "both"])
@@ -31,10 +28,6 @@ def broker(request, tmp_path):
 
 def fails(_):
     raise StoreError("DISK_FULL", "the disk is full")
-
-
-async def take(subscription, count):
-    return [await anext(subscription) for _ in range(count)]
 
 
 async def take_finals(subscription, count):
@@ -498,21 +491,15 @@ async def test_store_that_cannot_be_opened_at_first_gets_all_finals_when_it_can(
 
 
 async def test_history_of_a_store_that_is_opened_late_comes_before_what_was_said_meanwhile(tmp_path):
-    earlier = Broker(open_store(tmp_path))
-    for number in range(1, 31):
-        earlier.publish(final(number))
-    last_earlier = (await take(earlier.subscribe(from_start=True), 30))[-1]
-    earlier.close()
-    (tmp_path / "finals.db").rename(tmp_path / "elsewhere")
-    (tmp_path / "finals.db").mkdir()
+    last_earlier = (await earlier_run(tmp_path, 30))[-1]
+    away(tmp_path)
     broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.0)
     subscription = broker.subscribe()
     for number in range(31, 34):
         broker.publish(final(number))
     meanwhile = await take_finals(subscription, 3)
     late = broker.subscribe(resume_after=meanwhile[0].position)  # begins before, is read after
-    (tmp_path / "finals.db").rmdir()
-    (tmp_path / "elsewhere").rename(tmp_path / "finals.db")
+    back(tmp_path)
     broker.publish(final(34))
     (new,) = await take_finals(subscription, 1)
     assert new.sequence == 34
@@ -643,18 +630,6 @@ async def test_store_that_cannot_be_read_for_a_moment_is_asked_again_and_is_a_ga
     broker.close()
 
 
-def away(tmp_path):
-    """A store whose file is put aside, and a link to nowhere in its place; at no moment is there nothing, see back."""
-    (tmp_path / "aside").hardlink_to(tmp_path / "finals.db")
-    (tmp_path / "link").symlink_to(tmp_path / "no folder" / "finals.db")
-    (tmp_path / "link").replace(tmp_path / "finals.db")
-
-
-def back(tmp_path):
-    """In one step: a broker that looks between two would begin a new store where it finds none."""
-    (tmp_path / "aside").replace(tmp_path / "finals.db")
-
-
 async def test_who_returns_while_the_store_cannot_be_read_gets_every_final_and_no_gap(tmp_path, monkeypatch):
     monkeypatch.setattr("rtstream.publish.subscription.STORE_PATIENCE_SECONDS", 0.0)
     faults = []
@@ -681,11 +656,7 @@ async def test_who_returns_while_the_store_cannot_be_read_gets_every_final_and_n
 
 
 async def test_who_returns_while_the_store_of_earlier_runs_cannot_be_opened_waits_for_it(tmp_path):
-    earlier = Broker(open_store(tmp_path))
-    for number in range(1, 4):
-        earlier.publish(final(number))
-    items = await take(earlier.subscribe(from_start=True), 3)
-    earlier.close()
+    items = await earlier_run(tmp_path, 3)
     away(tmp_path)
     faults = []
     broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.1, on_fault=faults.append)
@@ -699,11 +670,7 @@ async def test_who_returns_while_the_store_of_earlier_runs_cannot_be_opened_wait
 
 async def test_store_that_is_opened_late_is_there_when_its_numbers_are(tmp_path, monkeypatch):
     """Who read between the two was told of a gap, and of finals that the store had."""
-    earlier = Broker(open_store(tmp_path))
-    for number in range(1, 4):
-        earlier.publish(final(number))
-    items = await take(earlier.subscribe(from_start=True), 3)
-    earlier.close()
+    items = await earlier_run(tmp_path, 3)
     go_on, numbered, read = Broker._go_on_in, threading.Event(), threading.Event()
 
     def slowly(broker, store):
@@ -724,11 +691,7 @@ async def test_store_that_is_opened_late_is_there_when_its_numbers_are(tmp_path,
 
 
 async def test_number_of_an_unopened_store_is_not_unknown_because_nothing_was_said_since(tmp_path):
-    earlier = Broker(open_store(tmp_path))
-    for number in range(1, 4):
-        earlier.publish(final(number))
-    items = await take(earlier.subscribe(from_start=True), 3)
-    earlier.close()
+    items = await earlier_run(tmp_path, 3)
     away(tmp_path)
     broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.01)
     with pytest.raises(StoreError):
@@ -742,10 +705,7 @@ async def test_number_of_an_unopened_store_is_not_unknown_because_nothing_was_sa
 
 async def test_whether_a_number_is_known_is_not_asked_between_two_stores(tmp_path):
     """Who asked while the store was being opened saw neither it nor its failure, and was told of a gap."""
-    earlier = Broker(open_store(tmp_path))
-    earlier.publish(final(1))
-    items = await take(earlier.subscribe(from_start=True), 1)
-    earlier.close()
+    items = await earlier_run(tmp_path, 1)
     away(tmp_path)
     broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.01)
 

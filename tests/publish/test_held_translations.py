@@ -10,13 +10,10 @@ from rtstream.client.resuming import Progress
 from rtstream.events import Final
 from rtstream.publish.broker import HISTORY_PAGE, Broker
 from rtstream.publish.items import Gap, Published
-from rtstream.publish.store import MIN_BYTES, Store, StoreError
+from rtstream.publish.store import MIN_BYTES, StoreError
 from tests.publish.finals import final, translation
+from tests.publish.stores import away, back, open_store, take
 from tests.publish.test_store import FakeMachine, numbered
-
-
-def open_store(path, size=1 << 22, age=1e6, clocks=None):
-    return Store(path / "finals.db", max_age_seconds=age, max_bytes=size, clocks=clocks)
 
 
 @pytest.fixture(params=["memory", "store", "both", "little"])
@@ -25,10 +22,6 @@ def broker(request, tmp_path):
     made = Broker(store, queue_size=1000, held_finals={"store": 0, "little": 2}.get(request.param, 1000))
     yield made
     made.close()
-
-
-async def take(subscription, count):
-    return [await anext(subscription) for _ in range(count)]
 
 
 async def published(broker, *events):
@@ -266,12 +259,10 @@ async def test_translations_are_renumbered_with_their_finals_when_a_store_is_ope
     earlier = Broker(open_store(tmp_path))
     await published(earlier, final(1), translation(1))
     earlier.close()
-    (tmp_path / "finals.db").rename(tmp_path / "elsewhere")
-    (tmp_path / "finals.db").mkdir()
+    away(tmp_path)
     broker = Broker(open_store=lambda: open_store(tmp_path), retry_seconds=0.0)
     await published(broker, final(1), translation(1))
-    (tmp_path / "finals.db").rmdir()
-    (tmp_path / "elsewhere").rename(tmp_path / "finals.db")
+    back(tmp_path)
     live = broker.subscribe()
     for event in (translation(1, language="fr"), final(2)):
         broker.publish(event)

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -74,6 +75,8 @@ def make_recipe(**changes):
 
 
 ENCODER = EncoderConfig(n_mels=80, d_model=16, heads=2, ffn=24, layers=2, max_frames=400)
+
+TWO_PASSES = replace(ENCODER, rank=2, diagonal=True, whole=True)
 
 
 def make_model(encoder=ENCODER, *, fading=False, seed=0):

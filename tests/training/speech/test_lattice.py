@@ -16,10 +16,9 @@ from rtstream.model.shapes import SCALE
 from rtstream.nn.quantized import rounded_names
 from rtstream.training.speech.lattice import Lattice
 from rtstream.training.speech.run import load_start, make_trainer
-from tests.training.tiny_training import ENCODER, make_model, make_recipe
+from tests.training.tiny_training import TWO_PASSES, make_model, make_recipe
 from tests.training.tiny_whisper import full_tokenizer
 
-TWO_PASSES = replace(ENCODER, rank=2, diagonal=True, whole=True)
 HALF = {"rtol": 0.01, "atol": 0.01}
 
 

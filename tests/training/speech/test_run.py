@@ -22,7 +22,7 @@ from rtstream.training.speech.run import load_start, make_trainer, target_encode
 from rtstream.training.speech.vocabulary import SPECIAL, kept_ids
 from rtstream.training.speech.whisper import load_whisper
 from tests.bundle.tiny_tokenizer import make_tokenizer
-from tests.training.tiny_training import ENCODER, make_model, make_recipe, write_shard
+from tests.training.tiny_training import ENCODER, TWO_PASSES, make_model, make_recipe, write_shard
 from tests.training.tiny_whisper import (
     LANGUAGES,
     LAYERS,
@@ -308,9 +308,6 @@ def test_bundle_as_a_start_can_be_trained(tmp_path, bits):
     assert tokenizer == full_tokenizer()
     assert all(p.requires_grad for p in loaded.parameters())
     assert_close(encoded(loaded), encoded(model), rtol=0.1, atol=0.2)
-
-
-TWO_PASSES = replace(ENCODER, rank=2, diagonal=True, whole=True)
 
 
 @pytest.fixture
