@@ -13,11 +13,11 @@ from rtstream.bundle.files import WEIGHTS, read_tensors
 from rtstream.errors import BundleError
 from rtstream.model.shapes import SCALE, TABLE
 from rtstream.nn.quantized import (
-    LARGEST,
     State,
     convolutions,
     dequantize_state,
     low_rank_names,
+    nearest,
     quantize,
     quantize_state,
     rounded_names,
@@ -104,6 +104,5 @@ def on_lattice(model: SpeechModel, rounded: State) -> State:
             msg = f"--lattice: its {name} is not one of the model's: name the bundle that the run was given"
             raise BundleError(msg)
         scale = rounded[name + SCALE]
-        number = (state[name] / scale.reshape(-1, 1)).round().clamp(-LARGEST, LARGEST)
-        found |= {name: number.to(torch.int8), name + SCALE: scale}
+        found |= {name: nearest(state[name], scale).to(torch.int8), name + SCALE: scale}
     return found

@@ -96,8 +96,17 @@ def quantize(weight: Tensor, step: float = 0.0, gram: Tensor | None = None) -> t
         scale = torch.maximum(scale, step * flat.square().mean(dim=1).sqrt())
         scale = torch.where(scale > LEAST_HALF, (scale * HALF_UP).half().float(), scale)
     if gram is None:
-        return (flat / scale[:, None]).round().clamp(-LARGEST, LARGEST).to(torch.int8), scale
+        return nearest(flat, scale).to(torch.int8), scale
     return _compensated(flat, scale, gram), scale
+
+
+def nearest(weight: Tensor, scale: Tensor) -> Tensor:
+    """The whole numbers, float, that weights (outputs, ...) are nearest to in steps of ``scale`` (outputs,)."""
+    return (weight / _by_channel(scale, weight)).round_().clamp_(-LARGEST, LARGEST)
+
+
+def _by_channel(scale: Tensor, weight: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def _compensated(weight: Tensor, scale: Tensor, gram: Tensor) -> Tensor:
@@ -120,7 +129,7 @@ def _compensated(weight: Tensor, scale: Tensor, gram: Tensor) -> Tensor:
 
 def dequantize(weight: Tensor, scale: Tensor) -> Tensor:
     """Float32 of the shape of ``weight``; its first axis is the channel."""
-    return weight.float() * scale.reshape(-1, *[1] * (weight.dim() - 1))
+    return weight.float() * _by_channel(scale, weight)
 
 
 def _unsaturated(weight: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

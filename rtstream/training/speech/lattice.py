@@ -15,7 +15,7 @@ import torch
 
 from rtstream.errors import TrainingError
 from rtstream.model.shapes import SCALE
-from rtstream.nn.quantized import LARGEST, rounded_names
+from rtstream.nn.quantized import dequantize, nearest, rounded_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,14 +37,14 @@ class Lattice:
         self._scales = {name: rounded[name + SCALE] for name in self._numbers}
 
     def _parameters(self, model: SpeechModel) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of each matrix that is rounded the weights, and the steps of its channels, (outputs, 1)."""
+        """Of each matrix that is rounded the weights, and the steps of its channels, (outputs,)."""
         weights = dict(model.named_parameters())
         found: dict[str, tuple[Tensor, Tensor]] = {}
         for name in rounded_names(model):
             if name not in self._numbers or self._numbers[name].shape != weights[name].shape:
                 msg = f"--lattice: its {name} is not one of the model's: name a bundle that was made of this start"
                 raise TrainingError(msg)
-            found[name] = weights[name], self._scales[name].reshape(-1, 1).to(weights[name].device)
+            found[name] = weights[name], self._scales[name].to(weights[name].device)
         return found
 
     @torch.no_grad()
@@ -54,9 +54,9 @@ class Lattice:
         Raises TrainingError where the bundle is of another structure.
         """
         for name, (weight, step) in self._parameters(model).items():
-            numbers = self._numbers[name].to(weight.device)
-            room = INSIDE if weight.requires_grad else 0.0
-            weight.copy_(step * (numbers + (weight / step - numbers).clamp(-room, room)))
+            own = dequantize(self._numbers[name].to(weight.device), step)
+            room = step[:, None] * (INSIDE if weight.requires_grad else 0.0)
+            weight.copy_(own + (weight - own).clamp(-room, room))
 
     @contextmanager
     def seen(self, model: SpeechModel) -> Iterator[None]:
@@ -65,7 +65,7 @@ class Lattice:
         try:
             for weight, step in self._parameters(model).values():
                 behind.append((weight, weight.data))
-                weight.data = step * (weight.data / step).round_().clamp_(-LARGEST, LARGEST)
+                weight.data = dequantize(nearest(weight.data, step), step)
             yield
         finally:
             for weight, data in behind:
