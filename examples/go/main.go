@@ -1,6 +1,8 @@
 // What an rtstream service hears: every final once, also when the connection was lost.
 //
 //	go generate && go mod tidy && go run . [HOST:PORT | unix:PATH]
+//
+// go generate needs protoc, protoc-gen-go and protoc-gen-go-grpc.
 package main
 
 //go:generate protoc -I ../../protos --go_out=. --go_opt=module=rtstream-listen --go_opt=Mrtstream/v1/rtstream.proto=rtstream-listen/pb --go-grpc_out=. --go-grpc_opt=module=rtstream-listen --go-grpc_opt=Mrtstream/v1/rtstream.proto=rtstream-listen/pb rtstream/v1/rtstream.proto
@@ -11,9 +13,6 @@ import (
 	"os"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"rtstream-listen/pb"
 )
 
@@ -22,7 +21,7 @@ func main() {
 	if len(os.Args) > 1 {
 		target = os.Args[1]
 	}
-	connection, err := grpc.Dial(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := connect(target)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -30,8 +29,7 @@ func main() {
 	client := pb.NewSpeechServiceClient(connection)
 	request := &pb.SubscribeRequest{FromStart: true}
 	for {
-		err := listen(client, request)
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, listen(client, request))
 		time.Sleep(time.Second)
 	}
 }
@@ -47,16 +45,15 @@ func listen(client pb.SpeechServiceClient, request *pb.SubscribeRequest) error {
 		if err != nil {
 			return err
 		}
+		position := response.GetHeartbeat().GetPosition()
 		if final := response.GetFinal(); final != nil {
-			fmt.Printf("%8.2f s  %s\n", final.GetStart().AsDuration().Seconds(), final.GetText())
-			request = resumed(request, final.GetPosition())
-		} else if heartbeat := response.GetHeartbeat(); heartbeat != nil {
-			request = resumed(request, heartbeat.GetPosition())
+			position = final.GetPosition()
+			if text := final.GetText(); text != "" { // else it takes back what partials showed
+				fmt.Printf("%8.2f s  %s\n", final.GetStart().AsDuration().Seconds(), text)
+			}
+		}
+		if position != nil {
+			request.FromStart, request.ResumeAfter = false, position
 		}
 	}
-}
-
-func resumed(request *pb.SubscribeRequest, position *pb.Position) *pb.SubscribeRequest {
-	request.FromStart, request.ResumeAfter = false, position
-	return request
 }
