@@ -9,6 +9,8 @@ from rtstream.events import SAMPLE_RATE, AudioLost, DeviceState, Fault, Final, P
 from rtstream.formats.lines import json_line, time_field
 from rtstream.publish.items import Gap, Item, Position, Published
 
+MOST_DIGITS = 19
+
 
 def item_line(item: Item, *, words: bool = False) -> str:
     """An item as JSON: partials and finals as replay writes them, finals with ``epoch`` and ``sequence`` besides."""
@@ -16,9 +18,11 @@ def item_line(item: Item, *, words: bool = False) -> str:
 
 
 def read_position(text: str) -> Position | None:
-    """``EPOCH:N``; None if it is not that."""
+    """``EPOCH:N``; None if it is not that, or no number that a store or a message could hold."""
     epoch, colon, sequence = text.rpartition(":")
-    return Position(epoch, int(sequence)) if colon and epoch and sequence.isdecimal() else None
+    if not (colon and epoch and sequence.isdecimal()) or len(sequence) > MOST_DIGITS or int(sequence) >= 1 << 63:
+        return None
+    return Position(epoch, int(sequence))
 
 
 def item_fields(item: Item, *, words: bool = False) -> dict[str, Any]:

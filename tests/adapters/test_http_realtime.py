@@ -126,7 +126,10 @@ async def test_what_is_wrong_is_told_and_the_connection_stays():
         assert (await socket.receive_json())["type"] == "session.created"
         wrong = [
             ("not json", "type"),
+            ("[" * 100_000, "type"),
             ({"type": "response.create"}, "type"),
+            ({"type": "x" * 100_000}, "type"),
+            (update(transcription={"language": "\ud800"}), "language"),
             ({"type": "input_audio_buffer.append", "audio": "%"}, "audio"),
             ({"type": "input_audio_buffer.commit"}, "audio"),
             ({"type": "session.update", "session": {"type": "realtime"}}, "session.type"),
@@ -142,6 +145,9 @@ async def test_what_is_wrong_is_told_and_the_connection_stays():
             await (socket.send_str(message) if isinstance(message, str) else socket.send_json(message))
             error = await socket.receive_json()
             assert (error["type"], error["error"]["param"]) == ("error", param)
+            assert len(error["error"]["message"]) < 300
+        await socket.send_json(update(transcription={"model": "\ud800"}))  # half a character
+        assert (await socket.receive_json())["type"] == "session.updated"
         await socket.send_json({"type": "input_audio_buffer.append", "audio": audio(1.0)})
         assert (await socket.receive_json())["type"] == "input_audio_buffer.speech_started"
 

@@ -118,6 +118,8 @@ async def test_revoked_token_ends_its_streams(tmp_path, monkeypatch):
         ({"Host": "localhost", "Origin": "https://captions.home"}, 200),
         ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
         ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Origin": "http://[x"}, 400),
+        ({"Host": "[x"}, 400),
     ],
 )
 async def test_no_other_web_page_may_have_a_browser_listen(headers, status):

@@ -11,6 +11,7 @@ import aiohttp
 import openai
 import pytest
 
+from rtstream.adapters.http import prompt
 from rtstream.adapters.http.language import NAMES
 from rtstream.adapters.http.prompt import phrases_of
 from rtstream.adapters.http.transcript import Transcript
@@ -161,7 +162,7 @@ async def test_prompt_becomes_phrases(served, wav):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "phrases"),
+    ("text", "phrases"),
     [
         ("", ()),
         ("ok, x, 123, Zürich.", ("Zürich",)),
@@ -171,10 +172,19 @@ async def test_prompt_becomes_phrases(served, wav):
         (", ".join(f"word{'a' * (n % 7)}{chr(97 + n % 26)}" for n in range(2000)), None),
     ],
 )
-def test_prompt_is_a_hint_and_never_an_error(prompt, phrases):
-    found = phrases_of(prompt)
+def test_prompt_is_a_hint_and_never_an_error(text, phrases):
+    found = phrases_of(text)
     assert len(found) <= 500
     assert phrases is None or found == phrases
+
+
+def test_of_a_prompt_without_end_only_some_is_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(prompt, "parse_phrase", read.append)
+    text = ", ".join(f"w{number}" for number in range(1_000_000))
+    assert phrases_of(text) == tuple(f"w{number}" for number in range(500))
+    assert len(read) == 500
+    assert phrases_of(",".join(["a b c d e"] * 100_000) + ",Anna") == ()
 
 
 @pytest.mark.parametrize("language", ["en", "en-GB", "English", ""])

@@ -6,6 +6,8 @@ import wave
 import pytest
 import websockets
 
+from rtstream.adapters.http import vosk
+from rtstream.wire.values import StreamSettings
 from tests.adapters.http_served import recording, serving, to_the_end
 from tests.rpc.calls import until
 
@@ -89,6 +91,29 @@ async def test_what_was_said_before_something_wrong_is_told(served):
         await websocket.send("nonsense")
         messages, _ = await to_the_end(websocket)
         assert " ".join(filter(None, (message.get("text") for message in messages))) == "0.500 0.500"
+
+
+async def test_finals_of_a_long_message_are_all_told_in_its_answer(served):
+    async with websockets.connect(uri(served)) as websocket:
+        await websocket.send('{"config": {"sample_rate": 16000}}')
+        told = []
+        while len(told) < 3 or "partial" not in told[-1]:  # what a message ends may be told with the next one
+            await websocket.send((b"\x00\x40" * 16_000) * 4 if len(told) < 2 else bytes(2))
+            told.append(json.loads(await websocket.recv()))
+        texts = [answer["text"] for answer in told if answer.get("text")]
+        assert len(texts) <= 3
+        assert " ".join(texts) == " ".join(["0.500"] * 8)
+
+
+async def test_of_what_is_configured_only_what_is_known_is_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(vosk, "_settings", lambda config: kept.append(config) or StreamSettings())
+    async with serving() as served, websockets.connect(uri(served)) as websocket:
+        for number in range(100):
+            await websocket.send(json.dumps({"config": {"words": False, f"x{number}": "y" * 10_000}}))
+        await websocket.send(bytes(100))
+        await websocket.recv()
+    assert kept == [{"words": False}]
 
 
 async def test_when_all_streams_are_taken_it_is_told_and_silence_ends_it():

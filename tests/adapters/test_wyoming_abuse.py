@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from rtstream.adapters.networks import admits, read_networks
+from rtstream.adapters.wyoming import request
 from rtstream.adapters.wyoming.config import Limits
 from rtstream.errors import ConfigError
 from rtstream.events import AudioBlock
+from rtstream.recognizer.phrases import Phrase
 from rtstream.rpc.security import Address
 from tests.adapters.wyoming_served import RATE, error, heard, say, speech, text, until, wyoming
 
@@ -79,6 +81,22 @@ async def test_odd_details_of_a_request_are_passed_over():
         writer.write(json.dumps({"type": "transcribe", "data": data}).encode() + b'\n{"type": "ping"}\n')
         assert json.loads(await reader.readline())["type"] == "pong"
         writer.close()
+
+
+async def test_half_a_character_is_not_repeated():
+    async with wyoming() as served:
+        reader, writer = await served.connect()
+        writer.write(b'{"type": "ping", "data": {"text": "a\\ud800"}}\n')
+        header = json.loads(await reader.readline())
+        assert json.loads(await reader.readexactly(header["data_length"])) == {"text": "a?"}
+        writer.close()
+
+
+def test_of_names_without_end_only_some_are_looked_at(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(request, "parse_phrase", lambda text: looked_at.append(text) or Phrase("", 1.0))
+    assert not request.TurnRequest(names=("1",) * 60_000, terms=("a",)).phrases(500)
+    assert len(looked_at) == request.MOST_TEXTS
 
 
 async def test_a_client_that_says_nothing_is_sent_away():

@@ -391,7 +391,17 @@ def test_lines_of_transcripts_are_those_of_replay_and_a_number():
 
 @pytest.mark.parametrize(
     ("text", "position"),
-    [("e:1", Position("e", 1)), ("a:b:7", Position("a:b", 7)), ("e", None), (":1", None), ("e:", None), ("e:x", None)],
+    [
+        ("e:1", Position("e", 1)),
+        ("a:b:7", Position("a:b", 7)),
+        (f"e:{2**63 - 1}", Position("e", 2**63 - 1)),
+        (f"e:{2**63}", None),
+        ("e:" + "9" * 5000, None),
+        ("e", None),
+        (":1", None),
+        ("e:", None),
+        ("e:x", None),
+    ],
 )
 def test_positions(text, position):
     assert read_position(text) == position

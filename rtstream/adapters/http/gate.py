@@ -92,9 +92,13 @@ class HttpGate:
     def _check_host(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host and urlsplit(origin).hostname not in self._hosts:
+        try:
+            page = urlsplit(origin or "")
+            name, page_name = urlsplit(f"//{host}").hostname or "", page.hostname
+        except ValueError:
+            raise web.HTTPBadRequest(text="the headers Host and Origin must name a host") from None
+        if origin is not None and page.netloc != host and page_name not in self._hosts:
             raise web.HTTPForbidden(text=f"a page of {origin} may not ask here")
-        name = urlsplit(f"//{host}").hostname or ""
         if self._tokens is None and host and name not in self._hosts and not _is_address(name):
             raise web.HTTPForbidden(
                 text=f"this machine is not known to be called '{name}': use its address, or add the name to http.hosts"

@@ -103,7 +103,7 @@ class _Conversation:
             return None
         try:
             message = json.loads(received.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         return message if isinstance(message, dict) else {}
 
@@ -125,7 +125,7 @@ class _Conversation:
                 self._heard = False
                 await self._send({"type": "input_audio_buffer.cleared"})
             case kind:
-                raise invalid("type", f"{kind!r} is no message of a transcription session")
+                raise invalid("type", f"{str(kind)[:40]!r} is no message of a transcription session")
 
     async def _append(self, audio: object) -> None:
         try:
@@ -214,4 +214,5 @@ class _Conversation:
         await self._send({"type": "error", "error": told})
 
     async def _send(self, event: dict[str, object]) -> None:
-        await self._socket.send_str(json.dumps({"event_id": self._items.event_id(), **event}, ensure_ascii=False))
+        # In ASCII: it may repeat what its client has sent, in which there may be halves of characters.
+        await self._socket.send_str(json.dumps({"event_id": self._items.event_id(), **event}))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RATE = 8_000
 """Of audio whose client names none, as Vosk's server has it."""
 RATES = (4_000, 192_000)
+KEYS = frozenset({"sample_rate", "words", "phrase_list"})
+"""Of ``config``."""
 
 
 class Vosk:
@@ -41,7 +43,8 @@ class Vosk:
         config: dict[str, Any] = {}
         message = await receive(socket, self._idle_seconds)
         while isinstance(message, dict) and "eof" not in message:
-            config |= message["config"] if isinstance(message.get("config"), dict) else {}
+            given = message["config"] if isinstance(message.get("config"), dict) else {}
+            config |= {key: given[key] for key in KEYS & given.keys()}  # others are passed over, and not kept
             message = await receive(socket, self._idle_seconds)
         if isinstance(message, dict):
             await send(socket, {"text": ""})
@@ -69,7 +72,7 @@ class _Conversation:
             await feed_and_read(self._feed(audio, idle_seconds), self._read())
         except RequestFailedError:
             if self._finals:  # of what came before
-                await self._tell(self._finals)
+                await self._tell()
             raise
 
     async def _feed(self, audio: bytes, idle_seconds: float) -> None:
@@ -86,7 +89,7 @@ class _Conversation:
                     await self._stream.push(self._decoder.rest())
                     await self._stream.finish()
                     await self._ended.wait()
-                    await self._tell(self._finals)
+                    await self._tell()
                     return
                 message = await receive(self._socket, idle_seconds)
         finally:
@@ -103,11 +106,13 @@ class _Conversation:
 
     async def _answer(self) -> None:
         if self._finals:
-            await self._tell([self._finals.pop(0)])
+            await self._tell()
         else:
             await send(self._socket, {"partial": self._partial})
 
-    async def _tell(self, finals: list[Final]) -> None:
+    async def _tell(self) -> None:
+        """A result with all finals that were not told: more of them come than messages where these are long."""
+        finals, self._finals = self._finals, []
         result: dict[str, object] = {"text": " ".join(final.text for final in finals)}
         if self._words and finals:
             found = [word for final in finals for word in final.words]

@@ -39,6 +39,8 @@ STAMPEDE_SECONDS = 3.0
 """In which the devices of a house, or of a fleet, answer Home Assistant's start, each at a moment of its own."""
 JITTER = 0.25
 FAREWELL_SECONDS = 2.0
+MOST_COMMANDS = 64
+"""That wait to be obeyed; whoever may write to the topic may write a great many."""
 DEVICE_ON = frozenset({"capturing", "muted", "paused"})
 
 
@@ -102,6 +104,7 @@ class MqttPublisher:
             timeout=config.answer_seconds,
             logger=_silent(),
             keepalive=30,
+            max_queued_incoming_messages=MOST_COMMANDS,
         )
 
     async def _serve(self, client: Client) -> None:

@@ -329,4 +329,5 @@ class MicConnection(Connection):
 
 
 def _text(given: object) -> str | None:
-    return given if isinstance(given, str) else None
+    """What a client wants to hear again; JSON may have halves of characters, which cannot be written."""
+    return given.encode("utf-8", "replace").decode() if isinstance(given, str) else None

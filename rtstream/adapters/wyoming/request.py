@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SILENCE_MS: Mapping[str, int] = {"aggressive": 250, "relaxed": 1250}
 """That ends a turn, as Home Assistant has it; "default" is the service's own."""
 WIDTHS = range(1, 5)
+MOST_TEXTS = 4096
+"""Names and terms that are looked at: it is done where all clients are served, who must not wait for it."""
 
 
 class TurnError(RtstreamError):
@@ -64,7 +66,7 @@ class TurnRequest:
         Others are left out: a house has names that nobody can say, and turns must not fail for that.
         """
         found: dict[str, str] = {}
-        for text in (*self.names, *self.terms):
+        for text in (*self.names, *self.terms)[:MOST_TEXTS]:
             if len(found) >= most:
                 break
             try:
