@@ -12,52 +12,7 @@ from wyoming.ping import Ping
 
 from rtstream.adapters.wyoming.request import TurnRequest
 from rtstream.events import AudioBlock, Fault, Final, Partial, Speech
-from tests.adapters.wyoming_served import RATE, error, heard, say, shown, speech, text, types, until, wyoming
-
-
-class Script:
-    """A stream that gives what a test says; "heard" waits until audio of so many seconds has come."""
-
-    def __init__(self, *steps):
-        self.steps, self.samples, self.finished, self.closed = steps, 0, asyncio.Event(), False
-        self.moved = asyncio.Event()
-
-    async def push(self, samples):
-        self.samples += len(samples)
-        self.moved.set()
-
-    async def pause(self):
-        pass
-
-    async def finish(self):
-        self.finished.set()
-        self.moved.set()
-
-    async def __aiter__(self):
-        for step in self.steps:
-            if isinstance(step, float):
-                while self.samples < step * RATE and not self.finished.is_set():
-                    self.moved.clear()
-                    await self.moved.wait()
-            else:
-                yield step
-        await self.finished.wait()
-
-    async def close(self):
-        self.closed = True
-        self.finished.set()
-        self.moved.set()
-
-
-def scripted(served, *steps):
-    stream = Script(*steps)
-
-    async def open_stream(settings):
-        served.hub.settings.append(settings)
-        return stream
-
-    served.hub.open_stream = open_stream
-    return stream
+from tests.adapters.wyoming_served import RATE, error, heard, say, scripted, shown, speech, text, types, until, wyoming
 
 
 async def test_it_says_what_it_can_do():
