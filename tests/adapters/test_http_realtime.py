@@ -130,6 +130,7 @@ async def test_what_is_wrong_is_told_and_the_connection_stays():
             ({"type": "response.create"}, "type"),
             ({"type": "x" * 100_000}, "type"),
             (update(transcription={"language": "\ud800"}), "language"),
+            (update(transcription={"language": "x" * 100_000}), "language"),
             ({"type": "input_audio_buffer.append", "audio": "%"}, "audio"),
             ({"type": "input_audio_buffer.commit"}, "audio"),
             ({"type": "session.update", "session": {"type": "realtime"}}, "session.type"),

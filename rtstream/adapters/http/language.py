@@ -25,6 +25,8 @@ NAMES = {
     "uk": "ukrainian",
 }
 """What OpenAI's answers call languages, as clients may too."""
+SHOWN = 40
+"""Characters of what a client has named that it is told again."""
 ANY = (AUTO, "multi")
 """For whichever language is spoken: ours, and Deepgram's word for it."""
 
@@ -38,13 +40,14 @@ def read_language(wanted: str, known: tuple[str, ...]) -> tuple[str, ...] | None
         return None
     if wanted.lower() in ANY:
         return ()
+    shown = wanted[:SHOWN]
     named = next((code for code, name in NAMES.items() if name == wanted.lower()), wanted)
     try:
         tag = canonical(named)
     except ValueError:
         first = known[0] if known else "en"
-        raise invalid("language", f"'{wanted}' is no language; give its code, such as {first}") from None
+        raise invalid("language", f"'{shown}' is no language; give its code, such as {first}") from None
     for language in known:
         if within(tag, language) or within(language, tag):
             return (language,)
-    raise invalid("language", f"the model does not recognise '{wanted}', only {', '.join(known)}")
+    raise invalid("language", f"the model does not recognise '{shown}', only {', '.join(known)}")
