@@ -23,6 +23,7 @@ from rtstream.translation import models as translation_models
 from tests.recognizer.tiny_bundle import save_tiny_bundle
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+IMAGES = (DEPLOY, DEPLOY / "home-assistant/rtstream")
 UNITS = ("rtstream.service", "rtstream-user.service")
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd: apt-get install systemd")
@@ -115,9 +116,19 @@ def test_the_model_of_ten_languages_is_installed_where_it_is_asked_for_and_broug
     assert done.stderr.startswith("install: error: models/multi is not in this checkout")
 
 
-def test_image_has_every_bundle_where_it_is_found_without_being_named():
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    assert f"COPY models {translation_models.INSTALLED}" in lines
+def test_images_bring_the_models_of_the_packages_that_they_install():
+    """Which pip puts where they are found: those of rtstream itself, and multi where it is asked for."""
+    installs = {
+        folder: re.findall("pip install (.*?) *\\\\?\n", (folder / "Dockerfile").read_text()) for folder in IMAGES
+    }
+    assert installs == {
+        DEPLOY: ["--no-cache-dir '.[http,mqtt,wyoming]' ${MULTI:+./packages/rtstream-multi}"],
+        DEPLOY / "home-assistant/rtstream": ["--no-cache-dir '.[wyoming]' ./packages/rtstream-multi"],
+    }
+    # In both before that: the models themselves, at which rtstream/models and the package's own folder point.
+    for folder in IMAGES:
+        before = (folder / "Dockerfile").read_text().split("pip install")[0]
+        assert re.search(r"^COPY (models models|source \.)$", before, re.MULTILINE)
     assert default.INSTALLED == translation_models.INSTALLED
 
 

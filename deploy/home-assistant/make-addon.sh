@@ -10,7 +10,7 @@ folder=${1:?usage: make-addon.sh FOLDER}
 
 mkdir -p "$folder/source"
 cp -R "$here/rtstream/." "$folder/"
-for part in pyproject.toml README.md LICENSE NOTICE rtstream models; do
+for part in pyproject.toml README.md LICENSE NOTICE rtstream models packages; do
     rm -rf "${folder:?}/source/$part"
     cp -R "$root/$part" "$folder/source/"
 done
