@@ -11,7 +11,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO, cast
 
-import structlog
+# structlog takes rich where there is one, for tracebacks in colour that are never written here: 5 MB of memory. That
+# there is none is how Python is told that nothing imports it.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+try:
+    import structlog
+finally:
+    if sys.modules["rich"] is None:
+        del sys.modules["rich"]
 
 if TYPE_CHECKING:
     from structlog.typing import Processor

@@ -47,11 +47,13 @@ def byte_characters() -> dict[int, str]:
 class Tokenizer:
     """``pieces`` by id, byte-level strings; ``merges`` in order of priority; ``special`` names to ids.
 
-    Without ``merges`` any two neighbours merge that make a piece, those of the lowest id first.
+    A merge is its two pieces with a space between, which no piece has: pairs of them, and tables of those, take 4 MB
+    that a service without phrases never looks at. Without ``merges`` any two neighbours merge that make a piece, those
+    of the lowest id first.
     """
 
     pieces: tuple[str, ...]
-    merges: tuple[tuple[str, str], ...] | None
+    merges: tuple[str, ...] | None
     special: dict[str, int]
 
     @cached_property
@@ -60,14 +62,14 @@ class Tokenizer:
         return {piece: index for index, piece in enumerate(self.pieces) if index not in special}
 
     @cached_property
-    def _ranks(self) -> dict[tuple[str, str], int]:
-        return {pair: rank for rank, pair in enumerate(self.merges or ())}
+    def _ranks(self) -> dict[str, int]:
+        return {merge: rank for rank, merge in enumerate(self.merges or ())}
 
     def _rank(self, pair: tuple[str, str]) -> int:
         """The priority of a merge, the lower the sooner; that of none is ``len(self)``."""
         if self.merges is None:
             return self._ids.get(pair[0] + pair[1], len(self))
-        return self._ranks.get(pair, len(self))
+        return self._ranks.get(" ".join(pair), len(self))
 
     @cached_property
     def _bytes(self) -> dict[str, int]:
@@ -174,7 +176,7 @@ class Tokenizer:
 
         Returns it and the old id of each new one, which cuts an embedding table to match.
         """
-        pairs = {left + right: (left, right) for left, right in self.merges or ()}
+        pairs = {merge.replace(" ", ""): merge.split(" ") for merge in self.merges or ()}
         wanted = set(byte_characters().values())
         stack = [self.pieces[token] for token in keep if token not in set(self.special.values())]
         while stack:
@@ -184,7 +186,7 @@ class Tokenizer:
                 stack.extend(pairs[piece] if self.merges is not None else self._made_of(piece))
         old = sorted(self._ids[piece] for piece in wanted) + sorted(self.special.values())
         new = {index: position for position, index in enumerate(old)}
-        merges = self.merges and tuple(pair for pair in self.merges if pair[0] + pair[1] in wanted)
+        merges = self.merges and tuple(merge for merge in self.merges if merge.replace(" ", "") in wanted)
         special = {name: new[index] for name, index in self.special.items()}
         return Tokenizer(tuple(self.pieces[index] for index in old), merges, special), old
 
@@ -212,8 +214,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        merges = None if self.merges is None else [" ".join(pair) for pair in self.merges]
-        data = {"pieces": self.pieces, "merges": merges, "special": self.special}
+        data = {"pieces": self.pieces, "merges": self.merges, "special": self.special}
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
         temporary.replace(path)
@@ -224,10 +225,12 @@ class Tokenizer:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             given = data["merges"]
-            merges = None if given is None else tuple(tuple(merge.split(" ")) for merge in given)
+            merges = None if given is None else tuple(given)
             tokenizer = cls(tuple(data["pieces"]), merges, {str(k): int(v) for k, v in data["special"].items()})
-            complete = all(character in tokenizer._ids for character in byte_characters().values())
-            known = all(left + right in tokenizer._ids for left, right in merges or ())
+            special = set(tokenizer.special.values())
+            ordinary = {piece for index, piece in enumerate(tokenizer.pieces) if index not in special}
+            complete = ordinary.issuperset(byte_characters().values())
+            known = all(merge.count(" ") == 1 and merge.replace(" ", "") in ordinary for merge in merges or ())
             named = all(0 <= index < len(tokenizer) for index in (*tokenizer.special.values(), tokenizer.end))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             msg = f"{path}: not a tokenizer ({type(error).__name__}): copy the bundle again"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @click.command(
@@ -73,8 +69,7 @@ def command(
 
     keep_heap_small()
     bound_kernel_cache()
-    with _without("rich"):  # 5 MB, for tracebacks in colour
-        import structlog  # noqa: PLC0415
+    import structlog  # noqa: PLC0415
 
     from rtstream.config import load  # noqa: PLC0415
     from rtstream.daemon.exits import ExitCode, exit_code  # noqa: PLC0415
@@ -104,15 +99,6 @@ def command(
         leave(code)
 
     asyncio.run(run())
-
-
-@contextmanager
-def _without(package: str) -> Iterator[None]:
-    """Nothing imports a package within that can do without; it has not been imported before."""
-    sys.modules.setdefault(package, None)  # type: ignore[arg-type]  # which is how Python is told that there is none
-    yield
-    if sys.modules[package] is None:
-        del sys.modules[package]
 
 
 def _log_level(ctx: click.Context) -> str | None:

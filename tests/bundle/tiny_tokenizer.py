@@ -23,8 +23,8 @@ def make_tokenizer(special=SPECIAL) -> Tokenizer:
     for pair in PAIRS.split(", "):
         left, right = pair.split(" ")
         if {left, right} <= known and left + right not in known:
-            merges.append((left, right))
+            merges.append(pair)
             known.add(left + right)
-    pieces = [*singles, *(left + right for left, right in merges)]
+    pieces = [*singles, *(pair.replace(" ", "") for pair in merges)]
     ids = {name: len(pieces) + index for index, name in enumerate(special)}
     return Tokenizer((*pieces, *special), tuple(merges), ids)

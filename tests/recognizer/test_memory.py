@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from rtstream.cli.serve import _without
-
 PROGRAM = """
 from rtstream.recognizer.memory import bound_kernel_cache
 
@@ -59,15 +57,14 @@ def test_threads_have_no_heaps_of_their_own():
     assert done.stdout.strip() == str([True] * 4)
 
 
-def test_what_is_left_out_is_not_imported_and_can_be_imported_afterwards():
-    sys.modules.pop("wave", None)
-    with _without("wave"), pytest.raises(ImportError):
-        import wave
-    import wave
-
-    with _without("wave"):
-        import wave as again
-    assert again is wave
+def test_the_service_imports_nothing_that_draws_on_terminals():
+    program = (
+        "import os, sys, rtstream.daemon.leaving as leaving; from rtstream.cli.main import main;"
+        "leaving.leave = lambda code: print(code, 'structlog' in sys.modules, 'rich' in sys.modules);"
+        "main(['serve', '--config', os.devnull, '--source', 'nothing']); import rich"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["78", "True", "False"]
 
 
 def test_what_only_translation_needs_is_not_loaded_to_recognise():

@@ -70,8 +70,7 @@ def write_tokenizer(directory):
     special = set(tokenizer.special)
     vocabulary = {piece: index for index, piece in enumerate(tokenizer.pieces) if piece not in special}
     added = [{"content": name, "id": index, "special": True} for name, index in tokenizer.special.items()]
-    merges = [" ".join(pair) for pair in tokenizer.merges]
-    data = {"added_tokens": added, "model": {"type": "BPE", "vocab": vocabulary, "merges": merges}}
+    data = {"added_tokens": added, "model": {"type": "BPE", "vocab": vocabulary, "merges": tokenizer.merges}}
     (directory / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
 
 

@@ -125,8 +125,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
     pieces = [""] * (1 + max([*vocabulary.values(), *special.values()]))
     for piece, index in (vocabulary | special).items():
         pieces[index] = piece
-    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in data["model"]["merges"]]
-    tokenizer = Tokenizer(tuple(pieces), tuple((left, right) for left, right in merges), special)
+    merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in data["model"]["merges"])
+    tokenizer = Tokenizer(tuple(pieces), tuple(merges), special)
     if special.get("<|endoftext|>") != ENGLISH_END:
         return tokenizer
     return tokenizer.select_special([name for name in special if name not in TASKS and not LANGUAGE.fullmatch(name)])
