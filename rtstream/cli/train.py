@@ -88,6 +88,12 @@ Examples:
     type=click.Path(path_type=Path),
     help="The bundle of few bits a weight whose numbers the matrices learn to be: for a recipe with lattice = true.",
 )
+@click.option(
+    "--guide",
+    metavar="RUN|BUNDLE",
+    type=click.Path(path_type=Path),
+    help="The model whose decoder is imitated: for a recipe with decoder.guided = true.",
+)
 @click.option("--plot", is_flag=True, help="Only draw the curves of the run as it stands.")
 def command(
     recipe: str,
@@ -98,6 +104,7 @@ def command(
     start: Path | None,
     out: Path | None,
     lattice: Path | None,
+    guide: Path | None,
     threads: int | None,
     plot: bool,
 ) -> None:
@@ -157,6 +164,7 @@ def command(
                 teacher_directory=teacher.expanduser(),
                 taught=(CACHE / "taught").expanduser(),
                 start=None if start is None else load_start(start.expanduser()),
+                guide=None if guide is None else load_start(guide.expanduser()),
                 lattice=None if lattice is None else Lattice(rounded_tensors(lattice.expanduser())),
                 rank=rank,
                 world=world,

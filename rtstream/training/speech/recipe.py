@@ -42,6 +42,10 @@ class Decoder(Strict):
         description="of the start's decoder that are kept: they learn what the start's does; none: all are kept, and "
         "the teacher's decoder is what is imitated",
     )
+    guided: bool = Field(
+        default=False,
+        description="that of another model over the same tokens (--guide) is imitated; the table of tokens stays",
+    )
 
 
 class Loss(Strict):

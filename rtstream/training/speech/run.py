@@ -143,6 +143,7 @@ def make_trainer(
     teacher_directory: Path,
     taught: Path,
     start: tuple[SpeechModel, Tokenizer] | None = None,
+    guide: tuple[SpeechModel, Tokenizer] | None = None,
     lattice: Lattice | None = None,
     rank: int = 0,
     world: int = 1,
@@ -151,15 +152,16 @@ def make_trainer(
     """A trainer ready to run, resumed where ``directory`` holds a checkpoint of the recipe.
 
     ``start`` is another run's model and tokenizer, the teacher by default; it counts for a new run only, but for the
-    decoder that is imitated where the recipe keeps some of its layers. ``audio``:
+    decoder that is imitated where the recipe keeps some of its layers. ``guide``: the model whose decoder is imitated,
+    and its tokenizer, where the recipe is guided. ``audio``:
     folders of the shards, the first that has one counts; ``texts`` holds the vocabulary's files; ``taught`` keeps what
     the teacher makes of the clips, where the recipe asks for it, and ``report`` is told how far that has come. ``rank``
     and ``world`` are what ``join_processes`` gave. Raises TrainingError and BundleError naming what is missing or does
     not fit.
     """
     resumed = (directory / CHECKPOINT).exists()
-    _check_start(recipe, start, lattice, resumed=resumed)
-    deep = _imitated_decoder(recipe, start)
+    _check_start(recipe, start, lattice, guide, resumed=resumed)
+    deep = _imitated_decoder(recipe, start, guide)
     directory.mkdir(parents=True, exist_ok=True)
     needs_teacher = recipe.taught > 0 or (not resumed and (start is None or recipe.mix > 0 or recipe.decoder.whole))
     teacher = load_teacher(teacher_directory) if needs_teacher else None
@@ -182,22 +184,26 @@ def make_trainer(
         raise TrainingError("spec_augment: must be false: it changes log-mel features, and this model reads the wave")
     if recipe.decoder.layers and not resumed:
         model = with_layers(model, recipe.decoder.layers)
-    guide = _guide(recipe, tokenizer, teacher, deep)
+    imitated = _guide(recipe, tokenizer, teacher, deep)
     batches = _batches(recipe, tokenizer, teacher, audio, taught, rank=rank, world=world, report=report)
-    trainer = Trainer(recipe, model, guide, batches, directory, lattice=lattice)
+    trainer = Trainer(recipe, model, imitated, batches, directory, lattice=lattice)
     trainer.resume()
     return trainer
 
 
-def _imitated_decoder(recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None) -> Decoder | None:
-    """The start's decoder, where it is imitated; a copy where the run's own begins as it."""
+def _imitated_decoder(
+    recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None, guide: tuple[SpeechModel, Tokenizer] | None
+) -> Decoder | None:
+    """The guide's decoder, or the start's where that is imitated; a copy where the run's own begins as it."""
+    if guide is not None:
+        return guide[0].decoder
     if start is None or not (recipe.decoder.layers or recipe.lattice):
         return None
     return copy.deepcopy(start[0].decoder) if recipe.lattice else start[0].decoder
 
 
 def _guide(recipe: Recipe, tokenizer: Tokenizer, teacher: Checkpoint | None, deep: Decoder | None) -> Decoder | None:
-    """The decoder that is imitated: the one that lost layers, else the teacher's; none where nothing is."""
+    """The decoder that is imitated: ``deep``, else the teacher's; none where nothing is."""
     if deep is not None:
         return deep
     if not recipe.taught or recipe.loss.imitation <= 0:
@@ -282,9 +288,18 @@ def _recordings(recipe: Recipe, audio: Sequence[Path]) -> list[Tensor]:
 
 
 def _check_start(
-    recipe: Recipe, start: tuple[SpeechModel, Tokenizer] | None, lattice: Lattice | None, *, resumed: bool
+    recipe: Recipe,
+    start: tuple[SpeechModel, Tokenizer] | None,
+    lattice: Lattice | None,
+    guide: tuple[SpeechModel, Tokenizer] | None,
+    *,
+    resumed: bool,
 ) -> None:
-    """Raise TrainingError where a recipe has not the start or lattice that it needs, or one of another structure."""
+    """Raise TrainingError where a recipe has not the start, lattice or guide that it needs."""
+    if recipe.decoder.guided != (guide is not None):
+        raise TrainingError("--guide: a recipe with decoder.guided = true needs a model to imitate, no other has one")
+    if guide is not None and start is not None and guide[1].pieces != start[1].pieces:
+        raise TrainingError("--guide: its tokens are not those of --from: name the model that this was made of")
     if recipe.lattice != (lattice is not None):
         raise TrainingError("--lattice: a recipe with lattice = true needs a bundle of few bits, no other has one")
     if (recipe.decoder.layers or recipe.lattice) and start is None:

@@ -65,9 +65,8 @@ def _fix(model: SpeechModel, recipe: Recipe) -> None:
         model.encoder.requires_grad_(requires_grad=False)
     if not o.decoder_lr:
         model.decoder.requires_grad_(requires_grad=False)
-    if (
-        recipe.decoder.layers or recipe.lattice
-    ):  # tokens that are rarely said would drift: Adam's steps are as large for them
+    if recipe.decoder.layers or recipe.decoder.guided or recipe.lattice:
+        # Tokens that are rarely said would drift: Adam's steps are as large for them.
         model.decoder.embedding.requires_grad_(requires_grad=False)
 
 

@@ -111,13 +111,12 @@ def start_run(data, tmp_path):
     write_hugging_face(tmp_path / "teacher", make_weights())
     save_bundle(tmp_path / "start", "start", make_deep(D), full_tokenizer(), "", rounding=Rounding(None))
 
-    def start(*, begin=True, optimizer=None, **changes):
+    def start(*, begin=True, guide=None, optimizer=None, **changes):
         plan = {"steps": 60, "seconds": 2.0, "warmup": 2, "encoder_lr": 0.0, "decoder_lr": 3e-3}
         recipe = make_recipe(
-            decoder={"layers": (0, 2)},
             loss={"imitation": 1.0, "hidden": 1.0, "attention": 0.3, "decoder": 0.1, "prefixes": 0.5},
             optimizer=plan | (optimizer or {}),
-            **{"chunks": (0, 2, 8), "taught": 60 / 3600} | changes,
+            **{"decoder": {"layers": (0, 2)}, "chunks": (0, 2, 8), "taught": 60 / 3600} | changes,
         )
         return make_trainer(
             recipe,
@@ -127,6 +126,7 @@ def start_run(data, tmp_path):
             teacher_directory=tmp_path / "teacher",
             taught=tmp_path / "taught",
             start=load_start(tmp_path / "start") if begin else None,
+            guide=guide,
         )
 
     return start
@@ -207,3 +207,26 @@ def test_run_becomes_a_bundle_that_a_run_can_start_from(start_run, tmp_path):
     assert model.config == trainer.model.config
     assert len(tokenizer) == len(full_tokenizer())
     assert_close(dict(model.state_dict()), dict(trainer.averaged()))
+
+
+def test_guide_is_imitated_by_a_run_that_keeps_all_layers_and_the_table_of_tokens(start_run):
+    guide = with_layers(make_deep(D), (0, 1, 3)), full_tokenizer()
+    trainer = start_run(decoder={"guided": True}, guide=guide)
+    table = trainer.model.decoder.embedding.weight.clone()
+    assert trainer.model.config.decoder.layers == 4
+    assert_close(trainer.guide.state_dict(), guide[0].decoder.state_dict())
+    metrics = []
+    trainer.run(metrics.append, workers=0, stopped=lambda: trainer.step >= 40)
+    course = [row["hidden"] for row in metrics if row["hidden"]]
+    assert np.mean(course[-8:]) < 0.9 * np.mean(course[:4])
+    assert_close(trainer.model.decoder.embedding.weight, table, rtol=0, atol=0)
+
+
+def test_guide_is_named_where_the_recipe_wants_one_and_knows_the_same_tokens(start_run):
+    deep, tokenizer = make_deep(D), full_tokenizer()
+    for wanted, given in (({"guided": True}, None), ({"layers": (0, 2)}, (deep, tokenizer))):
+        with pytest.raises(TrainingError, match=r"--guide: a recipe with decoder\.guided = true needs a model"):
+            start_run(decoder=wanted, guide=given)
+    other = replace(tokenizer, pieces=tuple(reversed(tokenizer.pieces)))
+    with pytest.raises(TrainingError, match="--guide: its tokens are not those of --from"):
+        start_run(decoder={"guided": True}, guide=(deep, other))
