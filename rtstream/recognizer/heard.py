@@ -23,7 +23,7 @@ class Heard:
     """Frames of a segment: ``decoder`` has their keys, and may have read a text; ``posteriors`` (frames, symbols).
 
     ``voices`` (frames, 4) as the engine has them, of a model with that head. ``letters``: CTC's. ``language``: the one
-    that is taken to be spoken, an ISO 639-1 code.
+    that is taken to be spoken, an ISO 639-1 code. ``lead``: samples before the segment's own that the frames have.
     """
 
     decoder: DecoderState
@@ -31,6 +31,7 @@ class Heard:
     voices: tuple[F32, ...] = ()
     letters: str = LETTERS
     language: str = "en"
+    lead: int = 0
 
     @cached_property
     def log_probs(self) -> LogProbs:

@@ -26,6 +26,8 @@ BEAMS = (1, 5)
 """The narrowest and the widest beam."""
 FRAME_MS = 20
 """What lengths in ms are multiples of; they are rounded to the encoder's own frames."""
+LEAD_MS = 200
+"""Of room tone before a word with which its stream begins."""
 FullContext = Literal["always", "unsure", "never"]
 """Chunk lengths that the models are trained for, in ms. 0 stands for the whole segment."""
 Translated = Literal["nothing", "finals", "all"]
@@ -148,6 +150,7 @@ class Recognizer:
         self.reencodes = config.full_context != "never"
         self.spares = config.full_context == "unsure" and self.by_chunks and config.partials == "decoder"
         self.ahead_frames = self._frames(config.ahead_ms) if config.partials == "decoder" else 0
+        self.lead_samples = self._frames(LEAD_MS) * self.frame_samples
         self.stop_frames = self._frames(config.stop_ms)
         self.tail_samples = config.tail_ms * SAMPLE_RATE // 1000
 

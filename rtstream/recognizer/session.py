@@ -42,6 +42,7 @@ from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.level import levelled
 from rtstream.recognizer.memory import return_freed_memory
 from rtstream.recognizer.repetition import as_often_as_heard
+from rtstream.recognizer.room_tone import with_room_tone
 from rtstream.recognizer.sentence_cut import continued, unfinished
 from rtstream.recognizer.spoken_language import SpokenLanguage, is_clear, may_be_clear
 from rtstream.recognizer.words import mean_confidence, placed_words
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from rtstream.recognizer.recognizer import Recognizer
 
 
+WORD_SAMPLES = 3 * SAMPLE_RATE
+"""The longest segment that may be a word of which nothing is written for the silence around it."""
 UNANSWERED = 4
 """Letters of a word, which CTC hears, and to which no text at all is no answer."""
 SUPPORTED = 0.5
@@ -105,9 +108,10 @@ class _Found:
     english: str | None = None
 
 
-def _nothing(recognizer: Recognizer, language: str, room: int = 0) -> Heard:
+def _nothing(recognizer: Recognizer, language: str, room: int = 0, lead: int = 0) -> Heard:
     """What is known before anything was heard of a segment in a language; with ``room`` for so many frames."""
-    return Heard(recognizer.engine.decoder.initial_state(room), letters=recognizer.letters, language=language)
+    state = recognizer.engine.decoder.initial_state(room)
+    return Heard(state, letters=recognizer.letters, language=language, lead=lead)
 
 
 class _OpenSegment:
@@ -175,7 +179,7 @@ class RecognizerSession:
         # Asked with every block: what costs least to know comes first.
         if segment.found is not None or silence < r.tail_samples or (r.by_chunks and not segment.has_letters()):
             return
-        found = self._find(segment, np.concatenate([*segment.audio, rest]), until)
+        found = self._find_whole(segment, np.concatenate([*segment.audio, rest]), until)
         segment.found = replace(found, english=self._english(found) if found.text else None)
 
     def change(self, recognizer: Recognizer) -> None:
@@ -382,14 +386,34 @@ class RecognizerSession:
             return None
         return _Found(segment.end, heard, opening, text, vouched, likely)
 
-    def _find(self, segment: _OpenSegment, audio: F32 | None, until: int) -> _Found:
-        """Look for the final of a segment up to ``until``; ``audio``: all of it (n,), where it is to be encoded."""
+    def _find_whole(self, segment: _OpenSegment, audio: F32, until: int) -> _Found:
+        """Look for the final of a segment up to ``until`` in all of its ``audio`` (n,), encoded with full context.
+
+        A word of somebody who speaks, of which nothing is written, is listened to once more where digital silence is
+        around it, or nothing at all before it, with the tone of a room in its place.
+        """
+        found = self._find(segment, audio[: until - segment.start], until)
+        guard = self.recognizer.searches[found.heard.language].guard
+        if until - segment.start > WORD_SAMPLES or self._text(found) or not addressed(found.opening, guard):
+            return found
+        lead = 0 if segment.start else self.recognizer.lead_samples
+        toned = with_room_tone(audio[: until - segment.start], lead)
+        if toned is None:
+            return found
+        again = self._find(segment, toned, until, lead)
+        return again if self._text(again) else found
+
+    def _find(self, segment: _OpenSegment, audio: F32 | None, until: int, lead: int = 0) -> _Found:
+        """Look for the final of a segment up to ``until``.
+
+        ``audio``: all of it (n,), and ``lead`` samples before it, where it is to be encoded.
+        """
         r, heard = self.recognizer, segment.heard
         if audio is not None:
             with self.times.measure("features"):
-                mel = r.features(levelled(audio[: until - segment.start]))
+                mel = r.features(levelled(audio))
             encoded, frames = self._encode_whole(mel)
-            heard = self._hear(encoded, _nothing(r, segment.heard.language), spoken=frames)
+            heard = self._hear(encoded, _nothing(r, segment.heard.language, lead=lead), spoken=frames)
         opening = heard.opening
         drafted, likely = segment.draft_until(until), 1.0
         if len(r.languages) > 1:  # with all of it heard it may be another language than it seemed in its beginning
@@ -429,7 +453,7 @@ class RecognizerSession:
         segment.encoder, segment.found = r.encoder.initial_state(), None
         with self.times.measure("memory"):
             return_freed_memory()
-        return self._find(segment, np.concatenate(segment.audio), until)
+        return self._find_whole(segment, np.concatenate(segment.audio), until)
 
     def _closed(self, audio: SegmentAudio, segment: _OpenSegment, found: _Found) -> list[Event]:
         """A segment's final, if it has one, and its translation."""
@@ -467,10 +491,7 @@ class RecognizerSession:
         segment.heard = heard = found.heard
         search = r.searches[heard.language]
         trusted = found.text is not None
-        with self.times.measure("guard"):
-            text = written_alone(heard.evidence, search.guard, r.lexicon) if found.text is None else found.text
-            if not (found.vouched or spoken(text, found.opening, heard.evidence, search.guard)):
-                text = ""
+        text = self._text(found)
         if not text:  # what was shown is taken back
             taken_back = Final(audio.segment, segment.start, segment.end, "", language=heard.language)
             return taken_back if segment.text else None
@@ -488,6 +509,13 @@ class RecognizerSession:
             audio.segment, segment.start, segment.end, text, words, source, confidence, language=heard.language
         )
         return number_final(final, r.config.numbers)
+
+    def _text(self, found: _Found) -> str:
+        """What is published of what was found: nothing of what the guard refuses."""
+        evidence, guard = found.heard.evidence, self.recognizer.searches[found.heard.language].guard
+        with self.times.measure("guard"):
+            text = written_alone(evidence, guard, self.recognizer.lexicon) if found.text is None else found.text
+            return text if found.vouched or spoken(text, found.opening, evidence, guard) else ""
 
     def _transcribed(self, decoder: GreedyDecoder, heard: Heard, draft: list[int]) -> tuple[Decoded, str | None, bool]:
         """What a decoder writes of a segment, and the text of that; None where it does not end or CTC contradicts.
@@ -535,4 +563,6 @@ class RecognizerSession:
 
     def _words(self, text: str, segment: _OpenSegment) -> tuple[Word, ...]:
         with self.times.measure("words"):
-            return placed_words(text, segment.heard.evidence, segment.start, self.recognizer.frame_samples)
+            begin, heard = segment.start, segment.heard
+            words = placed_words(text, heard.evidence, begin - heard.lead, self.recognizer.frame_samples)
+            return tuple(replace(word, start=max(word.start, begin), end=max(word.end, begin)) for word in words)

@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -98,3 +99,13 @@ def test_word_in_which_a_recording_breaks_off_is_written_once(replay, tmp_path):
     soundfile.write(tmp_path / "cut.wav", samples[: int(2.56 * rate)], rate)
     _, lines = replay(tmp_path / "cut.wav")
     assert lines[-1]["text"].lower().count("sometime") == 1
+
+
+def test_word_cut_out_of_its_sentence_is_written_in_digital_silence(replay, tmp_path):
+    audio, rate = soundfile.read(DATA / "cv-utica.flac")
+    soundfile.write(tmp_path / "utica.wav", np.pad(audio[37_376:47_040], (0, rate)), rate)
+    code, lines = replay("--model", "base", "--words", tmp_path / "utica.wav")
+    assert code == 0
+    (word,) = [each for line in lines if line["type"] == "final" for each in line["words"]]
+    assert word["word"].strip(".") == "Utica"
+    assert 0 <= word["start"] < word["end"] <= 0.9
