@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 # structlog takes rich where there is one, for tracebacks in colour that are never written here: 5 MB of memory. That
 # there is none is how Python is told that nothing imports it.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+_modules = cast("dict[str, ModuleType | None]", sys.modules)
+_modules.setdefault("rich", None)
 try:
     import structlog
 finally:
-    if sys.modules["rich"] is None:
-        del sys.modules["rich"]
+    if _modules["rich"] is None:
+        del _modules["rich"]
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from structlog.typing import Processor
 
 
