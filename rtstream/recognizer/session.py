@@ -393,8 +393,10 @@ class RecognizerSession:
         around it, or nothing at all before it, with the tone of a room in its place.
         """
         found = self._find(segment, audio[: until - segment.start], until)
-        guard = self.recognizer.searches[found.heard.language].guard
-        if until - segment.start > WORD_SAMPLES or self._text(found) or not addressed(found.opening, guard):
+        guard, who = self.recognizer.searches[found.heard.language].guard, found.heard.opening
+        if who is None or not addressed(who, guard):  # Whisper learnt what digital silence is
+            return found
+        if until - segment.start > WORD_SAMPLES or self._text(found):
             return found
         lead = 0 if segment.start else self.recognizer.lead_samples
         toned = with_room_tone(audio[: until - segment.start], lead)
