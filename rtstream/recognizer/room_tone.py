@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.ma  # by np.quantile only when it is first called, for which there may be no file left
 
-from rtstream.events import SAMPLE_RATE
+from rtstream.recognizer.level import FRAME, LOUD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FRAME = SAMPLE_RATE // 50
-LOUD, QUIET = 0.9, 0.05
-"""Shares of the frames of 20 ms that are no louder than speech, and than the room."""
+QUIET = 0.05
+"""The share of frames of 20 ms that are no louder than the room."""
 SILENT = 1e-3
 """Of the level of speech, 60 dB below: no room is as quiet, but a gate, a codec or padding is."""
 MOST = 0.4

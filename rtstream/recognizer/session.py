@@ -392,14 +392,15 @@ class RecognizerSession:
         A word of somebody who speaks, of which nothing is written, is listened to once more where digital silence is
         around it, or nothing at all before it, with the tone of a room in its place.
         """
-        found = self._find(segment, audio[: until - segment.start], until)
+        audio = audio[: until - segment.start]
+        found = self._find(segment, audio, until)
         guard, who = self.recognizer.searches[found.heard.language].guard, found.heard.opening
         if who is None or not addressed(who, guard):  # Whisper learnt what digital silence is
             return found
-        if until - segment.start > WORD_SAMPLES or self._text(found):
+        if len(audio) > WORD_SAMPLES or self._text(found):
             return found
         lead = 0 if segment.start else self.recognizer.lead_samples
-        toned = with_room_tone(audio[: until - segment.start], lead)
+        toned = with_room_tone(audio, lead)
         if toned is None:
             return found
         again = self._find(segment, toned, until, lead)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rtstream.recognizer.room_tone import FRAME, with_room_tone
+from rtstream.recognizer.level import FRAME
+from rtstream.recognizer.room_tone import with_room_tone
 from tests.recognizer.tiny_bundle import DATA
 from tests.vad.recordings import read_clip
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import WSMsgType, web
 
 from rtstream.adapters.http.failures import error_type
+from rtstream.adapters.http.language import SHOWN
 from rtstream.adapters.http.live import accept
 from rtstream.adapters.http.realtime_items import Items
 from rtstream.adapters.http.realtime_session import Session, read_session
@@ -125,7 +126,7 @@ class _Conversation:
                 self._heard = False
                 await self._send({"type": "input_audio_buffer.cleared"})
             case kind:
-                raise invalid("type", f"{str(kind)[:40]!r} is no message of a transcription session")
+                raise invalid("type", f"{str(kind)[:SHOWN]!r} is no message of a transcription session")
 
     async def _append(self, audio: object) -> None:
         try:
