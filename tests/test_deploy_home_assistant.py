@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import rtstream
 from rtstream.config import load
 from rtstream.daemon.settings import check_settings
 
@@ -24,6 +25,10 @@ CONFIG = yaml.safe_load((ADDON / "config.yaml").read_text())
 @pytest.fixture
 def start():
     return runpy.run_path(str(ADDON / "run.py"))
+
+
+def test_it_has_the_version_of_what_it_brings():
+    assert CONFIG["version"] == rtstream.__version__  # by which the Supervisor offers an update
 
 
 def test_each_option_has_its_schema_and_its_words():
@@ -62,6 +67,9 @@ def test_the_folder_that_is_built_holds_all_that_its_dockerfile_copies(tmp_path)
     for name in ("pyproject.toml", "rtstream/cli/main.py", "models/base"):
         assert (folder / "source" / name).exists()
     assert not list(folder.rglob("__pycache__"))
+    # Whatever is called so anywhere below is taken for an add-on by the Supervisor.
+    configs = [path for path in folder.rglob("config.*") if path.suffix in {".yaml", ".yml", ".json"}]
+    assert configs == [folder / "config.yaml"]
 
 
 def test_the_supervisor_is_told_where_the_service_listens(start, monkeypatch):

@@ -15,4 +15,4 @@ for part in pyproject.toml README.md LICENSE NOTICE rtstream models packages; do
     cp -R "$root/$part" "$folder/source/"
 done
 find "$folder/source" -name __pycache__ -type d -prune -exec rm -rf {} +
-echo "The add-on is in $folder: in Home Assistant, Settings, Add-ons, Add-on store, menu, Check for updates; then install it."
+echo "The add-on is in $folder: in Home Assistant, Settings, Apps (before 2026: Add-ons), App store, menu, Check for updates; then install it."
