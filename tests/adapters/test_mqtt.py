@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import signal
 import ssl
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from tests.rpc.hubs import ScriptedHub
 
 pytestmark = needs_mosquitto
 
+ROOT = Path(__file__).parents[2]
 BASE = "rtstream/desk"
 FINAL = f"{BASE}/final"
 
@@ -250,50 +253,57 @@ async def test_who_leaves_says_so_after_its_last_final(mosquitto, watcher):
     assert len(watcher.of(FINAL)) == 1
 
 
-def make_passwords(path):
-    path.write_text("desk:secret\nreader:secret\n")
-    subprocess.run(["mosquitto_passwd", "-U", path], check=True)  # noqa: S607
+def documented_broker(folder):
+    """Settings and rights as docs/mqtt.md has them, with the files in ``folder``; each user's password is "secret"."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "docs/mqtt.md").read_text(), re.DOTALL | re.MULTILINE)
+    rights, settings = [text for language, text in blocks if not language]
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "broker.key")
+    certificate.cert_chain_pems[0].write_to_path(folder / "broker.pem")
+    (folder / "passwords").write_text("desk:secret\nhall:secret\nhomeassistant:secret\ncollector:secret\n")
+    subprocess.run(["mosquitto_passwd", "-U", folder / "passwords"], check=True)  # noqa: S607
+    (folder / "acl").write_text(rights)
+    listener, _, rest = settings.partition("\n")
+    assert listener == "listener 8883"
+    return Mosquitto(folder, re.sub(r"/etc/mosquitto(/certs)?/", f"{folder}/", rest))
 
 
 async def test_tls_a_user_and_rights(tmp_path):
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    make_passwords(tmp_path / "passwords")
-    # As docs/mqtt.md has it.
-    (tmp_path / "acl").write_text(
-        "pattern write rtstream/%u/#\npattern read rtstream/%u/mute/set\npattern write homeassistant/device/%u/config\n"
-        "pattern read homeassistant/status\nuser reader\ntopic read #\n"
-    )
-    broker = Mosquitto(
-        tmp_path,
-        f"allow_anonymous false\npassword_file {tmp_path}/passwords\nacl_file {tmp_path}/acl\n"
-        f"cafile {tmp_path}/ca.pem\ncertfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem",
-    )
+    broker = documented_broker(tmp_path)
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "wrong").write_text("guess\n")
 
-    def prepare(client):
-        client.tls_set_context(ssl.create_default_context(cafile=tmp_path / "ca.pem"))
-        client.username_pw_set("reader", "secret")
+    def watch(user):
+        def prepare(client):
+            client.tls_set_context(ssl.create_default_context(cafile=tmp_path / "ca.pem"))
+            client.username_pw_set(user, "secret")
+
+        return Watcher(broker, prepare=prepare)
 
     try:
-        watcher = Watcher(broker, prepare=prepare)
+        watcher, collector, other = map(watch, ("homeassistant", "collector", "hall"))
         tls = MqttTls(tmp_path / "ca.pem")
         async with publishing(broker.port, tls=tls, username="desk", password=tmp_path / "password") as published:
             await published.seen(lambda: watcher.last(f"{BASE}/status") == "online", "online")
             assert watcher.of("homeassistant/device/desk/config")
+            other.client.publish(f"{BASE}/mute/set", "ON", qos=1).wait_for_publish(120)
             published.broker.publish(final(0))
-            await published.seen(lambda: watcher.of(FINAL), "a final")
+            await published.seen(lambda: watcher.of(FINAL) and collector.of(FINAL), "a final")
+            assert not published.hub.muted
+            watcher.client.publish(f"{BASE}/mute/set", "ON", qos=1)
+            await published.seen(lambda: published.hub.muted, "muted")
+        assert {topic for topic, *_ in collector.got} == {FINAL}
+        assert not other.got
         async with publishing(broker.port, tls=tls, username="desk", password=tmp_path / "wrong") as published:
             await published.seen(lambda: published.faults, "refused")
             assert "authori" in published.faults[0].message.lower()
         async with publishing(broker.port, tls=MqttTls(), username="desk", password=tmp_path / "password") as published:
             await published.seen(lambda: published.faults, "not trusted")
             assert "certificate" in published.faults[0].message
-        watcher.close()
+        for each in (watcher, collector, other):
+            each.close()
     finally:
         broker.stop()
 
