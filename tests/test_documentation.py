@@ -7,8 +7,12 @@ from pathlib import Path
 
 import click
 import pytest
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
 
 from rtstream.cli.main import COMMANDS, LazyGroup
+from rtstream.config import load
+from rtstream.wire.v1 import rtstream_pb2
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +96,36 @@ def test_commands_that_a_reader_types_are_possible(page, words, monkeypatch):  #
     for word in words:
         if word.startswith("--"):
             assert word.partition("=")[0] in known | {"--help"}
+
+
+SETTINGS = [(named(page), block) for page in PAGES for block in examples(page, "toml")]
+
+
+@pytest.mark.parametrize(("page", "block"), SETTINGS, ids=[page for page, _ in SETTINGS])
+def test_settings_that_a_reader_copies_are_known(page, block, tmp_path):  # noqa: ARG001 - names the test
+    (tmp_path / "rtstream.toml").write_text(block)
+    load(tmp_path / "rtstream.toml")
+
+
+CALLS = [
+    shlex.split(line)
+    for page in PAGES
+    for block in examples(page, "sh")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("grpcurl ") and "/" in line.split()[-1]
+]
+
+
+@pytest.mark.parametrize("words", CALLS, ids=[words[-1] for words in CALLS])
+def test_calls_that_a_reader_types_are_of_the_interface(words):
+    service, _, method = words[-1].partition("/")
+    if service == "grpc.health.v1.Health":
+        return
+    (known,) = rtstream_pb2.DESCRIPTOR.services_by_name.values()
+    request = GetMessageClass(known.methods_by_name[method].input_type)()
+    assert service == known.full_name
+    if "-d" in words:
+        json_format.Parse(re.sub(r"\$\(.*?\)", "", words[words.index("-d") + 1]), request)
 
 
 def test_example_of_three_words_runs(tmp_path, monkeypatch):
