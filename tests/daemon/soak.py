@@ -11,6 +11,7 @@ anew now and then. What must hold is said at the end, and is the exit code; memo
 
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -279,6 +280,7 @@ def draw(runs, target):
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it into this PNG.")
 def main(hours, engines, model, plot):
     """Hours of audio at speed, with clients that come and go."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that service and broker end too
     track = Track()
     runs = {engine: soak(engine, model, hours, track) for engine in engines}
     if plot is not None:
