@@ -6,7 +6,9 @@ allowed. Lists of allowed values are those of the stages below, which this modul
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import json
 import os
 import tomllib
@@ -418,7 +420,7 @@ def _read(path: Path, *, missing_is_fine: bool) -> dict[str, Any]:
 
 
 def _environment(told: list[str]) -> dict[str, Any]:
-    """The settings in the environment; lists are separated by commas. What is none is ``told``."""
+    """The settings in the environment. What is none is ``told``."""
     found: dict[str, Any] = {}
     for variable, value in os.environ.items():
         section, delimiter, key = variable.removeprefix(PREFIX).lower().partition(DELIMITER)
@@ -436,9 +438,17 @@ def _environment(told: list[str]) -> dict[str, Any]:
         elif nested:
             _merge(found, {section: {key: {entry: value}}})
         else:
-            many = kind is tuple
-            found.setdefault(section, {})[key] = [v.strip() for v in value.split(",") if v.strip()] if many else value
+            found.setdefault(section, {})[key] = _listed(value) if kind is tuple else value
     return found
+
+
+def _listed(value: str) -> list[str]:
+    """What stands between commas; what has a comma of its own is in double quotes, as in a CSV file."""
+    try:
+        rows = list(csv.reader(io.StringIO(value), skipinitialspace=True))
+    except csv.Error:  # a field of more than 128 KiB
+        rows = [value.split(",")]
+    return [part.strip() for row in rows for part in row if part.strip()]
 
 
 def _merge(into: dict[str, Any], stronger: Mapping[str, Any]) -> None:

@@ -43,6 +43,21 @@ def test_environment_is_stronger_than_the_file_and_the_command_line_than_both(fi
     assert load(path, {"log": {"level": "info"}}).log.level == "info"
 
 
+@pytest.mark.parametrize(
+    ("value", "phrases"),
+    [
+        ("Wren Hollow, Grafana,", ("Wren Hollow", "Grafana")),
+        ('"Wren Hollow, Bath", Grafana', ("Wren Hollow, Bath", "Grafana")),
+        ("Wren Hollow\nGrafana", ("Wren Hollow", "Grafana")),
+        ("", ()),
+        ("x" * 140_000, ("x" * 140_000,)),
+    ],
+)
+def test_lists_in_the_environment_are_parted_by_commas_but_in_quotes(monkeypatch, value, phrases):
+    monkeypatch.setenv("RTSTREAM_RECOGNITION__PHRASES", value)
+    assert load().recognition.phrases == phrases
+
+
 def test_tables_of_all_sources_are_put_together_entry_by_entry(file, monkeypatch):
     path = file('[translation]\nlanguages = ["es"]\n[translation.models]\nes = "/a"\npt-BR = "/b"\n')
     monkeypatch.setenv("RTSTREAM_TRANSLATION__LANGUAGES", "es, pt_br")

@@ -27,8 +27,9 @@ Examples:
 def command() -> None:
     """Look at the settings of the service.
 
-    They come from a file in TOML; the environment is stronger (RTSTREAM_SECTION__KEY, lists separated by commas,
-    entries of tables as in RTSTREAM_TRANSLATION__MODELS__ES), and options of 'rtstream serve' are stronger still.
+    They come from a file in TOML; the environment is stronger (RTSTREAM_SECTION__KEY; lists are separated by
+    commas, and what has a comma of its own is in double quotes; entries of tables as in
+    RTSTREAM_TRANSLATION__MODELS__ES), and options of 'rtstream serve' are stronger still.
     """
 
 
