@@ -544,7 +544,8 @@ class RecognizerSession:
             if not (decoded.ended or text != written):
                 return None, False
             opening = heard.opening or decoded.opening
-            if hardly_heard(text, opening, evidence, guard, certainty=decoded.certainty):
+            # The certainty is that of all that was written: a loop of which CTC hears nothing is no word said once.
+            if text == written and hardly_heard(text, opening, evidence, guard, certainty=decoded.certainty):
                 return text, True
             if borne_out(text, evidence, guard, sure=sure):
                 return text, spelt(text, evidence, guard)
