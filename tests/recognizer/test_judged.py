@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rtstream.recognizer.final_pass import Decoded, Opening
+from rtstream.recognizer.final_pass import Decoded
 from rtstream.recognizer.guard import GuardConfig
 from rtstream.recognizer.heard import Heard
 from rtstream.recognizer.session import RecognizerSession
