@@ -3,7 +3,6 @@
 import re
 import shlex
 from functools import cache
-from pathlib import Path
 
 import click
 import pytest
@@ -13,9 +12,9 @@ from google.protobuf.message_factory import GetMessageClass
 from rtstream.cli.main import COMMANDS, LazyGroup
 from rtstream.config import load
 from rtstream.wire.v1 import rtstream_pb2
+from tests.pages import README, ROOT, examples
 from tests.recognizer.tiny_bundle import DATA, save_tiny_bundle
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     {
         *ROOT.glob("*.md"),
@@ -26,7 +25,6 @@ PAGES = sorted(
         ),
     }
 )
-README = ROOT / "README.md"
 
 
 def named(page):
@@ -62,20 +60,21 @@ def test_readme_is_short():
     assert len(README.read_text().splitlines()) <= 150
 
 
-def examples(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+def typed_lines(page):
+    """What a reader is told to type."""
+    for block in (*examples(page, "sh"), *examples(page, "console")):
+        yield from block.replace("\\\n", " ").splitlines()
 
 
 def command_lines(page):
-    """What a reader is told to type, from ``rtstream`` on, without what a shell makes of it."""
-    for block in (*examples(page, "sh"), *examples(page, "console")):
-        for line in block.replace("\\\n", " ").splitlines():
-            told = line.partition(" #")[0].partition(" > ")[0]
-            for part in told.split("|"):
-                words = shlex.split(part)
-                called = (words[place + 1 :] for place, word in enumerate(words) if word == "rtstream")
-                if arguments := next((rest for rest in called if rest and re.match(r"[a-z]|--", rest[0])), None):
-                    yield arguments[1:] if arguments[0] == "rtstream" else arguments
+    """Of what is typed that from ``rtstream`` on, without what a shell makes of it."""
+    for line in typed_lines(page):
+        told = line.partition(" #")[0].partition(" > ")[0]
+        for part in told.split("|"):
+            words = shlex.split(part)
+            called = (words[place + 1 :] for place, word in enumerate(words) if word == "rtstream")
+            if arguments := next((rest for rest in called if rest and re.match(r"[a-z]|--", rest[0])), None):
+                yield arguments[1:] if arguments[0] == "rtstream" else arguments
 
 
 PARSED = [(named(page), words) for page in PAGES if page.name != "CHANGELOG.md" for words in command_lines(page)]
@@ -110,8 +109,7 @@ def test_settings_that_a_reader_copies_are_known(page, block, tmp_path):  # noqa
 CALLS = [
     shlex.split(line)
     for page in PAGES
-    for block in examples(page, "sh")
-    for line in block.replace("\\\n", " ").splitlines()
+    for line in typed_lines(page)
     if line.startswith("grpcurl ") and "/" in line.split()[-1]
 ]
 

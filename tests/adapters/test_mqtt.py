@@ -8,7 +8,6 @@ import ssl
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,12 +24,12 @@ from rtstream.publish.broker import Broker
 from tests.adapters.mosquitto import Mosquitto, Watcher, needs_mosquitto
 from tests.audio.sound_server import until
 from tests.daemon.served import Daemon
+from tests.pages import ROOT, examples
 from tests.recognizer.tiny_bundle import DATA
 from tests.rpc.hubs import ScriptedHub
 
 pytestmark = needs_mosquitto
 
-ROOT = Path(__file__).parents[2]
 BASE = "rtstream/desk"
 FINAL = f"{BASE}/final"
 
@@ -255,8 +254,7 @@ async def test_who_leaves_says_so_after_its_last_final(mosquitto, watcher):
 
 def documented_broker(folder):
     """Settings and rights as docs/mqtt.md has them, with the files in ``folder``; each user's password is "secret"."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "docs/mqtt.md").read_text(), re.DOTALL | re.MULTILINE)
-    rights, settings = [text for language, text in blocks if not language]
+    rights, settings = examples(ROOT / "docs/mqtt.md")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     certificate = authority.issue_cert("127.0.0.1")

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import typing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,12 +33,12 @@ from rtstream.client import (
     synchronous,
 )
 from rtstream.publish.broker import Broker
+from tests.pages import README, ROOT, examples
 from tests.publish.finals import final, partial
 from tests.rpc.calls import until
 from tests.rpc.conftest import running
 from tests.rpc.server_process import start_server
 
-ROOT = Path(__file__).parents[2]
 SECOND = np.full(16_000, 1 << 14, "<i2").tobytes()
 
 
@@ -324,7 +323,7 @@ sys.exit(", ".join(heavy & sys.modules.keys()) or 0)
 
 
 async def test_example_of_the_documentation_runs_where_an_event_loop_runs_already(tmp_path):
-    (example,) = re.findall(r"```python\n(from rtstream.client.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = [block for block in examples(README, "python") if block.startswith("from rtstream.client")]
     written = []
 
     class EnoughError(Exception):
@@ -345,7 +344,7 @@ async def test_example_of_the_documentation_runs_where_an_event_loop_runs_alread
 
 
 def test_example_for_asyncio_runs(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/clients.md").read_text(), re.DOTALL)
+    (example,) = examples(ROOT / "docs/clients.md", "python")
     process = start_server(tmp_path)
     try:
         program = [sys.executable, "-c", example.replace("127.0.0.1:7660", f"unix:{tmp_path}/socket")]
