@@ -445,7 +445,7 @@ def _environment(told: list[str]) -> dict[str, Any]:
 def _listed(value: str) -> list[str]:
     """What stands between commas; what has a comma of its own is in double quotes, as in a CSV file."""
     try:
-        rows = list(csv.reader(io.StringIO(value), skipinitialspace=True))
+        rows = list(csv.reader(io.StringIO(value, newline=""), skipinitialspace=True))
     except csv.Error:  # a field of more than 128 KiB
         rows = [value.split(",")]
     return [part.strip() for row in rows for part in row if part.strip()]

@@ -49,6 +49,7 @@ def test_environment_is_stronger_than_the_file_and_the_command_line_than_both(fi
         ("Wren Hollow, Grafana,", ("Wren Hollow", "Grafana")),
         ('"Wren Hollow, Bath", Grafana', ("Wren Hollow, Bath", "Grafana")),
         ("Wren Hollow\nGrafana", ("Wren Hollow", "Grafana")),
+        ('"Wren Hollow, Bath"\rGrafana', ("Wren Hollow, Bath", "Grafana")),
         ("", ()),
         ("x" * 140_000, ("x" * 140_000,)),
     ],
