@@ -14,6 +14,8 @@ The audio is the recorded speech of tests/data, over and over, with a second of 
 import asyncio
 import os
 import resource
+import signal
+import sys
 import tempfile
 import time
 from bisect import bisect_right
@@ -139,6 +141,11 @@ def wake_ups(pid):
     return own + sum(map(wake_ups, started))
 
 
+def end_what_was_started():
+    """Let SIGTERM end this program as an error would, so that services and brokers that it has started end too."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 @contextmanager
 def daemon(source=None, settings=""):
     """A daemon that is ready, and the FIFO that it listens to unless another source is named."""
@@ -177,6 +184,7 @@ translate_option = click.option("--translate", "languages", default="", help="Tr
 @click.group()
 def main():
     """Measure a daemon with the shipped model."""
+    end_what_was_started()
 
 
 @main.command()

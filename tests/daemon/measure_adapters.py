@@ -30,7 +30,7 @@ from rtstream.client.samples import SampleClient
 from rtstream.events import SAMPLE_RATE, Final, Partial
 from rtstream.publish.items import Published
 from tests.adapters.mosquitto import Mosquitto
-from tests.daemon.measure import PIECE, Playing, Track, cpu_seconds, daemon, show
+from tests.daemon.measure import PIECE, Playing, Track, cpu_seconds, daemon, end_what_was_started, show
 from tests.daemon.siege import _free_port
 
 PATIENT = aiohttp.ClientTimeout(None)
@@ -181,6 +181,7 @@ async def take_turns(turns, track, until):
 @click.group()
 def main():
     """Measure the adapters of a daemon with the shipped model."""
+    end_what_was_started()
 
 
 @main.command()

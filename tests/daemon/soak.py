@@ -11,7 +11,6 @@ anew now and then. What must hold is said at the end, and is the exit code; memo
 
 import asyncio
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ from rtstream.client.server_error import ServerError
 from rtstream.events import SAMPLE_RATE
 from rtstream.publish.items import Gap, Published
 from tests.adapters.mosquitto import Mosquitto
-from tests.daemon.measure import Track, cpu_seconds, daemon, slope
+from tests.daemon.measure import Track, cpu_seconds, daemon, end_what_was_started, slope
 from tests.daemon.measure_adapters import (
     TURN_SECONDS,
     Heard,
@@ -280,7 +279,7 @@ def draw(runs, target):
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it into this PNG.")
 def main(hours, engines, model, plot):
     """Hours of audio at speed, with clients that come and go."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that service and broker end too
+    end_what_was_started()
     track = Track()
     runs = {engine: soak(engine, model, hours, track) for engine in engines}
     if plot is not None:
