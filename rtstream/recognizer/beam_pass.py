@@ -54,7 +54,8 @@ class BeamDecoder(GreedyDecoder):
     """Texts by beam search of ``width`` hypotheses where greedy search is unsure.
 
     ``sure``: the least log-probability that each of greedy search's tokens must have for its text to do; infinity asks
-    for the beam always. ``empty``: whether a whole text may have no word. Texts compete by the mean log-probability of
+    for the beam always. ``empty``: whether a whole text may have no word; where not, what greedy
+    search has found is not believed. Texts compete by the mean log-probability of
     their tokens and end: Whisper's ``avg_logprob``, and CTranslate2's score with its default length penalty of 1.
     """
 
@@ -80,7 +81,9 @@ class BeamDecoder(GreedyDecoder):
         if not state.frames or (greedy.ended and min(greedy.log_probs) >= self.sure):
             return greedy
         most = self.limit(state)
-        if greedy.ended:  # the tighter the limit, the sooner the best is known to be that
+        # The tighter the limit, the sooner the best is known to be that. Where greedy search has found nothing, or what
+        # is not true, the best may be longer.
+        if greedy.ended and greedy.tokens and self.empty:
             most = min(most, len(greedy.tokens) + MORE_TOKENS)
         best = self._likeliest(state.rewound(0), [], most)
         if best is None:

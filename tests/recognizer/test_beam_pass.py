@@ -182,3 +182,19 @@ def test_where_nothing_is_no_answer_the_likeliest_word_is_found():
     assert BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3, sure=math.inf).transcribe(at(decoder, 60)).tokens == []
     found = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 3, sure=math.inf, empty=False).transcribe(at(decoder, 60))
     assert (found.tokens, found.ended) == ([word, other], True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("too_early", ["nothing", "some words"])
+def test_a_text_of_which_greedy_search_has_ended_too_early_is_found_however_long_it_is(too_early):
+    words = [token for token in range(SIZE) if token not in (*TOKENIZER.unwritten, TOKENIZER.end)][:40]
+    chained = {before: {token: 0.95} for before, token in zip(words, [*words[1:], TOKENIZER.end], strict=True)}
+    first = [] if too_early == "nothing" else words[:2]
+    last = PROMPT_END if not first else first[-1]
+    likely = {TOKENIZER.end: 0.5, words[len(first)]: 0.4}
+    table = chained | ({PROMPT_END: {words[0]: 0.95}} if first else {}) | {last: likely}
+    decoder = Markov(SIZE, table)
+    greedy = GreedyDecoder(TorchDecoder(decoder), TOKENIZER).transcribe(at(decoder, 400))
+    assert (greedy.tokens, greedy.ended) == (first, True)
+    found = BeamDecoder(TorchDecoder(decoder), TOKENIZER, 5, sure=math.inf, empty=False).transcribe(at(decoder, 400))
+    assert (found.tokens, found.ended) == (words, True)
