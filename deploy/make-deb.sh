@@ -62,7 +62,7 @@ if [ -d opt/rtstream ]; then
         "$site"/distutils-precedence.pth usr/lib/rtstream/{include,share}
     find usr/lib/rtstream/bin -mindepth 1 ! -name rtstream ! -name 'python*' -delete
     # Tests and their data, a tenth of it; numpy.testing is no test.
-    find "$site" -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune -exec rm -rf {} +
+    find "$site" -type d -name tests -prune -exec rm -rf {} +
     find usr/lib/rtstream -name __pycache__ -prune -exec rm -rf {} +
     # Where pip had it from, and sums of scripts that have had another first line since: of this machine, and for pip alone.
     rm -f "$site"/*.dist-info/{RECORD,REQUESTED,direct_url.json}

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from rtstream.bundle.files import WEIGHTS, read_tensors
 from rtstream.cli.options import RecognizerOptions
@@ -240,6 +242,39 @@ def test_a_later_start_takes_what_was_packed_and_reads_no_weights(tmp_path, monk
     second = load_bundle(path, "onnx").engine
     states = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
     assert np.array_equal(first.ctc(states), second.ctc(states))
+
+
+def written(path, family, name):
+    """The encoder's graph of a bundle."""
+    engines(path, name)
+    config = ModelConfig(ENCODERS[name], DECODERS[family], voice=family == "wave")
+    return encoder_graph(config.encoder, Quantized(read_tensors(path / "bundle" / WEIGHTS, config, "int8-deflate"), []))
+
+
+def holds(read, graph):
+    """Whether what was read has the constants of the graph and no others."""
+    found = {each.name: numpy_helper.to_array(each) for each in read.graph.initializer}
+    constants = dict(graph._constants())
+    return found.keys() == constants.keys() and all(np.array_equal(found[name], constants[name]) for name in found)
+
+
+@pytest.mark.parametrize(("family", "name"), [("mel", "mel, two passes"), ("wave", "wave, two passes")])
+def test_what_is_written_is_what_the_format_has(tmp_path, family, name):
+    graph = written(tmp_path, family, name)
+    data = graph.model().SerializeToString()
+    read = onnx.ModelProto.FromString(data)
+    assert read.SerializeToString() == data
+    onnx.checker.check_model(read)
+    assert holds(read, graph)
+
+
+def test_constants_in_files_of_their_own_are_found_there(tmp_path):
+    graph = written(tmp_path, "wave", "wave")
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    read = onnx.load(graph.save(folder))
+    assert any(folder.glob("*.bin"))
+    assert holds(read, graph)
 
 
 class Made(Mapping):

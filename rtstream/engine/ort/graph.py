@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
+from rtstream.engine.ort import messages
+from rtstream.engine.ort.messages import MICROSOFT
 from rtstream.engine.ort.tensors import EPSILON, LEAST, dense
 from rtstream.model.shapes import SCALE
 
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from onnx import GraphProto, ModelProto, NodeProto
 
     from rtstream.bundle.files import State
 
-OPSET, IR_VERSION = 20, 10
-MICROSOFT = "com.microsoft"
-TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
 MAPPED = 4096
 """Bytes from which on a constant is a file of its own."""
 
@@ -36,26 +33,26 @@ class Graph:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._nodes: list[NodeProto] = []
+        self._nodes: list[Any] = []
         self._initializers: dict[str, Callable[[State], NDArray[Any]]] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._count = 0
 
-    def input(self, name: str, shape: Sequence[int | None], kind: str = "float") -> str:
+    def input(self, name: str, shape: Sequence[int | None], kind: type = np.float32) -> str:
         """A value that is given with each call; None for a length that may be any."""
-        self._inputs.append(helper.make_tensor_value_info(name, TYPES[kind], list(shape)))
+        self._inputs.append(messages.value(name, kind, shape))
         return name
 
     def output(self, value: str, name: str, rank: int) -> None:
         """Give a value under a name."""
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank))
+        self._nodes.append(messages.node("Identity", [value], [name]))
+        self._outputs.append(messages.value(name, np.float32, [None] * rank))
 
-    def model(self) -> ModelProto:
+    def model(self) -> Any:  # noqa: ANN401 - a message
         """The whole of it."""
         model = self._bare()
-        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in self._constants())
+        model.graph.initializer.extend(messages.tensor(name, array) for name, array in self._constants())
         return model
 
     def save(self, folder: Path) -> Path:
@@ -66,22 +63,18 @@ class Graph:
         model = self._bare()
         for number, (name, array) in enumerate(self._constants()):
             if array.nbytes < MAPPED:
-                model.graph.initializer.append(numpy_helper.from_array(array, name))
+                model.graph.initializer.append(messages.tensor(name, array))
                 continue
             array.tofile(folder / f"{number}.bin")
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            tensor = TensorProto(name=name, dims=array.shape, data_type=kind, data_location=TensorProto.EXTERNAL)
-            tensor.external_data.add(key="location", value=f"{number}.bin")
-            model.graph.initializer.append(tensor)
+            model.graph.initializer.append(messages.mapped(name, array, f"{number}.bin"))
         path = folder / "graph.onnx"
         path.write_bytes(model.SerializeToString())
         return path
 
-    def _bare(self) -> ModelProto:
+    def _bare(self) -> Any:  # noqa: ANN401 - a message
         """It without its constants."""
-        graph: GraphProto = helper.make_graph(self._nodes, "rtstream", self._inputs, self._outputs)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        graph = messages.make("Graph", node=self._nodes, name="rtstream", input=self._inputs, output=self._outputs)
+        return messages.model(graph)
 
     def _constants(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for name, make in self._initializers.items():
@@ -103,7 +96,7 @@ class Graph:
     def op(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:  # noqa: ANN401 - one name, or a tuple of them
         """What an operation makes of its inputs: one value's name, or several."""
         names = [self._new() for _ in range(outputs)]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self._nodes.append(messages.node(kind, inputs, names, domain, **attributes))
         return names[0] if outputs == 1 else tuple(names)
 
     def either(self, condition: str, first: Callable[[], Sequence[str]], second: Callable[[], Sequence[str]]) -> Any:  # noqa: ANN401 - as above
@@ -112,14 +105,11 @@ class Graph:
         outputs = len(branches[0].output)
         return self.op("If", condition, outputs=outputs, then_branch=branches[0], else_branch=branches[1])
 
-    def _branch(self, make: Callable[[], Sequence[str]], given: Sequence[str] = ()) -> GraphProto:
+    def _branch(self, make: Callable[[], Sequence[str]], given: Sequence[str] = ()) -> Any:  # noqa: ANN401 - a message
         before, self._nodes = self._nodes, []
         made = make()
-        inputs, outputs = (
-            [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in values]
-            for values in (given, made)
-        )
-        branch: GraphProto = helper.make_graph(self._nodes, self._new(), inputs, outputs)
+        inputs, outputs = ([messages.value(value, np.float32, None) for value in values] for values in (given, made))
+        branch = messages.make("Graph", node=self._nodes, name=self._new(), input=inputs, output=outputs)
         self._nodes = before
         return branch
 

@@ -101,7 +101,7 @@ def encoder_graph(config: EncoderConfig, state: State) -> Graph:
     g = Graph(state)
     passes = _Passes(g, config)
     two = config.whole
-    made = g.either(g.input("full", [1], "bool"), passes.full, passes.chunks) if two else passes.chunks()
+    made = g.either(g.input("full", [1], bool), passes.full, passes.chunks) if two else passes.chunks()
     names = [f"next_{kind}{layer}" for layer in range(config.layers) for kind in ("keys", "values")]
     for value, name, rank in zip(made, ["states", *names], [3] + [4] * len(names), strict=True):
         g.output(value, name, rank)
@@ -116,7 +116,7 @@ class _Passes:
         self.g, self.config = g, c
         size = c.d_model // c.heads
         self.x, self.turns = g.input("x", [1, None, c.d_model]), _turns(g, c.rotary)
-        self.begin, self.end, self.wanted = (g.input(name, [1], "int64") for name in ("begin", "end", "wanted"))
+        self.begin, self.end, self.wanted = (g.input(name, [1], np.int64) for name in ("begin", "end", "wanted"))
         self.before = [
             [g.input(f"{name}{layer}", [1, c.heads, None, size]) for name in ("keys", "values")]
             for layer in range(c.layers)
@@ -243,7 +243,7 @@ def decoder_graph(config: DecoderConfig, state: State) -> Graph:
     x = g.input("x", [None, None, d])
     turns = _turns(g, config.rotary)
     causal, mask = g.input("causal", [None, None]), g.input("mask", [None, 1, 1, None])
-    scored = g.input("scored", [1], "int64")
+    scored = g.input("scored", [1], np.int64)
     followed = []
     for layer in range(config.layers):
         name = f"decoder.layers.{layer}."
