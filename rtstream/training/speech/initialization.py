@@ -290,6 +290,29 @@ def chunks_alone(model: SpeechModel) -> SpeechModel:
     return student
 
 
+def narrowed(model: SpeechModel, rank: int) -> SpeechModel:
+    """The model with private parts of a lower rank, the largest directions of what they were (truncated SVD).
+
+    Raises TrainingError where they are as narrow already.
+    """
+    source = model.encoder
+    if not 0 < rank < source.config.rank:
+        raise TrainingError(f"encoder.rank: {rank} is to be less than the start's {source.config.rank}, and not 0")
+    encoder = Encoder(replace(source.config, rank=rank))
+    state = {name: tensor for name, tensor in source.state_dict().items() if not name.endswith((".a", ".b"))}
+    encoder.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        for old, new in zip(source.layers, encoder.layers, strict=True):
+            for name in POSITIONS:
+                private = old.private(name)
+                assert private.a is not None
+                assert private.b is not None
+                _set_low_rank(new.private(name), torch.bmm(private.a, private.b.view(private.parts, private.rank, -1)))
+    narrow = SpeechModel(replace(model.config, encoder=encoder.config))
+    narrow.encoder, narrow.ctc, narrow.decoder, narrow.voice = encoder, model.ctc, model.decoder, model.voice
+    return narrow
+
+
 def with_layers(model: SpeechModel, layers: Sequence[int]) -> SpeechModel:
     """The model with a decoder of these of its layers alone, copied; everything else is the model's own.
 
@@ -374,11 +397,18 @@ def fit_residual(private: ResidualLinear, residual: Tensor, method: Method) -> N
         diagonal = torch.diagonal(parts, dim1=1, dim2=2)
         private.d.copy_(diagonal)
         diagonal.zero_()
-    if private.a is not None and private.b is not None and method == "svd" and bool(parts.any()):
-        u, s, v = torch.linalg.svd(parts, full_matrices=False)
-        root = s[:, : private.rank].sqrt()
-        private.a.copy_(u[:, :, : private.rank] * root[:, None])
-        private.b.copy_((root[:, :, None] * v[:, : private.rank]).reshape(-1, private.inputs))
+    if method == "svd" and bool(parts.any()):
+        _set_low_rank(private, parts)
+
+
+def _set_low_rank(private: ResidualLinear, parts: Tensor) -> None:
+    """Set A B, if it exists, to the truncated SVD of (parts, outputs, inputs)."""
+    if private.a is None or private.b is None:
+        return
+    u, s, v = torch.linalg.svd(parts, full_matrices=False)
+    root = s[:, : private.rank].sqrt()
+    private.a.copy_(u[:, :, : private.rank] * root[:, None])
+    private.b.copy_((root[:, :, None] * v[:, : private.rank]).reshape(-1, private.inputs))
 
 
 def missing_share(model: SpeechModel, shared: SpeechModel) -> float:

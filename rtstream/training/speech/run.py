@@ -36,6 +36,7 @@ from rtstream.training.speech.initialization import (
     chunks_alone,
     from_teacher,
     mixed,
+    narrowed,
     restructure,
     two_passes,
     unshared,
@@ -310,7 +311,9 @@ def _check_start(
         return
     if start is None:
         raise TrainingError("--from: a recipe that is rounded needs the bundle whose rounding it makes up for")
-    check_structure(Path("--from"), start[0].config.encoder, recipe.encoder)
+    own = start[0].config.encoder
+    if not _narrower(own, target_encoder(own, recipe.encoder)):
+        check_structure(Path("--from"), own, recipe.encoder)
 
 
 def _given(model: SpeechModel, tokenizer: Tokenizer, teacher: Checkpoint) -> tuple[SpeechModel, Tokenizer]:
@@ -398,12 +401,19 @@ def _restructured(model: SpeechModel, recipe: Recipe) -> SpeechModel:
     if wanted == replace(current, left_context=wanted.left_context):
         return restructure(model, wanted)
     torch.manual_seed(recipe.seed)  # the low-rank parts start at random where there is nothing to keep
+    if _narrower(current, wanted):
+        return narrowed(model, wanted.rank)
     if current.share > 1 or current.rank or current.diagonal:
         model = unshared(model)
         wanted = target_encoder(model.config.encoder, recipe.encoder)
     if wanted.share > recipe.encoder.grow:
         align_layers(model.encoder, wanted.share // recipe.encoder.grow)
     return restructure(model, wanted, fading=recipe.fade_steps > 0)
+
+
+def _narrower(current: EncoderConfig, wanted: EncoderConfig) -> bool:
+    """Whether the one wanted is the other but for private parts of a lower rank."""
+    return 0 < wanted.rank < current.rank and wanted == replace(current, rank=wanted.rank)
 
 
 def check_structure(path: Path, got: EncoderConfig, wanted: Encoder) -> None:

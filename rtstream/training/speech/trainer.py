@@ -35,7 +35,7 @@ def _groups(model: SpeechModel, o: Optimizer) -> list[tuple[list[nn.Parameter], 
     """What learns, and at which full rate."""
     shared = {id(p) for group in model.encoder.groups for p in group.parameters()} if o.shared_lr else set()
     encoder = [p for p in model.encoder.parameters() if p.requires_grad]
-    heads = [*model.ctc.parameters(), *(() if model.voice is None else model.voice.parameters())]
+    heads = [p for head in _heads(model) for p in head.parameters() if p.requires_grad]
     groups = [
         ([p for p in encoder if id(p) not in shared], o.encoder_lr),
         (heads, o.ctc_lr),
@@ -44,30 +44,30 @@ def _groups(model: SpeechModel, o: Optimizer) -> list[tuple[list[nn.Parameter], 
     return [*groups, ([p for p in encoder if id(p) in shared], o.shared_lr)] if shared else groups
 
 
+def _heads(model: SpeechModel) -> list[nn.Module]:
+    return [head for head in (model.ctc, model.voice) if head is not None]
+
+
 def _fix(model: SpeechModel, recipe: Recipe) -> None:
     """Let alone what the recipe does not train."""
     o = recipe.optimizer
-    if recipe.rounded:
-        kept = rounded_names(model) | convolutions(model)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad = name not in kept
-    elif model.encoder.whole is not None:
-        fixed: list[nn.Module] = [model.encoder.front]
-        if (
-            not model.config.encoder.whole_rank and not recipe.lattice
-        ):  # full context is kept as it is: chunks learn beside it
+    kept = rounded_names(model) | convolutions(model) if recipe.rounded else set()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name not in kept
+    fixed: list[nn.Module] = []
+    # A rounded run makes up for its rounding in both passes, if it hears both.
+    if model.encoder.whole is not None and not (recipe.rounded and 0 in recipe.chunks):
+        fixed += [model.encoder.front, *(() if o.shared_lr else model.encoder.groups)]
+        # Full context is kept as it is: chunks learn beside it.
+        if not model.config.encoder.whole_rank and not recipe.lattice:
             fixed.append(model.encoder.whole)
-        if not o.shared_lr:
-            fixed += model.encoder.groups
-        for part in fixed:
-            part.requires_grad_(requires_grad=False)
-    if not o.encoder_lr:
-        model.encoder.requires_grad_(requires_grad=False)
-    if not o.decoder_lr:
-        model.decoder.requires_grad_(requires_grad=False)
+    for rate, parts in ((o.encoder_lr, [model.encoder]), (o.decoder_lr, [model.decoder]), (o.ctc_lr, _heads(model))):
+        fixed += () if rate else parts
     if recipe.decoder.layers or recipe.decoder.guided or recipe.lattice:
         # Tokens that are rarely said would drift: Adam's steps are as large for them.
-        model.decoder.embedding.requires_grad_(requires_grad=False)
+        fixed.append(model.decoder.embedding)
+    for part in fixed:
+        part.requires_grad_(requires_grad=False)
 
 
 def _figures(parts: Losses) -> dict[str, float]:

@@ -87,8 +87,8 @@ def test_plan_is_no_recipe_and_no_plan_goes_by_a_recipes_name(tmp_path):
         load_recipe(tmp_path / "tiny.toml")
     with pytest.raises(TrainingError, match=r"bas: no such plan; .*: ablation, bakeoff$"):
         find_recipe("bas", plan=True)
-    shipped = "base-digits, base-heads, base-shared, base-short-words, base, en-x-small, multi, tiny-decoder, "
-    shipped += "tiny-one-pass, tiny-rounded, tiny-shared, tiny"
+    shipped = "base-chunks, base-digits, base-heads, base-shared, base-short-words, base, en-x-small, multi, "
+    shipped += "tiny-decoder, tiny-one-pass, tiny-rounded, tiny-shared, tiny"
     with pytest.raises(TrainingError, match=rf"bake: no such recipe; .*: {shipped}$"):
         find_recipe("bake")
     with pytest.raises(TrainingError, match=r"base\.toml: not a plan"):

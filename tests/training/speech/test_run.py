@@ -13,7 +13,7 @@ from rtstream.cli.model_export import export
 from rtstream.errors import BundleError, TrainingError
 from rtstream.export.bundles import save_bundle
 from rtstream.export.rounding import Rounding
-from rtstream.model.config import DecoderConfig, EncoderConfig, ModelConfig
+from rtstream.model.config import POSITIONS, DecoderConfig, EncoderConfig, ModelConfig
 from rtstream.nn.model import SpeechModel
 from rtstream.training.corpus.augment import Augment
 from rtstream.training.speech.initialization import teacher_encoder
@@ -332,6 +332,36 @@ def test_a_rounded_run_learns_everything_but_what_is_rounded(rounded, data, tmp_
     same = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
     small = {name for name in after if name.startswith("ctc.") or name.endswith((".a", ".b", ".d", "positions"))}
     assert same == {name for name, tensor in after.items() if tensor.dim() > 1} - small
+
+
+def test_where_chunks_alone_are_heard_full_context_stays_as_it_is(rounded, data, tmp_path):
+    before = load_start(rounded)[0]
+    rates = {"steps": 2, "seconds": 1.0, "warmup": 0, "decoder_lr": 0.0, "ctc_lr": 0.0}
+    rounded_run(rounded, data, tmp_path / "run", chunks=(2,), optimizer=rates).run(lambda _: None, workers=0)
+    after = load_start(tmp_path / "run")[0].state_dict()
+    moved = {name for name, tensor in before.state_dict().items() if not torch.equal(tensor, after[name])}
+    chunks = {name for name in after if name.startswith(("encoder.layers.", "encoder.norm."))}
+    assert moved == {name for name in chunks if "attention_scale" not in name}
+
+
+def test_private_parts_of_a_lower_rank_keep_the_start_s_largest_directions(rounded, data, tmp_path):
+    encoder = {"rank": 1, "diagonal": True, "whole": True}
+    start = load_start(rounded)[0].eval()
+    with torch.no_grad():
+        for layer in start.encoder.layers:
+            for name in POSITIONS:
+                private = layer.private(name)
+                private.a[:, :, 1:] = private.a[:, :, :1]  # two directions that are one
+                private.b.view(private.parts, 2, -1)[:, 1:] = private.b.view(private.parts, 2, -1)[:, :1]
+    features = torch.randn(1, 40, start.config.encoder.n_mels)
+    trainer = start_run(start, data, tmp_path / "run", encoder, rounded=True, chunks=(2,))
+    narrow = trainer.model.eval()
+    assert narrow.config.encoder == replace(start.config.encoder, rank=1)
+    with torch.no_grad():
+        for chunk in (2, None):
+            assert_close(narrow.encoder(features, None, chunk), start.encoder(features, None, chunk))
+    with pytest.raises(TrainingError, match="rank 2, the recipe 3"):
+        start_run(start, data, tmp_path / "wider", encoder | {"rank": 3}, rounded=True)
 
 
 def test_what_a_rounded_run_leaves_is_exported_as_it_was_rounded(rounded, data, tmp_path):
