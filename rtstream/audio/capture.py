@@ -19,6 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rtstream.audio.capture_protocol import CaptureRequest, Kind, pack
+from rtstream.audio.jack import remove_unused_metadata
 from rtstream.audio.ring import Ring
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def plain(error: Exception) -> str:
 
 
 def _portaudio() -> Any:  # noqa: ANN401 - a module without types
+    remove_unused_metadata()  # of a process that was killed: importing sounddevice would wait for it for ever
     try:
         import sounddevice  # noqa: PLC0415 - importing it starts PortAudio
     except (ImportError, OSError) as error:

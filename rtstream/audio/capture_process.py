@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
-from rtstream.audio.capture_protocol import Parser
+from rtstream.audio.capture_protocol import Kind, Parser
 from rtstream.audio.devices import CAPTURE_PROGRAM
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rtstream.audio.capture_protocol import CaptureRequest, Message
 
 _PIECE = 1 << 16
+_OPENING_SECONDS = 1.0
 
 
 class CaptureProcess:
@@ -37,6 +39,7 @@ class CaptureProcess:
         self._poll.register(self._out, select.POLLIN)
         self._poll.register(closing, select.POLLIN)
         self._parser = Parser()
+        self._opened = False
 
     def __enter__(self) -> Self:
         return self
@@ -44,9 +47,17 @@ class CaptureProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # At once: politeness could hang together with the driver, and the device is released by its end.
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        if not self._opened:
+            # Killed while a library makes its files, it would leave them half made (rtstream.audio.jack).
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_OPENING_SECONDS)
+        # No more politeness: it could hang together with the driver, and the device is released by its end.
         self._process.kill()
-        self._process.communicate()
+        self._process.stdout.close()
+        self._process.wait()
 
     def read(self, seconds: float) -> Message | None:
         """Give the next message, None when there will be none. Raises TimeoutError if it does not come in time."""
@@ -61,4 +72,5 @@ class CaptureProcess:
             if not piece:
                 return None
             self._parser.feed(piece)
+        self._opened = self._opened or message.kind is Kind.FORMAT
         return message
