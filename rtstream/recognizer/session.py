@@ -539,8 +539,9 @@ class RecognizerSession:
             evidence = heard.evidence
             written = self._written(decoded.tokens)
             sure = is_sure(heard.opening, decoded.certainty, guard)
-            counted = not (sure and decoded.ended and is_unheard(written, evidence))
-            text = as_often_as_heard(written, evidence.penalty) if counted else written
+            text = as_often_as_heard(written, evidence.penalty)
+            if sure and decoded.ended and is_unheard(written, evidence) and is_unheard(text, evidence):
+                text = written  # who hears nothing of it cannot count
             if not (decoded.ended or text != written):
                 return None, False
             opening = heard.opening or decoded.opening
