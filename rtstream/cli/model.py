@@ -121,7 +121,8 @@ Examples:
     "--rounded-as",
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
-    help="Matrices stay as this bundle has rounded them: for a run of a recipe with rounded = true that began there.",
+    help="Matrices that are still those of this bundle stay as it has rounded them: for a run that began there and did "
+    "not train all of them.",
 )
 @click.option(
     "--lattice",
@@ -137,6 +138,11 @@ Examples:
     type=click.Path(path_type=Path),
     help="Take the mean of the model's weights and of this one's, such as a run that went on from it; may be given "
     "more than once.",
+)
+@click.option(
+    "--one-pass",
+    is_flag=True,
+    help="Of a model of two passes write the chunks' alone, of which finals are made too: half of the computing.",
 )
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
@@ -181,6 +187,7 @@ def export_command(
     rounded_as: Path | None,
     lattice: Path | None,
     others: Sequence[Path],
+    one_pass: bool,
     float16: bool,
     thresholds: Mapping[str, Any],
     languages: Sequence[str] | None,
@@ -227,6 +234,7 @@ def export_command(
             rounded_as=None if rounded_as is None else model_path(rounded_as).expanduser(),
             lattice=None if lattice is None else model_path(lattice).expanduser(),
             others=[model_path(other).expanduser() for other in others],
+            one_pass=one_pass,
         )
     click.echo(f"{directory}: {(directory / WEIGHTS).stat().st_size / 1e6:.1f} MB of weights")
 

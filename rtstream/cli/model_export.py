@@ -41,19 +41,21 @@ def export(
     rounded_as: Path | None = None,
     lattice: Path | None = None,
     others: Sequence[Path] = (),
+    one_pass: bool = False,
 ) -> None:
     """Write the model of ``source`` as the bundle ``target``, its matrices rounded as ``rounding`` says.
 
     ``others``: runs or bundles of the same structure, with whose weights the mean is taken. ``card``: the model card,
     by default that of the source. ``guard``: thresholds that the model wants otherwise than usual, besides those that a
     bundle has already. ``languages``: those that it is for, by default a bundle's own, of a run English. ``clips`` are
-    recognised first, and the matrices rounded for the least error on them. ``rounded_as``: a bundle whose matrices the
-    source has, and keeps as they are there. ``lattice``: the bundle whose numbers the source has learnt to be. Raises
-    BundleError or TrainingError where the source is neither a run nor a bundle, or has no card.
+    recognised first, and the matrices rounded for the least error on them. ``rounded_as``: a bundle some of whose
+    matrices the source still has, and keeps as they are there. ``lattice``: the bundle whose numbers the source has
+    learnt to be. ``one_pass``: what is written knows chunks alone. Raises BundleError or TrainingError where the source
+    is neither a run nor a bundle, or has no card.
     """
     text = _card(card or source / CARD)
     if holds_text_model(source):
-        if guard or clips or rounded_as or lattice or others or rounding != Rounding(rounding.bits):
+        if guard or clips or rounded_as or lattice or others or one_pass or rounding != Rounding(rounding.bits):
             msg = f"{source} translates: of the options that round it takes --bits alone, and no --guard or --mean-with"
             raise BundleError(msg)
         translation, pieces = _translation(source)
@@ -62,6 +64,8 @@ def export(
         model, tokenizer, own, spoken = _speech(source)
         if others:
             model = mean_weights([model, *(_alike(path, model, tokenizer) for path in others)])
+        if one_pass:
+            model = _one_pass(model)
         thresholds = with_thresholds(own, guard or {})
         guard_of(thresholds, target)
         tokenizer.check_languages(languages, f"--languages of {source}")
@@ -73,9 +77,8 @@ def export(
             rounding = replace(rounding, grams=input_grams(whole, clips))
         if rounded_as is not None:
             kept = unchanged(model.state_dict(), rounded_tensors(rounded_as))
-            changed = sorted(rounded_names(model) - kept.keys())
-            if changed:
-                msg = f"{rounded_as}: its {changed[0]} is not that of {source}: name the bundle where the run began"
+            if kept.keys().isdisjoint(rounded_names(model)):
+                msg = f"{rounded_as}: none of its matrices is one of {source}: name the bundle where the run began"
                 raise BundleError(msg)
             rounding = replace(rounding, kept=kept)
         if lattice is not None:
@@ -83,6 +86,14 @@ def export(
         save_bundle(
             target, name, model, tokenizer, text, rounding=rounding, guard=thresholds, languages=languages or spoken
         )
+
+
+def _one_pass(model: SpeechModel) -> SpeechModel:
+    """The model by chunks alone, without the private parts of matrices that nobody shares then."""
+    from rtstream.training.speech.initialization import chunks_alone, unshared  # noqa: PLC0415 - as below
+
+    alone = chunks_alone(model)
+    return unshared(alone) if alone.config.encoder.share == 1 else alone
 
 
 def _alike(path: Path, model: SpeechModel, tokenizer: Tokenizer) -> SpeechModel:
