@@ -88,7 +88,7 @@ def test_plan_is_no_recipe_and_no_plan_goes_by_a_recipes_name(tmp_path):
     with pytest.raises(TrainingError, match=r"bas: no such plan; .*: ablation, bakeoff$"):
         find_recipe("bas", plan=True)
     shipped = "base-chunks, base-digits, base-heads, base-shared, base-short-words, base, en-x-small, multi, "
-    shipped += "tiny-decoder, tiny-one-pass, tiny-rounded, tiny-shared, tiny"
+    shipped += "tiny-decoder, tiny-five, tiny-one-pass, tiny-rounded, tiny-shared, tiny"
     with pytest.raises(TrainingError, match=rf"bake: no such recipe; .*: {shipped}$"):
         find_recipe("bake")
     with pytest.raises(TrainingError, match=r"base\.toml: not a plan"):
