@@ -142,7 +142,7 @@ Examples:
 @click.option(
     "--one-pass",
     is_flag=True,
-    help="Of a model of two passes write the chunks' alone, of which finals are made too: half of the computing.",
+    help="Of a model of two passes write the chunks' alone, of whose states finals are made too.",
 )
 @click.option("--float16", is_flag=True, help="Do not quantize the matrices.")
 @click.option(
